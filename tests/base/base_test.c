@@ -275,7 +275,7 @@ static void every_half_widens_exactly(void **state)
         else if (exp == 31)
             assert_true(f == (h & 0x8000 ? -__builtin_inff() : __builtin_inff()));
         else
-            assert_true((double)f == want && __builtin_signbit(f) == (int)(h >> 15));
+            assert_true((double)f == want && !!__builtin_signbit(f) == (int)(h >> 15));
     }
 }
 
