@@ -1,0 +1,38 @@
+// quant/q4_1.c: blocks of 32 nibbles with a half-precision scale d and minimum m: value = d * q + m.
+//
+// In the file a block is d, m, then 16 bytes: element e in the low half of byte e, element e + 16 in the high half. In
+// memory plane 0 holds the nibbles in the order of k, eight a word, and plane 1 a word a block: d below, m above.
+#include "quant/quant_int.h"
+
+enum { BLOCK = 32, BYTES = 20 };
+
+static const Expr *value(const QuantAt *at)
+{
+    Exprs *x = at->x;
+    const Expr *q = ex_and(x, quant_field(at, 4), ex_uint(x, 15));
+    const Expr *dm = quant_word(at, 1, ex_idiv(x, at->k, ex_int(x, BLOCK)));
+    const Expr *scaled = ex_mul(x, ex_un(x, EX_F16LO, dm), ex_cast(x, TY_F32, q));
+    return ex_add(x, scaled, ex_un(x, EX_F16HI, dm));
+}
+
+static void repack(const u8 *row, size_t k, const RowWords *out)
+{
+    for (size_t b = 0; b < k / BLOCK; b++, row += BYTES) {
+        quant_nibbles(row + 4, out->plane[0] + b * (BLOCK / 8) * out->step, out->step);
+        out->plane[1][b * out->step] = get_u32(row);
+    }
+}
+
+static void dequant(const u8 *row, size_t k, float *out)
+{
+    for (size_t b = 0; b < k / BLOCK; b++, row += BYTES, out += BLOCK) {
+        float d = f16_to_f32(get_u16(row)), m = f16_to_f32(get_u16(row + 2));
+        for (int i = 0; i < BLOCK / 2; i++) {
+            out[i] = d * (float)(row[4 + i] & 15) + m;
+            out[i + BLOCK / 2] = d * (float)(row[4 + i] >> 4) + m;
+        }
+    }
+}
+
+const QuantRow quant_row_Q4_1 = {.plane = {{1, 8}, {1, 32}}, .value = value};
+const FileRow file_row_Q4_1 = {repack, dequant};
