@@ -1,0 +1,72 @@
+# A thin front: what is missing is set up by tools/setup, CMake builds, tools/ does the rest.
+# ASK and the other settings reach the programs by the environment, never as text of a recipe.
+export ASK DEVICE N THREADS TEMP JSON PORT T CI
+# what set-up left in the project's own environment comes first; what is on the machine is used as it is
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# `make` itself may hold a job server: ninja needs none
+JOBS ?= 2
+MAKEFLAGS += --no-print-directory
+SETUP = python3 tools/setup --quiet
+
+.PHONY: all native wasm web run test check fuzz bench parity mutate fixtures accept install format asan clean setup
+
+all: native
+
+native:
+	@$(SETUP) native
+	@cmake --preset native $(CMAKE_QUIET)
+	@cmake --build --preset native -j $(JOBS)
+
+CMAKE_QUIET = --log-level=WARNING
+
+asan:
+	@$(SETUP) native test
+	@cmake --preset asan $(CMAKE_QUIET)
+	@cmake --build --preset asan -j $(JOBS)
+
+wasm: native
+	@$(SETUP) wasm
+	@.venv/bin/python tools/build_wasm.py
+
+web: wasm
+	@$(SETUP) web
+	@sh tools/build_web.sh
+
+run:
+	@python3 tools/setup native wasm web model
+	@$(MAKE) web
+	@.venv/bin/python tools/run.py
+
+setup:
+	@python3 tools/setup native wasm web model test fuzz
+
+test:
+	@$(SETUP) --optional native wasm web model test fuzz
+	@.venv/bin/python tools/test.py
+
+check: native
+	@$(SETUP) --optional check
+	@.venv/bin/python tools/check.py
+
+format:
+	@clang-format-19 -i $$(git ls-files '*.c' '*.h')
+
+# make fuzz T=gguf [SECONDS=600]
+fuzz: export SECONDS_LIMIT := $(or $(SECONDS),600)
+fuzz:
+	@$(SETUP) native fuzz
+	@.venv/bin/python tools/fuzz.py
+
+bench parity mutate fixtures accept: native
+	@$(SETUP) --optional test model
+	@if [ -f tools/$@.py ]; then .venv/bin/python tools/$@.py; elif [ -f bench/$@.mjs ]; then node bench/$@.mjs; \
+	else echo "make $@: tools/$@.py is not in this tree yet" >&2; exit 1; fi
+
+PREFIX ?= /usr/local
+install: native
+	@cmake -DCMAKE_INSTALL_PREFIX="$(PREFIX)" build/native >/dev/null
+	@cmake --build build/native -j $(JOBS)
+	@cmake --install build/native
+
+clean:
+	rm -rf build

@@ -1,0 +1,81 @@
+"""`make wasm`: the core module and the kernel modules, by the ziglang wheel's C compiler, into build/wasm/.
+
+hob.wasm: every source of libhob and src/api/wasm*.c, a reactor without threads; exports are the functions marked
+export in src/api/wasm*.c (visibility default) and malloc's memory.
+kernels_simd128.wasm: the printed kernels alone, on the core's memory and table (imported as env.memory), nothing else
+imported but libm's few functions, which are linked in. Objects are rebuilt when a source or any header is newer.
+"""
+import concurrent.futures
+import glob
+import gzip
+import os
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+OUT = os.path.join("build", "wasm")
+ZIG = [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi"]
+CORE = ["-std=c11", "-D_DEFAULT_SOURCE", "-Oz", "-g0", "-Wall", "-ffp-contract=off", "-fvisibility=hidden",
+        "-fno-sanitize=all", "-ffunction-sections", "-mbulk-memory", "-Isrc", "-Iinclude", "-Ithird_party/yyjson",
+        "-DYYJSON_DISABLE_FILE=1", "-DYYJSON_DISABLE_UTILS=1", "-DYYJSON_DISABLE_FAST_FP_CONV=1"]
+CORE_LINK = ["-mexec-model=reactor", "-Oz", "-s", "-Wl,--gc-sections", "-Wl,--export-dynamic",
+             "-Wl,--initial-memory=4194304", "-Wl,--max-memory=4294967296", "-Wl,-z,stack-size=262144"]
+KERNELS = ["-std=c11", "-O3", "-g0", "-msimd128", "-mbulk-memory", "-fno-sanitize=all", "-ffp-contract=off",
+           "-fno-math-errno", "-Isrc", "-Iinclude"]
+KERNELS_LINK = ["-nostartfiles", "-O3", "-s", "-Wl,--no-entry", "-Wl,--import-memory", "-Wl,--export-dynamic",
+                "-Wl,--gc-sections", "-Wl,--stack-first", "-Wl,-z,stack-size=65536", "-Wl,--global-base=65536"]
+
+
+def sources():
+    found = sorted(glob.glob("src/**/*.c", recursive=True))
+    keep = [s for s in found if not s.startswith("src/cli/") and not s.endswith("_main.c")]
+    return keep + ["third_party/yyjson/yyjson.c"]
+
+
+def newest_header():
+    headers = glob.glob("src/**/*.h", recursive=True) + glob.glob("src/**/*.def", recursive=True) + ["include/hob.h"]
+    return max([os.path.getmtime(h) for h in headers if os.path.exists(h)] + [os.path.getmtime(__file__)])
+
+
+def compile_one(source, flags, newest):
+    obj = os.path.join(OUT, "obj", source.replace("/", "_") + ".o")
+    if os.path.exists(obj) and os.path.getmtime(obj) >= max(os.path.getmtime(source), newest):
+        return obj, ""
+    extra = ["-w"] if source.startswith("third_party/") else []
+    p = subprocess.run(ZIG + flags + extra + ["-c", source, "-o", obj], stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, universal_newlines=True)
+    return (obj if p.returncode == 0 else None), p.stdout
+
+
+def link(objects, flags, out):
+    subprocess.check_call(ZIG + flags + objects + ["-o", out + ".tmp.wasm"])
+    os.replace(out + ".tmp.wasm", out)
+    with open(out, "rb") as f:
+        data = f.read()
+    print("%s: %d bytes, %d gzipped" % (out, len(data), len(gzip.compress(data, 9))))
+
+
+def main():
+    os.chdir(ROOT)
+    os.makedirs(os.path.join(OUT, "obj"), exist_ok=True)
+    newest = newest_header()
+    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", "2"))) as pool:
+        results = list(pool.map(lambda s: compile_one(s, CORE, newest), sources()))
+    for _, text in results:
+        sys.stderr.write(text)
+    if any(obj is None for obj, _ in results):
+        return 1
+    link([obj for obj, _ in results], CORE_LINK, os.path.join(OUT, "hob.wasm"))
+    if os.path.exists("src/compile/menu_main.c"):
+        subprocess.check_call(["cmake", "--build", "build/native", "--target", "kernels_simd128"],
+                              stdout=subprocess.DEVNULL)
+        obj, text = compile_one("build/native/gen/kernels_simd128.c", KERNELS, newest)
+        sys.stderr.write(text)
+        if obj is None:
+            return 1
+        link([obj], KERNELS_LINK, os.path.join(OUT, "kernels_simd128.wasm"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
