@@ -1,9 +1,10 @@
 // base/arena.c: bump allocation in blocks; the only file that calls malloc.
 //
-// An arena is one lifetime: it is freed or reset as a whole, nothing in it alone. The Arena itself lives at the
-// start of its first block. Memory is handed out zeroed: blocks from calloc are zero already (and untouched pages
-// stay untouched), blocks of a host's allocator and reused ones are cleared when handed out. Under
-// AddressSanitizer what is not handed out is poisoned, and 16 bytes stay so between two allocations.
+// An arena is one lifetime: it is freed or reset as a whole, nothing in it alone. The Arena itself
+// lives at the start of its first block. Memory is handed out zeroed: blocks from calloc are zero
+// already (and untouched pages stay untouched), blocks of a host's allocator and reused ones are
+// cleared when handed out. Under AddressSanitizer what is not handed out is poisoned, and 16 bytes
+// stay so between two allocations.
 #include "base/base.h"
 
 #include <stdlib.h>
@@ -18,18 +19,19 @@
 #endif
 #ifdef ARENA_ASAN
 #include <sanitizer/asan_interface.h>
-#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define POISON(p, n)   ASAN_POISON_MEMORY_REGION(p, n)
 #define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
-#define RED_ZONE 16
+#define RED_ZONE       16
 #else
-#define POISON(p, n) ((void)0)
+#define POISON(p, n)   ((void)0)
 #define UNPOISON(p, n) ((void)0)
-#define RED_ZONE 0
+#define RED_ZONE       0
 #endif
 
-#define ALIGN 16
+#define ALIGN       16
 #define FIRST_BLOCK ((size_t)4096)
-#define LARGEST_STEP ((size_t)1 << 20) // blocks double up to this; larger requests get a block of their own
+#define LARGEST_STEP                                                                               \
+    ((size_t)1 << 20) // blocks double up to this; larger requests get a block of their own
 
 // No honest request comes near this; refusing it here keeps a lying size from the host's allocator.
 #define LARGEST ((u64)1 << 38)
@@ -49,25 +51,19 @@ struct Arena {
     size_t step; // size of the next ordinary block
 };
 
-static size_t align_up(size_t n)
-{
-    return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-}
+static size_t align_up(size_t n) { return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1); }
 
 #define BLOCK_HEAD align_up(sizeof(Block))
 
-static Block *block_new(const HostAlloc *host, size_t size)
-{
+static Block *block_new(const HostAlloc *host, size_t size) {
     Block *b = host->alloc ? host->alloc(host->user, size) : calloc(1, size);
-    if (!b)
-        return NULL;
+    if (!b) return NULL;
     *b = (Block){.size = size, .at = BLOCK_HEAD, .clean = host->alloc ? size : BLOCK_HEAD};
     POISON((char *)b + b->at, size - b->at);
     return b;
 }
 
-static void block_free(const HostAlloc *host, Block *b)
-{
+static void block_free(const HostAlloc *host, Block *b) {
     UNPOISON((char *)b + BLOCK_HEAD, b->size - BLOCK_HEAD);
     if (!host->alloc)
         free(b);
@@ -76,34 +72,26 @@ static void block_free(const HostAlloc *host, Block *b)
 }
 
 // `size` must fit; the caller looked.
-static void *block_take(Block *b, size_t size)
-{
+static void *block_take(Block *b, size_t size) {
     char *p = (char *)b + b->at;
     UNPOISON(p, size);
-    if (b->at < b->clean)
-        memset(p, 0, MIN2(size, b->clean - b->at));
+    if (b->at < b->clean) memset(p, 0, MIN2(size, b->clean - b->at));
     b->at += align_up(size + RED_ZONE);
     return p;
 }
 
-static size_t block_room(const Block *b)
-{
-    return b->size - b->at;
-}
+static size_t block_room(const Block *b) { return b->size - b->at; }
 
-Arena *arena_new(const HostAlloc *host)
-{
+Arena *arena_new(const HostAlloc *host) {
     HostAlloc h = host ? *host : (HostAlloc){0};
     Block *b = block_new(&h, FIRST_BLOCK);
-    if (!b)
-        return NULL;
+    if (!b) return NULL;
     Arena *a = block_take(b, sizeof(Arena));
     *a = (Arena){.host = h, .top = b, .first = b, .step = FIRST_BLOCK * 4};
     return a;
 }
 
-static void free_down_to_first(Arena *a)
-{
+static void free_down_to_first(Arena *a) {
     while (a->top != a->first) {
         Block *prev = a->top->prev;
         block_free(&a->host, a->top);
@@ -111,17 +99,14 @@ static void free_down_to_first(Arena *a)
     }
 }
 
-void arena_free(Arena *a)
-{
-    if (!a)
-        return;
+void arena_free(Arena *a) {
+    if (!a) return;
     free_down_to_first(a);
     HostAlloc h = a->host;
     block_free(&h, a->first);
 }
 
-void arena_reset(Arena *a)
-{
+void arena_reset(Arena *a) {
     free_down_to_first(a);
     Block *b = a->first;
     b->clean = MAX2(b->clean, b->at);
@@ -131,24 +116,18 @@ void arena_reset(Arena *a)
     a->step = FIRST_BLOCK * 4;
 }
 
-size_t arena_used(const Arena *a)
-{
-    return a->used;
-}
+size_t arena_used(const Arena *a) { return a->used; }
 
-void *arena_try(Arena *a, u64 count, u64 size)
-{
+void *arena_try(Arena *a, u64 count, u64 size) {
     u64 bytes;
-    if (!mul_u64(count, size, &bytes) || bytes > MIN2((u64)(SIZE_MAX >> 1), LARGEST))
-        return NULL;
+    if (!mul_u64(count, size, &bytes) || bytes > MIN2((u64)(SIZE_MAX >> 1), LARGEST)) return NULL;
     size_t n = (size_t)bytes, need = align_up(n + RED_ZONE);
     if (need > block_room(a->top)) {
-        // A large request gets a block that it fills; it goes under the top when the top has more room left, so
-        // that small allocations keep their place.
+        // A large request gets a block that it fills; it goes under the top when the top has more
+        // room left, so that small allocations keep their place.
         bool own = need > a->step / 2;
         Block *b = block_new(&a->host, own ? BLOCK_HEAD + need : a->step);
-        if (!b)
-            return NULL;
+        if (!b) return NULL;
         if (own && a->top != a->first) {
             b->prev = a->top->prev;
             a->top->prev = b;
@@ -157,40 +136,31 @@ void *arena_try(Arena *a, u64 count, u64 size)
         }
         b->prev = a->top;
         a->top = b;
-        if (!own)
-            a->step = MIN2(a->step * 2, LARGEST_STEP);
+        if (!own) a->step = MIN2(a->step * 2, LARGEST_STEP);
     }
     a->used += n;
     return block_take(a->top, n);
 }
 
-void *arena_alloc(Arena *a, size_t size)
-{
+void *arena_alloc(Arena *a, size_t size) {
     void *p = arena_try(a, 1, size);
     must(p != NULL);
     return p;
 }
 
-char *arena_cstr(Arena *a, Str s)
-{
+char *arena_cstr(Arena *a, Str s) {
     char *p = arena_alloc(a, s.len + 1);
-    if (s.len)
-        memcpy(p, s.ptr, s.len);
+    if (s.len) memcpy(p, s.ptr, s.len);
     return p;
 }
 
-Str arena_str(Arena *a, Str s)
-{
-    return (Str){arena_cstr(a, s), s.len};
-}
+Str arena_str(Arena *a, Str s) { return (Str){arena_cstr(a, s), s.len}; }
 
-void *vec_grow(Arena *a, void *at, size_t n, size_t *cap, size_t elem)
-{
+void *vec_grow(Arena *a, void *at, size_t n, size_t *cap, size_t elem) {
     size_t want = *cap ? *cap * 2 : 8;
     void *p = arena_try(a, want, elem);
     must(p != NULL && want > n);
-    if (n)
-        memcpy(p, at, n * elem);
+    if (n) memcpy(p, at, n * elem);
     *cap = want;
     return p;
 }

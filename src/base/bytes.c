@@ -1,28 +1,22 @@
 // base/bytes.c: bytes in memory as a Source, and half precision widened.
 //
-// Files and network windows are Sources too, but are made by whoever owns them (the command line, the page):
-// the library opens nothing.
+// Files and network windows are Sources too, but are made by whoever owns them (the command line,
+// the page): the library opens nothing.
 #include "base/base.h"
 
-static bool read_memory(Source *s, u64 off, void *dst, size_t len)
-{
-    if (off > s->size || len > s->size - off)
-        return false;
-    if (len)
-        memcpy(dst, s->map + off, len);
+static bool read_memory(Source *s, u64 off, void *dst, size_t len) {
+    if (off > s->size || len > s->size - off) return false;
+    if (len) memcpy(dst, s->map + off, len);
     return true;
 }
 
-Source source_memory(const void *p, size_t n, Str name)
-{
+Source source_memory(const void *p, size_t n, Str name) {
     return (Source){.size = n, .read = read_memory, .map = p, .name = name};
 }
 
-float f16_to_f32(u16 h)
-{
+float f16_to_f32(u16 h) {
     u32 sign = (u32)(h & 0x8000) << 16, exp = h >> 10 & 31, man = h & 0x3FF;
-    if (exp == 31)
-        return bits_f32(sign | 0x7F800000 | man << 13);
+    if (exp == 31) return bits_f32(sign | 0x7F800000 | man << 13);
     if (exp == 0) {
         float v = (float)man * 0x1p-24f; // subnormal: exact
         return sign ? -v : v;

@@ -4,7 +4,8 @@
 
 #include "base/base.h"
 
-// The fewest digits that read back as v (v > 0 and finite): value = 0.d1d2d3... * 10^exp. At most 17.
+// The fewest digits that read back as v (v > 0 and finite): value = 0.d1d2d3... * 10^exp. At
+// most 17.
 int decimal_shortest(double v, char digits[17], int *exp);
 
 #endif

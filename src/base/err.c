@@ -1,7 +1,7 @@
 // base/err.c: errors as values: an id, the place in the user's input, and what to do about it.
 //
-// The first error wins: whoever sees a failure closest knows it best, callers add only the place. Nothing here
-// allocates, so that running out of memory can be reported like anything else.
+// The first error wins: whoever sees a failure closest knows it best, callers add only the place.
+// Nothing here allocates, so that running out of memory can be reported like anything else.
 #include "base/base.h"
 
 static const struct {
@@ -13,27 +13,20 @@ static const struct {
 #undef E
 };
 
-const char *err_name(ErrId id)
-{
-    return (unsigned)id < ERR_COUNT ? rows[id].name : "UNKNOWN";
-}
+const char *err_name(ErrId id) { return (unsigned)id < ERR_COUNT ? rows[id].name : "UNKNOWN"; }
 
-const char *err_text(ErrId id)
-{
+const char *err_text(ErrId id) {
     return (unsigned)id < ERR_COUNT ? rows[id].text : "an unknown error";
 }
 
-static void fill(char *dst, size_t cap, Str s)
-{
+static void fill(char *dst, size_t cap, Str s) {
     Buf b = {.ptr = dst, .cap = cap};
     buf_add(&b, s);
     dst[b.len] = 0;
 }
 
-bool err_set(Err *e, ErrId id, const char *fmt, ...)
-{
-    if (!e || e->id != ERR_NONE)
-        return false;
+bool err_set(Err *e, ErrId id, const char *fmt, ...) {
+    if (!e || e->id != ERR_NONE) return false;
     e->id = id;
     Buf b = {.ptr = e->msg, .cap = sizeof e->msg};
     va_list ap;
@@ -44,8 +37,7 @@ bool err_set(Err *e, ErrId id, const char *fmt, ...)
     return false;
 }
 
-bool err_at(Err *e, u64 off)
-{
+bool err_at(Err *e, u64 off) {
     if (e && !e->has_off) {
         e->has_off = true;
         e->off = off;
@@ -53,8 +45,7 @@ bool err_at(Err *e, u64 off)
     return false;
 }
 
-bool err_line(Err *e, int line, int col)
-{
+bool err_line(Err *e, int line, int col) {
     if (e && e->line == 0) {
         e->line = line;
         e->col = col;
@@ -62,22 +53,17 @@ bool err_line(Err *e, int line, int col)
     return false;
 }
 
-bool err_file(Err *e, Str file)
-{
-    if (e && !e->file[0])
-        fill(e->file, sizeof e->file, file);
+bool err_file(Err *e, Str file) {
+    if (e && !e->file[0]) fill(e->file, sizeof e->file, file);
     return false;
 }
 
-bool err_subject(Err *e, Str subject)
-{
-    if (e && !e->subject[0])
-        fill(e->subject, sizeof e->subject, subject);
+bool err_subject(Err *e, Str subject) {
+    if (e && !e->subject[0]) fill(e->subject, sizeof e->subject, subject);
     return false;
 }
 
-void err_print(const Err *e, Buf *out)
-{
+void err_print(const Err *e, Buf *out) {
     const char *msg = e->msg[0] ? e->msg : err_text(e->id);
     const char *gap = "";
     buf_fmt(out, "%s", e->file);
@@ -87,13 +73,9 @@ void err_print(const Err *e, Buf *out)
         buf_fmt(out, e->subject[0] ? " %s: %s" : "%s %s", e->subject, msg);
         return;
     }
-    if (e->has_off)
-        buf_fmt(out, "@0x%X", e->off);
-    if (e->file[0] || e->has_off)
-        gap = " ";
-    if (e->subject[0])
-        buf_fmt(out, "%s%s", gap, e->subject);
-    if (e->file[0] || e->has_off || e->subject[0])
-        buf_add(out, S(": "));
+    if (e->has_off) buf_fmt(out, "@0x%X", e->off);
+    if (e->file[0] || e->has_off) gap = " ";
+    if (e->subject[0]) buf_fmt(out, "%s%s", gap, e->subject);
+    if (e->file[0] || e->has_off || e->subject[0]) buf_add(out, S(": "));
     buf_fmt(out, "%s", msg);
 }

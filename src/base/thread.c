@@ -1,8 +1,10 @@
-// base/thread.c: a pool that forks and joins in about a microsecond, for steps that take tens of them.
+// base/thread.c: a pool that forks and joins in about a microsecond, for steps that take tens of
+// them.
 //
-// Workers wait for the next run by spinning, then yielding, and sleep on a condition once nothing came for 2 ms,
-// so that an idle process costs nothing. A run is an epoch: the caller raises it, takes share 0 itself and waits
-// until the workers have counted `pending` down. Where there are no threads (wasm) the pool has one.
+// Workers wait for the next run by spinning, then yielding, and sleep on a condition once nothing
+// came for 2 ms, so that an idle process costs nothing. A run is an epoch: the caller raises it,
+// takes share 0 itself and waits until the workers have counted `pending` down. Where there are no
+// threads (wasm) the pool has one.
 #define _POSIX_C_SOURCE 200809L
 #include "base/base.h"
 
@@ -12,31 +14,20 @@ struct Pool {
     int threads;
 };
 
-int cpu_count(void)
-{
-    return 1;
-}
+int cpu_count(void) { return 1; }
 
-Pool *pool_new(Arena *a, int threads)
-{
+Pool *pool_new(Arena *a, int threads) {
     (void)threads;
     Pool *p = NEW(a, Pool);
     p->threads = 1;
     return p;
 }
 
-void pool_free(Pool *p)
-{
-    (void)p;
-}
+void pool_free(Pool *p) { (void)p; }
 
-int pool_threads(const Pool *p)
-{
-    return p->threads;
-}
+int pool_threads(const Pool *p) { return p->threads; }
 
-void pool_run(Pool *p, void (*fn)(void *user, int thread), void *user)
-{
+void pool_run(Pool *p, void (*fn)(void *user, int thread), void *user) {
     (void)p;
     fn(user, 0);
 }
@@ -48,9 +39,9 @@ void pool_run(Pool *p, void (*fn)(void *user, int thread), void *user)
 #include <stdatomic.h>
 #include <unistd.h>
 
-#define SPINS 4000    // some 20-100 us of pause, then let others have the core
-#define SLEEP_MS 2.0  // idle for this long: sleep until woken
-#define CACHE_LINE 64 // what threads write often stands apart
+#define SPINS      4000 // some 20-100 us of pause, then let others have the core
+#define SLEEP_MS   2.0  // idle for this long: sleep until woken
+#define CACHE_LINE 64   // what threads write often stands apart
 
 typedef struct Worker {
     Pool *pool;
@@ -71,14 +62,12 @@ struct Pool {
     _Alignas(CACHE_LINE) atomic_int pending;
 };
 
-int cpu_count(void)
-{
+int cpu_count(void) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : n > 1024 ? 1024 : (int)n;
 }
 
-static void pause_briefly(void)
-{
+static void pause_briefly(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -87,31 +76,27 @@ static void pause_briefly(void)
 }
 
 // Returns the epoch that differs from `seen`.
-static unsigned wait_for_work(Pool *p, unsigned seen)
-{
+static unsigned wait_for_work(Pool *p, unsigned seen) {
     unsigned now;
     for (int i = 0; i < SPINS; i++) {
-        if ((now = atomic_load_explicit(&p->epoch, memory_order_acquire)) != seen)
-            return now;
+        if ((now = atomic_load_explicit(&p->epoch, memory_order_acquire)) != seen) return now;
         pause_briefly();
     }
     for (double start = clock_ms(); clock_ms() - start < SLEEP_MS;) {
-        if ((now = atomic_load_explicit(&p->epoch, memory_order_acquire)) != seen)
-            return now;
+        if ((now = atomic_load_explicit(&p->epoch, memory_order_acquire)) != seen) return now;
         sched_yield();
     }
     pthread_mutex_lock(&p->lock);
-    // Sequentially consistent on both sides: either this thread sees the new epoch, or the caller sees a sleeper.
+    // Sequentially consistent on both sides: either this thread sees the new epoch, or the caller
+    // sees a sleeper.
     atomic_fetch_add(&p->sleepers, 1);
-    while ((now = atomic_load(&p->epoch)) == seen)
-        pthread_cond_wait(&p->wake, &p->lock);
+    while ((now = atomic_load(&p->epoch)) == seen) pthread_cond_wait(&p->wake, &p->lock);
     atomic_fetch_sub(&p->sleepers, 1);
     pthread_mutex_unlock(&p->lock);
     return now;
 }
 
-static void next_epoch(Pool *p)
-{
+static void next_epoch(Pool *p) {
     atomic_fetch_add(&p->epoch, 1);
     if (atomic_load(&p->sleepers) > 0) {
         pthread_mutex_lock(&p->lock);
@@ -120,22 +105,19 @@ static void next_epoch(Pool *p)
     }
 }
 
-static void *work(void *arg)
-{
+static void *work(void *arg) {
     Worker *w = arg;
     Pool *p = w->pool;
     unsigned seen = 0;
     for (;;) {
         seen = wait_for_work(p, seen);
-        if (atomic_load_explicit(&p->stop, memory_order_relaxed))
-            return NULL;
+        if (atomic_load_explicit(&p->stop, memory_order_relaxed)) return NULL;
         p->fn(p->user, w->index);
         atomic_fetch_sub_explicit(&p->pending, 1, memory_order_release);
     }
 }
 
-Pool *pool_new(Arena *a, int threads)
-{
+Pool *pool_new(Arena *a, int threads) {
     must(threads >= 1);
     // The arena aligns to 16 only; the pool wants cache lines.
     char *raw = arena_alloc(a, sizeof(Pool) + CACHE_LINE);
@@ -154,26 +136,19 @@ Pool *pool_new(Arena *a, int threads)
     return p;
 }
 
-void pool_free(Pool *p)
-{
-    if (!p)
-        return;
+void pool_free(Pool *p) {
+    if (!p) return;
     atomic_store(&p->stop, true);
     next_epoch(p);
-    for (int i = 1; i < p->threads; i++)
-        pthread_join(p->workers[i - 1].thread, NULL);
+    for (int i = 1; i < p->threads; i++) pthread_join(p->workers[i - 1].thread, NULL);
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->lock);
     p->threads = 1;
 }
 
-int pool_threads(const Pool *p)
-{
-    return p->threads;
-}
+int pool_threads(const Pool *p) { return p->threads; }
 
-void pool_run(Pool *p, void (*fn)(void *user, int thread), void *user)
-{
+void pool_run(Pool *p, void (*fn)(void *user, int thread), void *user) {
     if (p->threads == 1) {
         fn(user, 0);
         return;

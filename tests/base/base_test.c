@@ -1,4 +1,5 @@
-// tests/base/base_test.c: strings, arenas, text building, errors, hashing, byte sources and half precision.
+// tests/base/base_test.c: strings, arenas, text building, errors, hashing, byte sources and half
+// precision.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -9,15 +10,14 @@
 
 #include <stdlib.h>
 
-#define assert_str(s, text)                                                                                            \
-    do {                                                                                                               \
-        Str got_ = (s);                                                                                                \
-        assert_int_equal(got_.len, strlen(text));                                                                      \
-        assert_memory_equal(got_.ptr, text, got_.len);                                                                 \
+#define assert_str(s, text)                                                                        \
+    do {                                                                                           \
+        Str got_ = (s);                                                                            \
+        assert_int_equal(got_.len, strlen(text));                                                  \
+        assert_memory_equal(got_.ptr, text, got_.len);                                             \
     } while (0)
 
-static void strings_are_cut_and_compared(void **state)
-{
+static void strings_are_cut_and_compared(void **state) {
     (void)state;
     Str rest;
     assert_str(str_cut(S("a=b=c"), '=', &rest), "a");
@@ -35,26 +35,31 @@ static void strings_are_cut_and_compared(void **state)
     assert_true(str_starts(S("blk.0"), S("blk.")) && !str_starts(S("bl"), S("blk.")));
     assert_true(str_ends(S("a.gguf"), S(".gguf")) && !str_ends(S("f"), S(".gguf")));
     assert_true(str_has(S("aab"), S("ab")) && str_has(S("x"), S("")) && !str_has(S("a"), S("ab")));
-    assert_true(str_cmp(S("a"), S("ab")) < 0 && str_cmp(S("b"), S("ab")) > 0 && str_cmp(S("q"), S("q")) == 0);
+    assert_true(str_cmp(S("a"), S("ab")) < 0 && str_cmp(S("b"), S("ab")) > 0 &&
+                str_cmp(S("q"), S("q")) == 0);
     assert_true(str_eq(str_c(NULL), S("")));
 }
 
-static void whole_numbers_are_read_without_overflow(void **state)
-{
+static void whole_numbers_are_read_without_overflow(void **state) {
     (void)state;
     i64 v;
     assert_true(str_to_i64(S("-9223372036854775808"), &v) && v == INT64_MIN);
     assert_true(str_to_i64(S("9223372036854775807"), &v) && v == INT64_MAX);
     assert_true(str_to_i64(S("0x1F8"), &v) && v == 0x1F8);
     assert_true(str_to_i64(S("+7"), &v) && v == 7);
-    static const char *const bad[] = {"", "-", "0x", "1a", "9223372036854775808", "-9223372036854775809", " 1", "--1",
+    static const char *const bad[] = {"",
+                                      "-",
+                                      "0x",
+                                      "1a",
+                                      "9223372036854775808",
+                                      "-9223372036854775809",
+                                      " 1",
+                                      "--1",
                                       "99999999999999999999"};
-    for (size_t i = 0; i < COUNT_OF(bad); i++)
-        assert_false(str_to_i64(str_c(bad[i]), &v));
+    for (size_t i = 0; i < COUNT_OF(bad); i++) assert_false(str_to_i64(str_c(bad[i]), &v));
 }
 
-static void arena_memory_is_zero_and_aligned_after_reset_too(void **state)
-{
+static void arena_memory_is_zero_and_aligned_after_reset_too(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     for (int round = 0; round < 3; round++) {
@@ -62,8 +67,7 @@ static void arena_memory_is_zero_and_aligned_after_reset_too(void **state)
         for (size_t n = 0; n < 20000; n = n * 3 / 2 + 1) {
             u8 *p = arena_alloc(a, n);
             assert_int_equal((uintptr_t)p % 16, 0);
-            for (size_t i = 0; i < n; i++)
-                assert_int_equal(p[i], 0);
+            for (size_t i = 0; i < n; i++) assert_int_equal(p[i], 0);
             memset(p, 0xAA, n);
             used += n;
             assert_int_equal(arena_used(a), used);
@@ -82,26 +86,22 @@ typedef struct Counting {
     int live, left;
 } Counting;
 
-static void *counting_alloc(void *user, size_t size)
-{
+static void *counting_alloc(void *user, size_t size) {
     Counting *c = user;
-    if (c->left-- <= 0)
-        return NULL;
+    if (c->left-- <= 0) return NULL;
     c->live++;
     void *p = malloc(size);
     memset(p, 0x5A, size); // a host need not give zeroed memory
     return p;
 }
 
-static void counting_free(void *user, void *p, size_t size)
-{
+static void counting_free(void *user, void *p, size_t size) {
     (void)size;
     ((Counting *)user)->live--;
     free(p);
 }
 
-static void arena_uses_the_hosts_allocator_and_survives_its_refusal(void **state)
-{
+static void arena_uses_the_hosts_allocator_and_survives_its_refusal(void **state) {
     (void)state;
     Counting c = {.left = 0};
     HostAlloc host = {counting_alloc, counting_free, &c};
@@ -109,8 +109,7 @@ static void arena_uses_the_hosts_allocator_and_survives_its_refusal(void **state
     c.left = 3;
     Arena *a = arena_new(&host);
     u8 *p = arena_try(a, 1, 100000);
-    for (int i = 0; i < 100000; i++)
-        assert_int_equal(p[i], 0);
+    for (int i = 0; i < 100000; i++) assert_int_equal(p[i], 0);
     assert_non_null(arena_try(a, 1, 100000));
     assert_null(arena_try(a, 1, 100000));
     assert_int_equal(c.live, 3);
@@ -118,21 +117,17 @@ static void arena_uses_the_hosts_allocator_and_survives_its_refusal(void **state
     assert_int_equal(c.live, 0);
 }
 
-static void vectors_grow_and_keep_their_values(void **state)
-{
+static void vectors_grow_and_keep_their_values(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     VEC(i64) v = {0};
-    for (i64 i = 0; i < 1000; i++)
-        vec_push(a, &v, i * i);
+    for (i64 i = 0; i < 1000; i++) vec_push(a, &v, i * i);
     assert_int_equal(v.n, 1000);
-    for (i64 i = 0; i < 1000; i++)
-        assert_int_equal(v.at[i], i * i);
+    for (i64 i = 0; i < 1000; i++) assert_int_equal(v.at[i], i * i);
     arena_free(a);
 }
 
-static void formatter_prints_every_conversion(void **state)
-{
+static void formatter_prints_every_conversion(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     assert_str(str_fmt(a, "%d|%u|%D|%U", -5, 4000000000u, INT64_MIN, UINT64_MAX),
@@ -141,15 +136,16 @@ static void formatter_prints_every_conversion(void **state)
                "beef|123456789a|z|str|view|%");
     assert_str(str_fmt(a, "[%3d][%-8s][%08x][%5S][%05d]", 7, "ab", 0x1Fu, S("x"), -42),
                "[  7][ab      ][0000001f][    x][-0042]");
-    assert_str(str_fmt(a, "%.2f|%.0f|%8.1f|%.3f", 3.14159, 2.5, -0.25, -0.0001), "3.14|3|    -0.3|0.000");
-    assert_str(str_fmt(a, "%h %h %h %h", 3.0, -0.1f, 0.0, 0x1p-149), "0x1.8p+1f -0x1.99999ap-4f 0x0p+0f 0x1p-149f");
+    assert_str(str_fmt(a, "%.2f|%.0f|%8.1f|%.3f", 3.14159, 2.5, -0.25, -0.0001),
+               "3.14|3|    -0.3|0.000");
+    assert_str(str_fmt(a, "%h %h %h %h", 3.0, -0.1f, 0.0, 0x1p-149),
+               "0x1.8p+1f -0x1.99999ap-4f 0x0p+0f 0x1p-149f");
     assert_str(str_fmt(a, "%h", (double)bits_f32(0x00600001)), "0x1.800004p-127f");
     assert_str(str_fmt(a, "%s", (char *)NULL), "");
     assert_str(str_fmt(a, ""), "");
     for (u32 i = 0; i < 100000; i++) { // exact for any float
         u32 u = i * 42949u;
-        if ((u >> 23 & 0xFF) == 255)
-            continue;
+        if ((u >> 23 & 0xFF) == 255) continue;
         float back = strtof(str_fmt(a, "%h", (double)bits_f32(u)).ptr, NULL);
         assert_int_equal(f32_bits(back), u);
         arena_reset(a);
@@ -157,8 +153,7 @@ static void formatter_prints_every_conversion(void **state)
     arena_free(a);
 }
 
-static void text_past_its_limit_is_cut_between_characters(void **state)
-{
+static void text_past_its_limit_is_cut_between_characters(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     Buf b = {.arena = a, .limit = 5};
@@ -181,8 +176,7 @@ static void text_past_its_limit_is_cut_between_characters(void **state)
     arena_free(a);
 }
 
-static void the_first_error_wins_and_places_are_added(void **state)
-{
+static void the_first_error_wins_and_places_are_added(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     Err e = {0};
@@ -196,7 +190,8 @@ static void the_first_error_wins_and_places_are_added(void **state)
     err_print(&e, &b);
     assert_int_equal(e.id, ERR_IO);
     assert_string_equal(err_name(e.id), "IO");
-    assert_str(buf_str(&b), "smol.gguf@0x1f8 blk.0.attn_q.weight: cannot read 8 bytes; is the file cut off?");
+    assert_str(buf_str(&b),
+               "smol.gguf@0x1f8 blk.0.attn_q.weight: cannot read 8 bytes; is the file cut off?");
     Err t = {0};
     err_set(&t, ERR_USAGE, "unknown primitive");
     err_line(&t, 7, 12);
@@ -211,15 +206,13 @@ static void the_first_error_wins_and_places_are_added(void **state)
     assert_false(err_set(NULL, ERR_IO, "nobody listens"));
     Err longer = {0};
     Buf big = {.arena = a};
-    for (int i = 0; i < 200; i++)
-        buf_add(&big, S("\xC3\xA9\xC3\xA9"));
+    for (int i = 0; i < 200; i++) buf_add(&big, S("\xC3\xA9\xC3\xA9"));
     err_set(&longer, ERR_IO, "%S", buf_str(&big));
     assert_int_equal(strlen(longer.msg), 318);
     arena_free(a);
 }
 
-static void hashes_are_stable(void **state)
-{
+static void hashes_are_stable(void **state) {
     (void)state;
     // These values name kernels on people's disks: they must never change.
     assert_true(hash_str(0, S("")) == UINT64_C(18284041278097681846));
@@ -227,14 +220,12 @@ static void hashes_are_stable(void **state)
     assert_true(hash_str(1, S("hob")) != hash_str(0, S("hob")));
 }
 
-static void a_map_keeps_the_last_value_of_each_key(void **state)
-{
+static void a_map_keeps_the_last_value_of_each_key(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     StrMap *m = strmap_new(a, 0);
     for (i32 round = 0; round < 2; round++)
-        for (i32 i = 0; i < 5000; i++)
-            strmap_put(m, str_fmt(a, "key %d", i), i + round);
+        for (i32 i = 0; i < 5000; i++) strmap_put(m, str_fmt(a, "key %d", i), i + round);
     i32 v;
     for (i32 i = 0; i < 5000; i++) {
         assert_true(strmap_get(m, str_fmt(a, "key %d", i), &v));
@@ -246,8 +237,7 @@ static void a_map_keeps_the_last_value_of_each_key(void **state)
     arena_free(a);
 }
 
-static void a_memory_source_never_reads_past_its_end(void **state)
-{
+static void a_memory_source_never_reads_past_its_end(void **state) {
     (void)state;
     u8 data[8] = {1, 2, 3, 4, 5, 6, 7, 8}, out[8];
     Source s = source_memory(data, 8, S("data"));
@@ -261,15 +251,13 @@ static void a_memory_source_never_reads_past_its_end(void **state)
     assert_true(get_u64(data) == 0x0807060504030201u);
 }
 
-static void every_half_widens_exactly(void **state)
-{
+static void every_half_widens_exactly(void **state) {
     (void)state;
     for (u32 h = 0; h < 0x10000; h++) {
         float f = f16_to_f32((u16)h);
         int exp = (int)(h >> 10 & 31), man = (int)(h & 0x3FF);
         double want = __builtin_ldexp(exp ? 1024 + man : man, (exp ? exp : 1) - 25);
-        if (h & 0x8000)
-            want = -want;
+        if (h & 0x8000) want = -want;
         if (exp == 31 && man)
             assert_true(f != f);
         else if (exp == 31)
@@ -279,8 +267,7 @@ static void every_half_widens_exactly(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings_are_cut_and_compared),
         cmocka_unit_test(whole_numbers_are_read_without_overflow),
