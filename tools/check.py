@@ -104,7 +104,7 @@ def check_words():
     for name in tracked("src/*.c", "src/*.h", "include/*.h"):
         if name.startswith("src/cli/") or name.endswith("_main.c"):
             continue
-        text = re.sub(r"//.*|/\*.*?\*/|\"(\\.|[^\"\\\n])*\"", "", read(name), 
+        text = re.sub(r"//.*|/\*.*?\*/|\"(\\.|[^\"\\\n])*\"", "", read(name))
         for m in re.finditer(r"\b(printf|fprintf|snprintf|sprintf|fopen|exit|abort|strtod|TODO|FIXME)\s*\(", text):
             found(name, "calls %s: the library has no stdio and no exit" % m.group(1))
         if name != "src/base/arena.c":
