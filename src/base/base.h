@@ -101,6 +101,7 @@ void buf_fmt(Buf *b, const char *fmt, ...);
 void buf_vfmt(Buf *b, const char *fmt, va_list ap);
 Str buf_str(const Buf *b);
 Str str_fmt(Arena *a, const char *fmt, ...); // the same into a fresh string
+void json_str(Buf *b, Str s);                // json.c: "quoted" as JSON, always valid UTF-8
 
 // ---- err.c: errors are values --------------------------------------------------------------------------
 // err.def rows: E(ID, "what is wrong in general"). Tests assert the id; people read the text.
@@ -160,6 +161,10 @@ typedef struct Source {
 } Source;
 
 Source source_memory(const void *p, size_t n, Str name);
+#if !defined(__wasm__) // file.c: mapped where possible, else read at offsets
+bool source_file_open(Arena *a, Str path, Source *out, Err *err);
+void source_file_close(Source *s); // not needed before the process ends
+#endif
 static inline u16 get_u16(const u8 *p) { return (u16)(p[0] | p[1] << 8); }
 static inline u32 get_u32(const u8 *p) { return (u32)p[0] | (u32)p[1] << 8 | (u32)p[2] << 16 | (u32)p[3] << 24; }
 static inline u64 get_u64(const u8 *p) { return get_u32(p) | (u64)get_u32(p + 4) << 32; }

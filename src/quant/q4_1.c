@@ -1,13 +1,14 @@
-// quant/q4_1.c: blocks of 32 nibbles with a half-precision scale d and minimum m: value = d * q + m.
+// quant/q4_1.c: blocks of 32 nibbles with a half-precision scale d and minimum m: value = d * q +
+// m.
 //
-// In the file a block is d, m, then 16 bytes: element e in the low half of byte e, element e + 16 in the high half. In
-// memory plane 0 holds the nibbles in the order of k, eight a word, and plane 1 a word a block: d below, m above.
+// In the file a block is d, m, then 16 bytes: element e in the low half of byte e, element e + 16
+// in the high half. In memory plane 0 holds the nibbles in the order of k, eight a word, and plane
+// 1 a word a block: d below, m above.
 #include "quant/quant_int.h"
 
 enum { BLOCK = 32, BYTES = 20 };
 
-static const Expr *value(const QuantAt *at)
-{
+static const Expr *value(const QuantAt *at) {
     Exprs *x = at->x;
     const Expr *q = ex_and(x, quant_field(at, 4), ex_uint(x, 15));
     const Expr *dm = quant_word(at, 1, ex_idiv(x, at->k, ex_int(x, BLOCK)));
@@ -15,16 +16,14 @@ static const Expr *value(const QuantAt *at)
     return ex_add(x, scaled, ex_un(x, EX_F16HI, dm));
 }
 
-static void repack(const u8 *row, size_t k, const RowWords *out)
-{
+static void repack(const u8 *row, size_t k, const RowWords *out) {
     for (size_t b = 0; b < k / BLOCK; b++, row += BYTES) {
         quant_nibbles(row + 4, out->plane[0] + b * (BLOCK / 8) * out->step, out->step);
         out->plane[1][b * out->step] = get_u32(row);
     }
 }
 
-static void dequant(const u8 *row, size_t k, float *out)
-{
+static void dequant(const u8 *row, size_t k, float *out) {
     for (size_t b = 0; b < k / BLOCK; b++, row += BYTES, out += BLOCK) {
         float d = f16_to_f32(get_u16(row)), m = f16_to_f32(get_u16(row + 2));
         for (int i = 0; i < BLOCK / 2; i++) {

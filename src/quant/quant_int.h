@@ -1,10 +1,12 @@
-// quant/quant_int.h: private to the room: what one encoding's file defines. See q4_1.c for a whole one.
+// quant/quant_int.h: private to the room: what one encoding's file defines. See q4_1.c for a whole
+// one.
 #ifndef HOB_QUANT_INT_H
 #define HOB_QUANT_INT_H
 
 #include "quant/quant.h"
 
-// A plane holds `words` u32 words for each `per` elements of a row; a part counts whole. per 0: no such plane.
+// A plane holds `words` u32 words for each `per` elements of a row; a part counts whole. per 0: no
+// such plane.
 typedef struct QuantPlane {
     u32 words, per;
 } QuantPlane;
@@ -42,16 +44,17 @@ typedef struct FileRow { // a file type: file_row_ID; k is a multiple of its blo
 #include "quant/filetype.def"
 #undef T
 
-// ---- quant.c: pieces that encodings share --------------------------------------------------------------------
-// Word j of plane p of this row: a load.
+// ---- quant.c: pieces that encodings share
+// -------------------------------------------------------------------- Word j of plane p of this
+// row: a load.
 const Expr *quant_word(const QuantAt *at, int p, const Expr *j);
-// Bits [width * i, width * (i + 1)) of the words of plane 0, i = k modulo the fields a word has; as u32, in the low
-// bits, with what lies above still there (mask or shift it away).
+// Bits [width * i, width * (i + 1)) of the words of plane 0, i = k modulo the fields a word has; as
+// u32, in the low bits, with what lies above still there (mask or shift it away).
 const Expr *quant_field(const QuantAt *at, u32 width);
 // Half i % 2 of word i / 2 of plane p as a float.
 const Expr *quant_half(const QuantAt *at, int p, const Expr *i);
-// GGML keeps 32 nibbles in 16 bytes, element e in the low half of byte e and element e + 16 in the high half: as four
-// words in the order of k.
+// GGML keeps 32 nibbles in 16 bytes, element e in the low half of byte e and element e + 16 in the
+// high half: as four words in the order of k.
 void quant_nibbles(const u8 bytes[16], u32 *words, size_t step);
 
 #endif

@@ -1,0 +1,87 @@
+// format/gguf.c: opens a GGUF file of version 2 or 3: header, keys (gguf_keys.c), tensor table
+// (gguf_tensors.c).
+//
+// Only the front part of the file is read; tensor data stay where they are and are found by offset.
+// The file is taken as hostile: whatever is returned has been checked, so that nobody behind needs
+// to look again.
+#include "format/gguf_int.h"
+
+enum { KEYS_MOST = 16384, TENSORS_MOST = 32768 }; // real files: about 50 and 1,000
+enum {
+    KEY_LEAST = 8 + 1 + 4 + 1,
+    TENSOR_LEAST = 8 + 1 + 4 + 8 + 4 + 8
+}; // bytes an entry takes at least
+
+static bool check_count(Cursor *c, const char *what, u64 off, u64 count, u64 least, u64 most) {
+    if (count > cursor_left(c) / least)
+        return gguf_fail(c, off, ERR_GGUF_COUNT,
+                         "%U %s cannot fit in the %U bytes left; the file is damaged", count, what,
+                         cursor_left(c));
+    if (count > most)
+        return gguf_fail(c, off, ERR_GGUF_COUNT, "%U %s are more than the %U that hob takes", count,
+                         what, most);
+    return true;
+}
+
+static bool read_header(Cursor *c, Gguf *g, u64 *tensors, u64 *keys) {
+    u32 magic;
+    if (cursor_left(c) < 4)
+        return gguf_fail(c, 0, ERR_GGUF_MAGIC, "not a GGUF file: it has only %U bytes",
+                         cursor_left(c));
+    if (!cursor_u32(c, &magic)) return false;
+    if (magic != 0x46554747) // "GGUF"
+        return gguf_fail(c, 0, ERR_GGUF_MAGIC,
+                         "not a GGUF file: it begins with 0x%08x, not with \"GGUF\"", magic);
+    if (!cursor_u32(c, &g->version)) return false;
+    if (g->version == 0x03000000 || g->version == 0x02000000)
+        return gguf_fail(c, 4, ERR_GGUF_VERSION, "a big-endian file; convert it to little-endian");
+    if (g->version != 2 && g->version != 3)
+        return gguf_fail(c, 4, ERR_GGUF_VERSION,
+                         "version %u is not known; known: 2, 3; convert the model anew",
+                         g->version);
+    if (!cursor_u64(c, tensors) || !cursor_u64(c, keys)) return false;
+    return check_count(c, "tensors", 8, *tensors, TENSOR_LEAST, TENSORS_MOST) &&
+           check_count(c, "keys", 16, *keys, KEY_LEAST, KEYS_MOST);
+}
+
+static bool read_alignment(Cursor *c, Gguf *g) {
+    i32 i;
+    g->align = 32;
+    if (!strmap_get(g->key_by_name, S("general.alignment"), &i)) return true;
+    const GgufKey *k = &g->keys[i];
+    c->subject = k->name;
+    if (k->type != GT_U32 && k->type != GT_U64)
+        return gguf_fail(c, k->off, ERR_GGUF_ALIGN, "is a %s; it must be a u32",
+                         gguf_type_name(k->type));
+    if (k->bits == 0 || (k->bits & (k->bits - 1)) != 0 || k->bits > 1 << 20)
+        return gguf_fail(c, k->off, ERR_GGUF_ALIGN,
+                         "is %U; it must be a power of two up to 1048576", k->bits);
+    g->align = k->bits;
+    return true;
+}
+
+bool gguf_open(Arena *a, Source *src, Gguf **out, Err *err) {
+    Cursor c = {.a = a, .src = src, .err = err, .part = "the header"};
+    Gguf *g = NEW(a, Gguf);
+    u64 tensors, keys;
+    g->src = src;
+    if (!read_header(&c, g, &tensors, &keys) || !gguf_read_keys(&c, g, keys) ||
+        !read_alignment(&c, g) || !gguf_read_tensors(&c, g, tensors))
+        return false;
+    *out = g;
+    return true;
+}
+
+size_t gguf_tensor_count(const Gguf *g) { return g->ntensors; }
+
+const FileTensor *gguf_tensor_at(const Gguf *g, size_t i) {
+    must(i < g->ntensors);
+    return &g->tensors[i].t;
+}
+
+const FileTensor *gguf_tensor(const Gguf *g, Str name) {
+    i32 i;
+    return strmap_get(g->tensor_by_name, name, &i) ? &g->tensors[i].t : NULL;
+}
+
+Source *gguf_source(const Gguf *g) { return g->src; }
