@@ -2,8 +2,8 @@
 
 hob.wasm: every source of libhob and src/api/wasm*.c, a reactor without threads; exports are the functions marked
 export in src/api/wasm*.c (visibility default) and malloc's memory.
-kernels_simd128.wasm: the printed kernels alone, on the core's memory and table (imported as env.memory), nothing else
-imported but libm's few functions, which are linked in. Objects are rebuilt when a source or any header is newer.
+kernels_simd128.wasm: the printed kernels alone, on the core's memory (imported as env.memory), nothing else imported:
+libm's few functions are linked in. Objects are rebuilt when a source or any header is newer.
 """
 import concurrent.futures
 import glob
@@ -14,16 +14,21 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OUT = os.path.join("build", "wasm")
+# Memory from 0: the core's stack, the kernels' stack (it grows down from KERNEL_DATA), the kernels' constants, and from
+# CORE_DATA on the core's own data and heap. The kernels' initial-memory is the check that their constants fit.
+CORE_STACK, KERNEL_DATA, CORE_DATA = 256 << 10, 384 << 10, 512 << 10
 ZIG = [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi"]
 CORE = ["-std=c11", "-D_DEFAULT_SOURCE", "-Oz", "-g0", "-Wall", "-ffp-contract=off", "-fvisibility=hidden",
         "-fno-sanitize=all", "-ffunction-sections", "-mbulk-memory", "-Isrc", "-Iinclude", "-Ithird_party/yyjson",
-        "-DYYJSON_DISABLE_FILE=1", "-DYYJSON_DISABLE_UTILS=1", "-DYYJSON_DISABLE_FAST_FP_CONV=1"]
-CORE_LINK = ["-mexec-model=reactor", "-Oz", "-s", "-Wl,--gc-sections", "-Wl,--export-dynamic",
-             "-Wl,--initial-memory=4194304", "-Wl,--max-memory=4294967296", "-Wl,-z,stack-size=262144"]
+        "-Dyyjson_api=", "-DYYJSON_DISABLE_UTILS=1", "-DYYJSON_DISABLE_NON_STANDARD=1"]
+CORE_LINK = ["-mexec-model=reactor", "-Oz", "-s", "-Wl,--gc-sections",
+             "-Wl,--global-base=%d" % CORE_DATA, "-Wl,--initial-memory=4194304", "-Wl,--max-memory=4294901760",
+             "-Wl,-z,stack-size=%d" % CORE_STACK]
 KERNELS = ["-std=c11", "-O3", "-g0", "-msimd128", "-mbulk-memory", "-fno-sanitize=all", "-ffp-contract=off",
            "-fno-math-errno", "-Isrc", "-Iinclude"]
 KERNELS_LINK = ["-nostartfiles", "-O3", "-s", "-Wl,--no-entry", "-Wl,--import-memory", "-Wl,--export-dynamic",
-                "-Wl,--gc-sections", "-Wl,--stack-first", "-Wl,-z,stack-size=65536", "-Wl,--global-base=65536"]
+                "-Wl,--gc-sections", "-Wl,-z,stack-size=%d" % KERNEL_DATA, "-Wl,--global-base=%d" % KERNEL_DATA,
+                "-Wl,--initial-memory=%d" % CORE_DATA]
 
 
 def sources():
