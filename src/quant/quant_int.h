@@ -45,8 +45,7 @@ typedef struct FileRow { // a file type: file_row_ID; k is a multiple of its blo
 #undef T
 
 // ---- quant.c: pieces that encodings share
-// -------------------------------------------------------------------- Word j of plane p of this
-// row: a load.
+// Word j of plane p of this row: a load.
 const Expr *quant_word(const QuantAt *at, int p, const Expr *j);
 // Bits [width * i, width * (i + 1)) of the words of plane 0, i = k modulo the fields a word has; as
 // u32, in the low bits, with what lies above still there (mask or shift it away).

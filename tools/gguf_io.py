@@ -1,0 +1,186 @@
+"""Reads and writes GGUF files and the number formats in them, in NumPy; for tests, fixtures and the reference.
+
+This is the second opinion on src/format and src/quant: it shares nothing with them but the format's definition, and
+dequantises straight from the file's bytes. It trusts its input; the C reader is the one that must not.
+"""
+import struct
+
+import numpy as np
+
+U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
+SCALAR = {U8: "<u1", I8: "<i1", U16: "<u2", I16: "<i2", U32: "<u4", I32: "<i4", F32: "<f4", BOOL: "<u1",
+          U64: "<u8", I64: "<i8", F64: "<f8"}
+
+# name: (id in the file, elements of a block, bytes of a block)
+TYPES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q8_0": (8, 32, 34),
+         "BF16": (30, 1, 2)}
+NAMES = {v[0]: k for k, v in TYPES.items()}
+
+
+# ---- number formats: arrays whose last axis is k <-> bytes ----------------------------------------------------
+
+def blocks(x):
+    return np.ascontiguousarray(x, np.float32).reshape(-1, 32)
+
+
+def pack_nibbles(q):
+    """(n, 32) numbers 0..15 -> (n, 16) bytes: element e below, element e + 16 above."""
+    q = q.astype(np.uint8)
+    return q[:, :16] | q[:, 16:] << 4
+
+
+def unpack_nibbles(b):
+    return np.concatenate([b & 15, b >> 4], axis=1)
+
+
+def quantise(x, name):
+    """float32 -> the bytes of the format, rounded as GGML's reference quantisers do."""
+    if name == "F32":
+        return np.ascontiguousarray(x, "<f4").tobytes()
+    if name == "F16":
+        return np.ascontiguousarray(x, np.float32).astype("<f2").tobytes()
+    if name == "BF16":
+        u = np.ascontiguousarray(x, np.float32).view(np.uint32)
+        return ((u + 0x7FFF + (u >> 16 & 1)) >> 16).astype("<u2").tobytes()  # to nearest, ties to even
+    b = blocks(x)
+    if name == "Q8_0":
+        d = np.abs(b).max(1, keepdims=True) / np.float32(127)
+        q = np.rint(b / np.where(d == 0, 1, d)).astype(np.int8)
+        return np.concatenate([d.astype("<f2").view(np.uint8), q.view(np.uint8)], axis=1).tobytes()
+    if name == "Q4_0":
+        extreme = np.take_along_axis(b, np.abs(b).argmax(1)[:, None], axis=1)  # with its sign: it becomes -8
+        d = extreme / np.float32(-8)
+        q = np.clip(np.floor(b / np.where(d == 0, 1, d) + np.float32(8.5)), 0, 15)
+        return np.concatenate([d.astype("<f2").view(np.uint8), pack_nibbles(q)], axis=1).tobytes()
+    if name == "Q4_1":
+        m = b.min(1, keepdims=True)
+        d = (b.max(1, keepdims=True) - m) / np.float32(15)
+        q = np.clip(np.floor((b - m) / np.where(d == 0, 1, d) + np.float32(0.5)), 0, 15)
+        head = np.concatenate([d, m], axis=1).astype("<f2")
+        return np.concatenate([head.view(np.uint8), pack_nibbles(q)], axis=1).tobytes()
+    raise ValueError("no quantiser for " + name)
+
+
+def dequantise(raw, name, count):
+    """The bytes of `count` elements -> float32, as GGML defines the values."""
+    raw = np.frombuffer(raw, np.uint8)
+    if name == "F32":
+        return raw.view("<f4").astype(np.float32)
+    if name == "F16":
+        return raw.view("<f2").astype(np.float32)
+    if name == "BF16":
+        return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+    b = raw.reshape(count // 32, TYPES[name][2])
+    d = np.ascontiguousarray(b[:, :2]).view("<f2").astype(np.float32)
+    if name == "Q8_0":
+        v = d * np.ascontiguousarray(b[:, 2:]).view(np.int8).astype(np.float32)
+    elif name == "Q4_0":
+        v = d * (unpack_nibbles(b[:, 2:]).astype(np.float32) - np.float32(8))
+    elif name == "Q4_1":
+        m = np.ascontiguousarray(b[:, 2:4]).view("<f2").astype(np.float32)
+        v = d * unpack_nibbles(b[:, 4:]).astype(np.float32) + m
+    else:
+        raise ValueError("no meaning for " + name)
+    return v.reshape(-1)
+
+
+# ---- writing ----------------------------------------------------------------------------------------------------
+
+def _string(s):
+    b = s if isinstance(s, bytes) else s.encode()
+    return struct.pack("<Q", len(b)) + b
+
+
+def _value(kind, v):
+    if kind == STRING:
+        return _string(v)
+    if kind == ARRAY:
+        of, items = v
+        head = struct.pack("<IQ", of, len(items))
+        if of in (STRING, ARRAY):
+            return head + b"".join(_value(of, i) for i in items)
+        return head + np.asarray(items, SCALAR[of]).tobytes()
+    return np.asarray([v], SCALAR[kind]).tobytes()
+
+
+def write(path, keys, tensors, version=3, align=32):
+    """keys: [(name, kind, value)], value of an ARRAY being (kind, items); tensors: [(name, array, format)], the
+    array's shape as NumPy has it (rows, k). Written in the order given."""
+    if align != 32:
+        keys = keys + [("general.alignment", U32, align)]
+    out = [b"GGUF", struct.pack("<IQQ", version, len(tensors), len(keys))]
+    for name, kind, v in keys:
+        out += [_string(name), struct.pack("<I", kind), _value(kind, v)]
+    data, at = [], 0
+    for name, x, fmt in tensors:
+        raw = quantise(x, fmt)
+        out += [_string(name), struct.pack("<I", x.ndim), struct.pack("<%dQ" % x.ndim, *reversed(x.shape)),
+                struct.pack("<IQ", TYPES[fmt][0], at)]
+        raw += bytes(-len(raw) % align)
+        data.append(raw)
+        at += len(raw)
+    head = b"".join(out)
+    with open(path, "wb") as f:
+        f.write(head + bytes(-len(head) % align))
+        f.writelines(data)
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------
+
+class Gguf:
+    """keys: {name: value}; tensors: {name: (format, shape as NumPy has it, offset, bytes)}; tensor(name): float32."""
+
+    def __init__(self, path):
+        self.data = np.memmap(path, np.uint8, "r")
+        self.at = 4
+        if bytes(self.data[:4]) != b"GGUF":
+            raise ValueError("%s is not a GGUF file" % path)
+        version = self._number(U32)
+        if version not in (2, 3):
+            raise ValueError("%s: version %d" % (path, version))
+        ntensors, nkeys = self._number(U64), self._number(U64)
+        self.keys = {}
+        for _ in range(nkeys):
+            name = self._read(STRING)
+            self.keys[name] = self._read(self._number(U32))
+        table = []
+        for _ in range(ntensors):
+            name = self._read(STRING)
+            shape = [self._number(U64) for _ in range(self._number(U32))]
+            table.append((name, tuple(reversed(shape)), self._number(U32), self._number(U64)))
+        align = self.keys.get("general.alignment", 32)
+        start = -(-self.at // align) * align
+        self.tensors = {}
+        for name, shape, kind, off in table:
+            fmt = NAMES[kind]
+            size = int(np.prod(shape)) // TYPES[fmt][1] * TYPES[fmt][2]
+            self.tensors[name] = (fmt, shape, start + off, size)
+
+    def _number(self, kind):
+        t = np.dtype(SCALAR[kind])
+        v = self.data[self.at:self.at + t.itemsize].view(t)[0]
+        self.at += t.itemsize
+        return v.item()
+
+    def _read(self, kind):
+        if kind == STRING:
+            n = self._number(U64)
+            self.at += n
+            return bytes(self.data[self.at - n:self.at]).decode("utf-8", "surrogateescape")
+        if kind == ARRAY:
+            of, n = self._number(U32), self._number(U64)
+            if of in (STRING, ARRAY):
+                return [self._read(of) for _ in range(n)]
+            t = np.dtype(SCALAR[of])
+            self.at += n * t.itemsize
+            return self.data[self.at - n * t.itemsize:self.at].view(t).tolist()
+        v = self._number(kind)
+        return bool(v) if kind == BOOL else v
+
+    def raw(self, name):
+        fmt, shape, off, size = self.tensors[name]
+        return bytes(self.data[off:off + size])
+
+    def tensor(self, name):
+        fmt, shape, _, _ = self.tensors[name]
+        return dequantise(self.raw(name), fmt, int(np.prod(shape))).reshape(shape)
