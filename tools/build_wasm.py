@@ -26,7 +26,7 @@ CORE_LINK = ["-mexec-model=reactor", "-Oz", "-s", "-Wl,--gc-sections",
              "-Wl,-z,stack-size=%d" % CORE_STACK]
 KERNELS = ["-std=c11", "-O3", "-g0", "-msimd128", "-mbulk-memory", "-fno-sanitize=all", "-ffp-contract=off",
            "-fno-math-errno", "-Isrc", "-Iinclude"]
-KERNELS_LINK = ["-nostartfiles", "-O3", "-s", "-Wl,--no-entry", "-Wl,--import-memory", "-Wl,--export-dynamic",
+KERNELS_LINK = ["-mexec-model=reactor", "-O3", "-s", "-Wl,--no-entry", "-Wl,--import-memory", "-rdynamic",
                 "-Wl,--gc-sections", "-Wl,-z,stack-size=%d" % KERNEL_DATA, "-Wl,--global-base=%d" % KERNEL_DATA,
                 "-Wl,--initial-memory=%d" % CORE_DATA]
 
