@@ -1,0 +1,41 @@
+// loop/loop_int.h: what the files of loop/ share and nobody else needs.
+#ifndef HOB_LOOP_INT_H
+#define HOB_LOOP_INT_H
+
+#include "loop/loop.h"
+
+// nest.c
+void nest_stage_init(Nest *n, NestStage *s, const Stage *def);
+const Expr *nest_axis(const Nest *n, const NestStage *s, int i); // origin + loops: the axis' value
+const char *loop_kind_name(LoopKind k);
+bool loop_kind_named(Str name, LoopKind *out);
+static inline bool loop_is_wg(LoopKind k) { return k >= LOOP_WG_X && k <= LOOP_WG_Z; }
+static inline bool loop_is_thread(LoopKind k) { return k >= LOOP_THREAD_X && k <= LOOP_LANE; }
+// 0 for x (threads and lanes), 1 for y
+static inline int loop_thread_dim(LoopKind k) { return k == LOOP_THREAD_Y; }
+
+// primitives.c
+void nest_log(Nest *n, const char *fmt, ...); // one line of the log
+NestStage *nest_loop(Nest *n, Str name, int *at, Err *e); // "stage.loop"
+
+// stages.c
+int stage_reads(NestStage *s, const Buffer *b, const Expr **out, int max); // its distinct loads of b; -1: more than max
+const Expr *stage_in_loops(const Nest *n, const NestStage *c, const Expr *e); // axes replaced by their loops' expressions
+
+// attention.c: parameters of its directly built nest
+bool attention_set(Nest *n, Str key, i64 value, Err *e);
+
+// factor.c: e as a sum of terms c * v, c free of `var`, v depending on it (NULL: 1). At most `max` terms; -1: too many.
+typedef struct Term {
+    const Expr *c, *v;
+} Term;
+int factor_terms(Exprs *x, const Expr *e, const Var *var, Term *out, int max);
+
+// The identity of a reduction, in the body's type.
+const Expr *reduce_identity(Exprs *x, ReduceOp op, Type t);
+ExprOp reduce_op(ReduceOp op);
+
+// Extent as a constant; false when symbolic.
+static inline bool extent_const(const Expr *e, i64 *v) { return expr_is_int(e, v); }
+
+#endif

@@ -1,0 +1,378 @@
+// loop/rule_matmul.c: y[n, o] = sum_k x[n, k] * w[o, k], with whatever hangs on it.
+//
+// Two shapes of it. matmul_row is for one row of activations: decode reads every weight once, so all that counts is
+// reading them at the memory's speed. matmul_rows is for many: a dequantised weight serves several rows.
+// On a device where barriers are dear (or a CPU) each thread owns whole rows of w, R at a time in R lanes; where they
+// are cheap, a row-block's k is spread over a subgroup or a workgroup (row), or tiles are shared (rows).
+#include "loop/rule_int.h"
+
+typedef struct MatmulShape {
+    const NestStage *acc, *w, *out;
+    int o_axis;   // the axis of `out` that runs over rows of w
+    i64 stride;   // rows of w for one step of that axis
+    i64 n_most;   // rows of activations at most
+    i64 block;    // elements of k that share a scale, or a word; 1: nothing known
+} MatmulShape;
+
+static void find_word_loads(void *user, const Expr *e) {
+    if (e->op == EX_LOAD && e->buf->scope == SCOPE_ARG && e->buf->type == TY_U32) *(bool *)user = true;
+}
+
+static bool find(const Nest *n, MatmulShape *m) {
+    *m = (MatmulShape){.o_axis = -1, .stride = 1};
+    for (int i = 0; i < n->nstages; i++) {
+        NestStage *s = n->stage[i];
+        if (s->def.op != RED_SUM || s->def.nax != 2 || s->def.nred != 1) continue;
+        for (int k = 0; k < i; k++) {
+            NestStage *w = n->stage[k];
+            const Expr *load[2];
+            bool words = false;
+            if (w->def.op != RED_NONE || w->def.nax != 2 || stage_reads(s, w->def.out, load, 2) != 1) continue;
+            expr_walk(w->def.body, find_word_loads, &words);
+            if (words && expr_uses(load[0]->args[0], s->def.ax[1].var) && expr_uses(load[0]->args[1], s->def.red[0].var))
+                m->acc = s, m->w = w;
+        }
+    }
+    m->out = rule_out(n);
+    if (!m->acc || !m->out->def.nstores || m->out->def.nax < 2) return false;
+    i64 lo;
+    expr_range(m->out->def.ax[0].extent, &lo, &m->n_most);
+    return true;
+}
+
+// After inlining, `out` reads acc directly: which of its axes walks w's rows, and how far a step goes.
+static bool find_stride(RuleWriter *w, MatmulShape *m) {
+    NestStage *out = rule_out(w->t);
+    const Expr *load[8], *base;
+    int n = stage_reads(out, m->acc->def.out, load, 8);
+    for (int i = 1; i < out->def.nax && n > 0; i++) {
+        i64 coef = 0;
+        if (expr_affine(w->t->x, load[0]->args[1], out->def.ax[i].var, &base, &coef) && coef > 0) {
+            m->o_axis = i, m->stride = coef;
+            return true;
+        }
+    }
+    return err_set(w->err, ERR_SCHED_ILLEGAL, "the matmul's rows do not follow an axis of its result");
+}
+
+// How many elements of k one scale serves: the largest power of two, at most 32, that divides k.
+static i64 k_block(const MatmulShape *m) {
+    i64 d = expr_divisor(m->acc->def.red[0].extent), b = 1;
+    while (b < 32 && d % (2 * b) == 0) b *= 2;
+    return b;
+}
+
+static const char *axis(const NestStage *s, int i) { return s->def.ax[i].var->name; }
+
+// The reductions besides the matmul (a norm's sum of squares) where the matmul's own stands.
+static void place_others(RuleWriter *w, const MatmulShape *m, const char *loop) {
+    for (int i = w->t->nstages - 1; i >= 0; i--) {
+        NestStage *s = w->t->stage[i];
+        if (s->inlined || s->at || s->def.nstores || !strcmp(s->def.name, m->acc->def.name)) continue;
+        rule_line(w, "compute_at %s out.%s", s->def.name, loop);
+    }
+}
+
+// The epilogue's innermost loops: lanes where it walks rows of w one by one, else written out.
+static void finish_tile(RuleWriter *w, const MatmulShape *m, const char *oi, i64 lanes) {
+    NestStage *out = rule_out(w->t);
+    i64 ext;
+    bool lane = m->stride == 1 && rule_loop_extent(out, oi, &ext) && lanes > 1;
+    if (lane && ext > lanes) {
+        rule_line(w, "split out.%s %D ov ol", oi, lanes);
+        rule_line(w, "unroll out.ov");
+        rule_line(w, "vectorise out.ol");
+    } else if (lane) {
+        rule_line(w, "vectorise out.%s", oi);
+    } else {
+        rule_line(w, "unroll out.%s", oi);
+    }
+    for (int i = m->o_axis + 1; i < out->def.nax; i++) rule_line(w, "unroll out.%s", axis(out, i));
+}
+
+// acc's row-of-w axis: lanes, several vectors of them written out.
+static void lanes_of(RuleWriter *w, const char *stage, const char *o, i64 vec) {
+    NestStage *s = nest_stage(w->t, str_c(stage));
+    i64 ext;
+    if (!rule_loop_extent(s, o, &ext)) return;
+    if (ext > vec) {
+        rule_line(w, "split %s.%s %D %sv %sl", stage, o, vec, o, o);
+        rule_line(w, "unroll %s.%sv", stage, o);
+        if (vec > 1) rule_line(w, "vectorise %s.%sl", stage, o);
+    } else if (ext > 1) {
+        rule_line(w, "vectorise %s.%s", stage, o);
+    }
+}
+
+static bool has_loop(const NestStage *s, const char *name) {
+    for (int i = 0; i < s->nloops; i++)
+        if (!strcmp(s->loop[i].var->name, name)) return true;
+    return false;
+}
+
+// ---- one row -----------------------------------------------------------------------------------------------------
+enum { ROW_VECS, ROW_FACTOR, ROW_UNROLL, ROW_LANES };
+
+static bool match_row(const Nest *n) {
+    MatmulShape m;
+    return !n->direct && find(n, &m) && m.n_most == 1;
+}
+
+// Whole rows of w, R lanes side by side, one thread each.
+static void row_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
+    const Profile *prof = w->t->profile;
+    i64 vec = MAX2(prof->vec, 1), rows = vec * p[ROW_VECS];
+    NestStage *out = rule_out(w->t);
+    const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis), *k = m->acc->def.red[0].var->name;
+    const char *an = axis(m->acc, 0), *ao = axis(m->acc, 1);
+    i64 all;
+    bool known = rule_loop_extent(out, o, &all);
+    if (known && all * m->stride % rows) rows = vec;
+    i64 tile = MAX2(rows / m->stride, 1);
+    rule_line(w, "split out.%s %D ob oi", o, tile);
+    if (nest_stage(w->t, S("out"))->inexact[m->o_axis]) rule_line(w, "guard out %s", o);
+    if (w->ok) {
+        Str loops[2] = {S("ob"), str_c(n)};
+        rule_line(w, "reorder out %S %S", loops[0], loops[1]);
+    }
+    rule_bind_flat(w, "out", "ob");
+    rule_line(w, "compute_at %s out.%s", acc, n);
+    place_others(w, m, n);
+    i64 block = k_block(m);
+    if (block > 1) {
+        rule_line(w, "split %s.%s %D kb ki", acc, k, block);
+        rule_line(w, "reorder %s %s kb ki %s", acc, an, ao);
+        bool factored = p[ROW_FACTOR] && rule_try(w, "factor %s.ki", acc);
+        lanes_of(w, acc, ao, vec);
+        if (!factored) {
+            if (block > p[ROW_UNROLL]) {
+                rule_line(w, "split %s.ki %D kw kj", acc, p[ROW_UNROLL]);
+                rule_line(w, "unroll %s.kj", acc);
+            } else {
+                rule_line(w, "unroll %s.ki", acc);
+            }
+        }
+        for (int i = 0; factored && i < w->t->nstages; i++) {
+            NestStage *f = w->t->stage[i];
+            if (!f->at || strcmp(f->at->def.name, acc)) continue;
+            const char *name = f->def.name;
+            if (has_loop(f, ao)) rule_line(w, "reorder %s ki %s", name, ao);
+            if (has_loop(f, ao)) lanes_of(w, name, ao, vec);
+            if (block > p[ROW_UNROLL]) {
+                rule_line(w, "split %s.ki %D kw kj", name, p[ROW_UNROLL]);
+                rule_line(w, "unroll %s.kj", name);
+            } else {
+                rule_line(w, "unroll %s.ki", name);
+            }
+        }
+    } else {
+        rule_line(w, "reorder %s %s %s %s", acc, an, k, ao);
+        lanes_of(w, acc, ao, vec);
+    }
+    finish_tile(w, m, "oi", vec);
+}
+
+// One block of R rows of w a row of threads: k over the lanes of a subgroup, or of a workgroup through shared memory.
+static void row_by_lanes(RuleWriter *w, MatmulShape *m, const i64 *p) {
+    const Profile *prof = w->t->profile;
+    i64 vec = MAX2(prof->vec, 1), tile = MAX2(vec / m->stride, 1);
+    NestStage *out = rule_out(w->t);
+    const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis), *k = m->acc->def.red[0].var->name;
+    const char *an = axis(m->acc, 0), *ao = axis(m->acc, 1);
+    i64 word = MIN2(k_block(m), 8), lanes = prof->subgroup ? prof->subgroup : p[ROW_LANES];
+    rule_line(w, "split out.%s %D ob oi", o, tile);
+    if (nest_stage(w->t, S("out"))->inexact[m->o_axis]) rule_line(w, "guard out %s", o);
+    rule_line(w, "reorder out ob %s", n);
+    const char *inner = "ob";
+    i64 blocks = 1;
+    rule_loop_extent(nest_stage(w->t, S("out")), "ob", &blocks);
+    i64 ty = prof->subgroup ? rule_divisor(blocks, prof->wg_size / lanes) : 1;
+    if (ty > 1) {
+        rule_line(w, "split out.ob %D wg ty", ty);
+        rule_line(w, "bind out.ty thread.y");
+        inner = "wg";
+    }
+    rule_line(w, "bind out.%s wg.x", inner);
+    rule_line(w, "compute_at %s out.%s", acc, n);
+    place_others(w, m, n);
+    rule_line(w, "split %s.%s %D kw kj", acc, k, word);
+    rule_line(w, "split %s.kw %D kc lane", acc, lanes);
+    if (w->ok && nest_stage(w->t, str_c(acc))->red_inexact[0]) rule_line(w, "guard %s %s", acc, k);
+    if (prof->subgroup) {
+        rule_line(w, "reorder %s %s kc lane kj %s", acc, an, ao);
+        rule_line(w, "bind %s.lane lane", acc);
+        lanes_of(w, acc, ao, vec);
+        rule_line(w, "unroll %s.kj", acc);
+    } else {
+        rule_line(w, "rfactor %s.lane part", acc);
+        rule_line(w, "reorder part %s lane kc kj %s", an, ao);
+        rule_line(w, "bind part.lane thread.x");
+        lanes_of(w, "part", ao, vec);
+        rule_line(w, "unroll part.kj");
+        rule_line(w, "reorder %s lane %s", acc, ao);
+        lanes_of(w, acc, ao, vec);
+    }
+    finish_tile(w, m, "oi", vec);
+}
+
+static bool barriers_are_dear(const Profile *p) { return !p->gpu || p->barrier_cost >= 1000; }
+
+static bool write_row(const Nest *n, const i64 *params, Buf *out, Err *err) {
+    RuleWriter w = rule_writer(n, out, err);
+    MatmulShape m;
+    must(find(w.t, &m));
+    rule_inline_all(&w, NULL);
+    if (w.ok) w.ok = find_stride(&w, &m);
+    if (!w.ok) return false;
+    if (barriers_are_dear(n->profile))
+        row_by_thread(&w, &m, params);
+    else
+        row_by_lanes(&w, &m, params);
+    return w.ok;
+}
+
+static void choose_row(const Nest *n, i64 *params) {
+    params[ROW_FACTOR] = n->profile->gpu; // a CPU has fused multiply-add: taking m out costs it more than it saves
+}
+
+const Rule rule_matmul_row = {
+    .name = "matmul_row",
+    .doc = "one row of activations: every weight is read once",
+    .match = match_row,
+    .write = write_row,
+    .choose = choose_row,
+    .param = {[ROW_VECS] = {"vecs", {1, 2, 4}, 3},
+              [ROW_FACTOR] = {"factor", {1, 0}, 2},
+              [ROW_UNROLL] = {"unroll", {32, 8, 16}, 3},
+              [ROW_LANES] = {"lanes", {32, 16, 64}, 3}},
+};
+
+// ---- many rows ---------------------------------------------------------------------------------------------------
+enum { ROWS_TILE, ROWS_VECS, ROWS_UNROLL };
+
+static bool match_rows(const Nest *n) {
+    MatmulShape m;
+    return !n->direct && find(n, &m) && m.n_most > 1;
+}
+
+static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
+    const Profile *prof = w->t->profile;
+    i64 vec = MAX2(prof->vec, 1), rows = vec * p[ROWS_VECS];
+    NestStage *out = rule_out(w->t);
+    const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis), *k = m->acc->def.red[0].var->name;
+    const char *an = axis(m->acc, 0), *ao = axis(m->acc, 1);
+    i64 all;
+    if (rule_loop_extent(out, o, &all) && all * m->stride % rows) rows = vec;
+    rule_line(w, "split out.%s %D ob oi", o, MAX2(rows / m->stride, 1));
+    if (nest_stage(w->t, S("out"))->inexact[m->o_axis]) rule_line(w, "guard out %s", o);
+    rule_line(w, "split out.%s %D nb ni", n, p[ROWS_TILE]);
+    if (w->ok && nest_stage(w->t, S("out"))->inexact[0]) rule_line(w, "guard out %s", n);
+    rule_line(w, "reorder out ob nb ni oi");
+    const char *at = "nb";
+    if (prof->gpu) { // rows of activations over the second dimension of the grid
+        rule_line(w, "reorder out nb ob");
+        rule_line(w, "bind out.nb wg.y");
+        rule_bind_flat(w, "out", "ob");
+        at = "th";
+    } else {
+        rule_line(w, "bind out.ob cpu");
+    }
+    rule_line(w, "compute_at %s out.%s", acc, at);
+    place_others(w, m, at);
+    i64 block = k_block(m);
+    if (block > 1) {
+        rule_line(w, "split %s.%s %D kb ki", acc, k, block);
+        if (block > p[ROWS_UNROLL]) {
+            rule_line(w, "split %s.ki %D kw kj", acc, p[ROWS_UNROLL]);
+            rule_line(w, "reorder %s kb kw kj %s %s", acc, an, ao);
+            rule_line(w, "unroll %s.kj", acc);
+        } else {
+            rule_line(w, "reorder %s kb ki %s %s", acc, an, ao);
+            rule_line(w, "unroll %s.ki", acc);
+        }
+    } else {
+        rule_line(w, "reorder %s %s %s %s", acc, k, an, ao);
+    }
+    rule_line(w, "unroll %s.%s", acc, an);
+    lanes_of(w, acc, ao, vec);
+    rule_line(w, "unroll out.ni");
+    finish_tile(w, m, "oi", vec);
+}
+
+// Tiles of x and of dequantised w in workgroup memory; each thread owns a few rows by one vector.
+static void rows_by_tile(RuleWriter *w, MatmulShape *m, const i64 *p) {
+    const Profile *prof = w->t->profile;
+    enum { TX = 8, TY = 8 };
+    i64 vec = MAX2(prof->vec, 1), nt = p[ROWS_TILE];
+    NestStage *out = rule_out(w->t);
+    const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis), *k = m->acc->def.red[0].var->name;
+    const char *an = axis(m->acc, 0), *ao = axis(m->acc, 1), *wn = m->w->def.name;
+    i64 kt = MIN2(k_block(m), 32);
+    i64 each = MAX2(vec / m->stride, 1);
+    rule_line(w, "split out.%s %D ob ot", o, each * TX);
+    rule_line(w, "split out.ot %D ox oi", each);
+    if (w->ok && nest_stage(w->t, S("out"))->inexact[m->o_axis]) rule_line(w, "guard out %s", o);
+    rule_line(w, "split out.%s %D nb nt", n, nt * TY);
+    rule_line(w, "split out.nt %D ny ni", nt);
+    if (w->ok && nest_stage(w->t, S("out"))->inexact[0]) rule_line(w, "guard out %s", n);
+    rule_line(w, "reorder out nb ob ny ox ni oi");
+    rule_line(w, "bind out.nb wg.y");
+    rule_line(w, "bind out.ob wg.x");
+    rule_line(w, "bind out.ny thread.y");
+    rule_line(w, "bind out.ox thread.x");
+    rule_line(w, "compute_at %s out.ob", acc);
+    rule_line(w, "split %s.%s %D kb ki", acc, k, kt);
+    rule_line(w, "split %s.%s %D ny ni", acc, an, nt);
+    rule_line(w, "split %s.%s %D ox ol", acc, ao, vec);
+    rule_line(w, "reorder %s kb ki ny ox ni ol", acc);
+    rule_line(w, "bind %s.ny thread.y", acc);
+    rule_line(w, "bind %s.ox thread.x", acc);
+    rule_line(w, "unroll %s.ni", acc);
+    if (vec > 1) rule_line(w, "vectorise %s.ol", acc);
+    // the dequantised tile: threads over rows of w, the words of k over the second dimension
+    rule_line(w, "compute_at %s %s.kb", wn, acc);
+    const char *wo = axis(m->w, 0), *wk = axis(m->w, 1);
+    rule_line(w, "split %s.%s %D ot ox", wn, wo, (i64)TX);
+    i64 ks = rule_divisor(kt, TY);
+    rule_line(w, "split %s.%s %D ky kj", wn, wk, kt / ks);
+    rule_line(w, "reorder %s ot ox ky kj", wn);
+    rule_line(w, "bind %s.ox thread.x", wn);
+    if (ks > 1) rule_line(w, "bind %s.ky thread.y", wn);
+    rule_line(w, "unroll %s.kj", wn);
+    place_others(w, m, "ox");
+    rule_line(w, "unroll out.ni");
+    finish_tile(w, m, "oi", vec);
+}
+
+static bool write_rows(const Nest *n, const i64 *params, Buf *out, Err *err) {
+    RuleWriter w = rule_writer(n, out, err);
+    MatmulShape m;
+    must(find(w.t, &m));
+    i64 rows;
+    bool tiles = !barriers_are_dear(n->profile) && m.n_most >= 16 && extent_const(m.acc->def.ax[1].extent, &rows) &&
+                 rows % (8 * n->profile->vec) == 0 && k_block(&m) >= 8;
+    rule_inline_all(&w, tiles ? m.w->def.name : NULL);
+    if (w.ok) w.ok = find_stride(&w, &m);
+    if (!w.ok) return false;
+    if (tiles)
+        rows_by_tile(&w, &m, params);
+    else
+        rows_by_thread(&w, &m, params);
+    return w.ok;
+}
+
+static void choose_rows(const Nest *n, i64 *params) {
+    i64 want = n->profile->row_tile;
+    if (want == 1 || want == 2 || want == 4 || want == 8) params[ROWS_TILE] = want;
+}
+
+const Rule rule_matmul_rows = {
+    .name = "matmul_rows",
+    .doc = "several rows of activations share each dequantised weight",
+    .match = match_rows,
+    .write = write_rows,
+    .choose = choose_rows,
+    .param = {[ROWS_TILE] = {"rows", {4, 2, 8, 1}, 4},
+              [ROWS_VECS] = {"vecs", {1, 2}, 2},
+              [ROWS_UNROLL] = {"unroll", {8, 4, 16}, 3}},
+};

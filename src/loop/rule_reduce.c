@@ -1,0 +1,176 @@
+// loop/rule_reduce.c: everything that is not a matmul: reductions along a row (norms, maxima, sums) and plain maps.
+//
+// row_reduce puts every reduction where its row is; lanes (a CPU's vector, a workgroup's threads where barriers are
+// cheap) share the row. map spreads the elements of a result over whatever runs in parallel.
+#include "loop/rule_int.h"
+
+enum { REDUCE_LANES, MAP_VEC = 0 };
+
+static bool any_reduction(const Nest *n) {
+    for (int i = 0; i < n->nstages; i++)
+        if (n->stage[i]->def.op != RED_NONE) return true;
+    return false;
+}
+
+static bool match_reduce(const Nest *n) { return !n->direct && rule_out(n)->def.nstores && any_reduction(n); }
+
+// Sums of floats and maxima may be split into interleaved partial ones: lanes of a vector, or threads.
+static void spread_reduction(RuleWriter *w, const char *stage, i64 lanes, bool threads) {
+    NestStage *s = nest_stage(w->t, str_c(stage));
+    i64 ext;
+    if (lanes < 2 || s->def.nred != 1 || s->def.nax >= MAX_AXES) return;
+    const char *k = s->def.red[0].var->name;
+    const char *part = arena_cstr(w->t->arena, str_fmt(w->t->arena, "%s_p", stage));
+    bool divides = expr_divisor(s->def.red[0].extent) % lanes == 0;
+    if (!divides || (rule_loop_extent(s, k, &ext) && ext < 2 * lanes)) return;
+    rule_line(w, "split %s.%s %D kc lane", stage, k, lanes);
+    rule_line(w, "rfactor %s.lane %s", stage, part);
+    rule_line(w, "reorder %s kc lane", part); // the lanes innermost
+    if (!threads) {
+        rule_line(w, "vectorise %s.lane", part);
+        return;
+    }
+    rule_line(w, "reorder %s lane kc", part);
+    rule_line(w, "bind %s.lane thread.x", part);
+}
+
+static bool write_reduce(const Nest *n, const i64 *params, Buf *text, Err *err) {
+    RuleWriter w = rule_writer(n, text, err);
+    const Profile *p = n->profile;
+    rule_inline_all(&w, NULL);
+    if (!w.ok) return false;
+    NestStage *out = rule_out(w.t);
+    bool threads = p->gpu && p->barrier_cost < 1000;
+    i64 lanes = threads ? MIN2(params[REDUCE_LANES], p->wg_size) : p->vec;
+    // The axes that the reductions' results depend on stay outside; the rest of the result runs inside.
+    int rows = 0;
+    for (int i = 0; i < out->def.nax; i++)
+        for (int k = 0; k < w.t->nstages; k++) {
+            NestStage *s = w.t->stage[k];
+            const Expr *load[8];
+            int nl = s->inlined || s == out || s->def.op == RED_NONE ? 0 : stage_reads(out, s->def.out, load, 8);
+            for (int l = 0; l < nl; l++)
+                if (expr_uses(load[l], out->def.ax[i].var)) rows = i + 1;
+        }
+    char at[32] = "";
+    if (!rows) { // one row only: the result's outermost axis, or a loop made for it
+        rows = 1;
+    }
+    Buf name = {.arena = w.t->arena};
+    if (out->def.nax == 0) return err_set(err, ERR_SCHED_ILLEGAL, "a result without axes cannot be scheduled");
+    const char *first = out->def.ax[0].var->name;
+    for (int i = 1; i < rows; i++) { // all row axes as one loop
+        const char *next = out->def.ax[i].var->name;
+        const char *fused = arena_cstr(w.t->arena, str_fmt(w.t->arena, "r%d", i));
+        if (!rule_try(&w, "fuse out.%s out.%s %s", first, next, fused)) {
+            rows = i;
+            break;
+        }
+        first = fused;
+    }
+    (void)name, (void)at;
+    const char *row = first;
+    if (!p->gpu) {
+        rule_line(&w, "bind out.%s cpu", first);
+    } else if (threads) {
+        rule_line(&w, "bind out.%s wg.x", first);
+    } else {
+        rule_bind_flat(&w, "out", first);
+        row = "th";
+    }
+    for (int i = w.t->nstages - 1; i >= 0 && w.ok; i--) {
+        NestStage *s = w.t->stage[i];
+        if (s->inlined || s->def.nstores || s->at) continue;
+        rule_line(&w, "compute_at %s out.%s", s->def.name, row);
+    }
+    for (int i = w.t->nstages - 1; i >= 0 && w.ok; i--) {
+        NestStage *s = w.t->stage[i];
+        if (s->inlined || s->def.op == RED_NONE || s->def.nstores) continue;
+        spread_reduction(&w, s->def.name, lanes, threads);
+    }
+    // what is left of the result: along the row
+    out = rule_out(w.t);
+    for (int i = out->nloops - 1; i >= 0 && w.ok; i--) {
+        if (out->loop[i].kind != LOOP_SERIAL) break;
+        i64 ext;
+        const char *last = out->loop[i].var->name;
+        if (threads) {
+            rule_line(&w, "split out.%s %D xo xt", last, lanes);
+            for (int k = 0; k < out->def.nax && w.ok; k++)
+                if (rule_out(w.t)->inexact[k]) rule_line(&w, "guard out %s", out->def.ax[k].var->name);
+            rule_line(&w, "bind out.xt thread.x");
+        } else if (p->vec > 1 && expr_divisor(out->loop[i].extent) % p->vec == 0) {
+            if (rule_loop_extent(out, last, &ext) && ext == p->vec) {
+                rule_line(&w, "vectorise out.%s", last);
+            } else {
+                rule_line(&w, "split out.%s %D xo xl", last, p->vec);
+                rule_line(&w, "vectorise out.xl");
+            }
+        }
+        break;
+    }
+    return w.ok;
+}
+
+const Rule rule_row_reduce = {
+    .name = "row_reduce",
+    .doc = "reductions along a row, computed where the row is",
+    .match = match_reduce,
+    .write = write_reduce,
+    .param = {[REDUCE_LANES] = {"lanes", {64, 32, 128}, 3}},
+};
+
+// ---- maps ------------------------------------------------------------------------------------------------------------
+static bool match_map(const Nest *n) {
+    (void)n;
+    return true;
+}
+
+static bool write_map(const Nest *n, const i64 *params, Buf *text, Err *err) {
+    RuleWriter w = rule_writer(n, text, err);
+    const Profile *p = n->profile;
+    rule_inline_all(&w, NULL);
+    if (!w.ok) return false;
+    NestStage *out = rule_out(w.t);
+    for (int i = w.t->nstages - 1; i >= 0 && w.ok; i--) { // reductions that have no row: with the first loop
+        NestStage *s = w.t->stage[i];
+        if (!s->inlined && !s->def.nstores && !s->at) rule_line(&w, "compute_at %s out.%s", s->def.name, out->def.ax[out->def.nax - 1].var->name);
+    }
+    int last = out->def.nax - 1;
+    const char *first = out->def.ax[0].var->name, *inner = out->def.ax[last].var->name;
+    i64 vec = params[MAP_VEC] ? p->vec : 1, ext = 0;
+    bool lanes = vec > 1 && expr_divisor(out->def.ax[last].extent) % vec == 0;
+    if (!p->gpu) {
+        rule_line(&w, "bind out.%s cpu", first);
+        if (lanes && last > 0) {
+            rule_line(&w, "split out.%s %D xo xl", inner, vec);
+            rule_line(&w, "vectorise out.xl");
+        }
+        return w.ok;
+    }
+    if (last == 0) {
+        rule_bind_flat(&w, "out", first);
+        return w.ok;
+    }
+    if (lanes && rule_loop_extent(out, inner, &ext) && ext > vec) {
+        rule_line(&w, "split out.%s %D xo xl", inner, vec);
+        rule_line(&w, "vectorise out.xl");
+        inner = "xo";
+    }
+    // rows over one dimension of the grid, the elements of a row over workgroups and threads
+    rule_line(&w, "reorder out %s %s", first, inner);
+    rule_line(&w, "bind out.%s wg.y", first);
+    if (last > 1) { // axes between: loops inside
+        rule_line(&w, "reorder out %s %s", inner, out->def.ax[1].var->name);
+    }
+    rule_bind_flat(&w, "out", inner);
+    return w.ok;
+}
+
+const Rule rule_map = {
+    .name = "map",
+    .doc = "every element by itself",
+    .match = match_map,
+    .write = write_map,
+    .param = {[MAP_VEC] = {"vec", {1, 0}, 2}},
+};

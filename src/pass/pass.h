@@ -1,0 +1,49 @@
+// pass/pass.h: graph -> graph, once a regime; then groups of nodes become steps and get their memory.
+#ifndef HOB_PASS_H
+#define HOB_PASS_H
+
+#include "graph/graph.h"
+
+typedef struct PassContext {
+    Arena *arena;
+    const Profile *profile;
+    u32 regime_n; // largest n of this regime
+    Err *err;
+} PassContext;
+
+// Nodes that become one kernel: consecutive in graph order; only the last results leave the group.
+typedef struct Group {
+    int nnodes;
+    int node[8];
+    Str name;
+    int layer;
+} Group;
+typedef struct Grouping {
+    int n;
+    Group *group;
+} Grouping;
+
+typedef struct PassRow {
+    const char *name;
+    bool (*run)(PassContext *c, Graph *g);
+    const char *needs;
+} PassRow;
+const PassRow *passes(int *count); // fold, join, parts, encodings, ... in order
+
+bool pass_fold(PassContext *c, Graph *g);      // fold.c: constants, dead nodes
+bool pass_join(PassContext *c, Graph *g);      // join.c: q,k,v -> one matmul by row segments + rope_append; gate,up woven. Only where encodings agree
+bool pass_parts(PassContext *c, Graph *g);     // parts.c: decode attention -> attention_part + attention_join, by profile
+bool pass_encodings(PassContext *c, Graph *g); // encodings.c: execution encoding and layout of each weight, from the profile
+bool pass_fuse(PassContext *c, const Graph *g, Grouping *out); // fuse.c: candidates by legality and cost -> groups
+// plan_memory.c: lifetimes over the groups -> coloured ranges
+typedef struct MemPlan {
+    int nitems;
+    PlanItem *items;
+    int *item_of_tensor; // -1: not in the arena
+    int ncolours;
+    u64 colour_bytes[8];
+    u64 arena_bytes, lower_bound_bytes;
+} MemPlan;
+bool pass_plan_memory(PassContext *c, const Graph *g, const Grouping *gr, MemPlan *out);
+
+#endif
