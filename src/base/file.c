@@ -30,7 +30,7 @@ static bool read_file(Source *s, u64 off, void *dst, size_t len) {
     return true;
 }
 
-static bool fail(Err *err, Str path, const char *what) {
+static bool io_fail(Err *err, Str path, const char *what) {
     err_set(err, ERR_IO, "%s", what);
     return err_file(err, path);
 }
@@ -40,13 +40,13 @@ bool source_file_open(Arena *a, Str path, Source *out, Err *err) {
     struct stat st;
     f->fd = open(arena_cstr(a, path), O_RDONLY | O_CLOEXEC);
     if (f->fd < 0)
-        return fail(err, path,
-                    errno == ENOENT   ? "there is no such file; check the path"
-                    : errno == EACCES ? "may not be read; check its permissions"
-                                      : "cannot be opened");
+        return io_fail(err, path,
+                       errno == ENOENT   ? "there is no such file; check the path"
+                       : errno == EACCES ? "may not be read; check its permissions"
+                                         : "cannot be opened");
     if (fstat(f->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(f->fd);
-        return fail(err, path, "is not a regular file; give the path of a file");
+        return io_fail(err, path, "is not a regular file; give the path of a file");
     }
     *out =
         (Source){.size = (u64)st.st_size, .read = read_file, .user = f, .name = arena_str(a, path)};
