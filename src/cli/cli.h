@@ -48,6 +48,7 @@ bool use_colour(FILE *f); // a terminal, and NO_COLOR is not set
 void progress(const char *what, u64 done, u64 total);
 void progress_end(void);
 bool text_read(Arena *a, Str path, Str *out, Err *err); // a whole text file of at most 64 MB; "-": standard input
+bool ids_read(Arena *a, Str text, TokenIds *ids, Err *err); // tokenize.c: a JSON array of token ids
 bool prompt_text(Arena *a, Str given, Str *out, Err *err); // the text itself; "-": standard input
 
 #endif

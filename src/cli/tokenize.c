@@ -41,27 +41,26 @@ static bool print_table(const Tokenizer *t, const TokenIds *ids, Arena *a, Err *
     return true;
 }
 
-// "[1, 2, 3]": a JSON array of ids.
-static bool read_ids(const Command *c, Arena *a, Str text, TokenIds *ids, int *status, Err *err)
+static bool list_read(Arena *a, Str text, TokenIds *ids)
 {
-    JVal v;
-    if (!jval_from_json(a, text, &v, err)) {
-        err_file(err, S("--decode"));
+    text = str_trim(text);
+    if (text.len < 2 || text.ptr[0] != '[' || text.ptr[text.len - 1] != ']')
         return false;
-    }
-    if (v.type != J_LIST) {
-        *status = usage_error(c, "--decode takes a JSON array of ids, like [1, 2, 3]");
-        return false;
-    }
-    for (size_t i = 0; i < jval_len(v); i++) {
-        JVal e = jval_list_at(v, i);
-        if (e.type != J_INT || e.i < 0 || e.i > INT32_MAX) {
-            *status = usage_error(c, "--decode: element %U is not a token id", (u64)i);
+    text = str_trim(str_sub(text, 1, text.len - 1));
+    for (Str rest = text; rest.ptr && text.len;) {
+        i64 id;
+        Str one = str_trim(str_cut(rest, ',', &rest));
+        if (!str_to_i64(one, &id) || id < 0 || id > INT32_MAX)
             return false;
-        }
-        vec_push(a, ids, (i32)e.i);
+        vec_push(a, ids, (i32)id);
     }
     return true;
+}
+
+// A JSON array of ids, from a file, standard input or the command line.
+bool ids_read(Arena *a, Str text, TokenIds *ids, Err *err)
+{
+    return list_read(a, text, ids) || err_set(err, ERR_USAGE, "token ids are a JSON array like [1, 2, 3]");
 }
 
 static int run(const Command *c, int argc, char **argv)
@@ -103,8 +102,12 @@ static int run(const Command *c, int argc, char **argv)
         goto done;
     if (decode.ptr) {
         Buf b = {.arena = a};
-        if (!read_ids(c, a, text, &ids, &status, &err) ||
-            !tokenizer_decode(tok, ids.at, ids.n, DETOKENIZE_SPECIAL, &b, &err))
+        if (!ids_read(a, text, &ids, &err)) {
+            status = usage_error(c, "--decode takes a JSON array of ids, like [1, 2, 3]");
+            err = (Err){0};
+            goto done;
+        }
+        if (!tokenizer_decode(tok, ids.at, ids.n, DETOKENIZE_SPECIAL, &b, &err))
             goto done;
         if (json) {
             Buf q = {.arena = a};

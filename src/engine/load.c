@@ -1,0 +1,268 @@
+// engine/load.c: a program and a model file become buffers and kernels on a device.
+//
+// Weights stream: a window of rows is read from the file, repacked into word planes (quant/quant.h), and written at
+// its place, so that this needs a few megabytes whatever the model's size. One call of engine_load_step does one
+// window, so that a page stays alive. The window holds whole woven groups of rows (`interleave` rows side by side),
+// because only those are contiguous in device memory. A weight whose rows come from several tensors of the
+// file (q, k, v joined; gate and up alternating) is filled row by row from each segment.
+#include "engine/engine_int.h"
+
+#define WINDOW_DEFAULT (8u << 20)
+
+bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err)
+{
+    const Program *p = d->program;
+    Engine *e = NEW(a, Engine);
+    e->d = *d;
+    e->p = p;
+    e->arena = a;
+    if (!e->d.window)
+        e->d.window = WINDOW_DEFAULT;
+    if (!e->d.depth)
+        e->d.depth = d->device->vt->async ? 4 : 1;
+    if (e->d.depth < 1 || e->d.depth > DEPTH_MAX)
+        return err_set(err, ERR_ENGINE_OPTION, "run-ahead of %d; give 1 to %d", d->depth, DEPTH_MAX);
+    e->buffers = NEW_N(a, BufferHandle, MAX2(p->nbuffers, 1));
+    e->kernels = NEW_N(a, KernelHandle, MAX2(p->nkernels, 1));
+    e->checked = NEW_N(a, bool, MAX2(p->nkernels, 1));
+    e->tokens = arena_try(a, (u64)p->ctx + 1, sizeof(i32));
+    e->params = arena_try(a, program_param_words(p), sizeof(i32));
+    e->window = arena_new(NULL);
+    if (!e->tokens || !e->params || !e->window)
+        return err_set(err, ERR_OUT_OF_MEMORY, "a context of %u tokens", p->ctx);
+    e->progress.total = p->weight_bytes;
+    *out = e;
+    return true;
+}
+
+bool engine_fail(Engine *e, Err *err)
+{
+    e->phase = PHASE_FAILED;
+    if (err)
+        e->failed = *err;
+    return false;
+}
+
+bool engine_poll_error(const PollResult *r, Err *err)
+{
+    if (r->status == POLL_LOST)
+        return err_set(err, ERR_DEVICE_LOST, "the device is gone; open the model again");
+    return err_set(err, r->error ? r->error : ERR_DEVICE_FAILED, "the device could not do its work");
+}
+
+// ---- weights ----------------------------------------------------------------------------------------------
+
+// The file's tensor behind row r of a weight and its row there; NULL: padding.
+static const WeightSegment *segment_of(const Weight *w, u32 r, u32 *row)
+{
+    for (int i = 0; i < w->nseg; i++) {
+        const WeightSegment *s = &w->seg[i];
+        u32 step = MAX2(s->row_step, 1u);
+        if (r >= s->row && (r - s->row) % step == 0 && (r - s->row) / step < s->rows) {
+            *row = (r - s->row) / step;
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static bool segment_ok(const Weight *w, const WeightSegment *s, const FileTensor *t, Err *err)
+{
+    if (!t) {
+        err_set(err, ERR_ENGINE_WEIGHT, "the file has no such tensor");
+    } else {
+        u64 rows = 1;
+        for (int i = 1; i < t->nd; i++)
+            rows *= t->dims[i];
+        const FileTypeInfo *f = filetype_info(t->type);
+        // a vector is a weight of one row; whatever the file stores widens to f32
+        if (t->dims[0] == w->cols && rows == s->rows && (f->quant == w->encoding || w->encoding == QUANT_F32))
+            return true;
+        err_set(err, ERR_ENGINE_WEIGHT, "%U x %U of %s is not the %u x %u of %s that the program expects", rows,
+                t->dims[0], f->name, s->rows, w->cols, quant_info(w->encoding)->name);
+    }
+    return err_subject(err, s->tensor);
+}
+
+static u64 row_bytes(const FileTensor *t)
+{
+    const FileTypeInfo *f = filetype_info(t->type);
+    return t->dims[0] / f->elems * f->bytes;
+}
+
+// Reads and repacks rows [first, first + n) into planes of a window that begins at woven row `first`.
+static bool fill_window(Engine *e, const Weight *w, u32 first, u32 n, const RepackTarget *to, Err *err)
+{
+    Source *src = gguf_source(e->d.file);
+    for (int i = 0; i < w->nseg; i++) {
+        const WeightSegment *s = &w->seg[i];
+        const FileTensor *t = gguf_tensor(e->d.file, s->tensor);
+        if (!segment_ok(w, s, t, err))
+            return false;
+        u64 bytes = row_bytes(t);
+        u8 *row = NULL;
+        if (!src->map && !(row = arena_try(e->window, bytes, 1)))
+            return err_set(err, ERR_OUT_OF_MEMORY, "a row of %U bytes", bytes);
+        for (u32 r = first; r < first + n && r < w->rows; r++) {
+            u32 at;
+            if (segment_of(w, r, &at) != s)
+                continue;
+            u64 off = t->off + at * bytes;
+            const u8 *from = src->map ? src->map + off : row;
+            if (!src->map && !src->read(src, off, row, (size_t)bytes)) {
+                err_set(err, ERR_IO, "the file cannot be read; is it still there?");
+                err_at(err, off);
+                err_subject(err, s->tensor);
+                return err_file(err, src->name);
+            }
+            if (!quant_repack_row(to, t->type, from, r - first))
+                return err_set(err, ERR_ENGINE_WEIGHT, "%s does not repack to %s", filetype_info(t->type)->name,
+                               quant_info(w->encoding)->name);
+        }
+    }
+    return true;
+}
+
+static bool write_plane(Engine *e, const Weight *w, int plane, u32 first, u32 n, const u32 *words, u32 padded, Err *err)
+{
+    u64 per_row = quant_words(w->encoding, plane, w->cols);
+    if (!per_row)
+        return true;
+    u64 start = plane ? (u64)padded * quant_words(w->encoding, 0, w->cols) : 0;
+    Ticket t = device_buffer_write(e->d.device, e->buffers[w->buffer], w->offset + (start + first * per_row) * 4, words,
+                                   n * per_row * 4, err);
+    if (t)
+        e->last_ticket = t;
+    return t != 0;
+}
+
+// One window of weight e->next.
+static bool load_window(Engine *e, Err *err)
+{
+    const Weight *w = &e->p->weights[e->next];
+    u32 weave = MAX2(w->interleave, 1u);
+    u32 padded = (u32)round_up(w->rows, weave);
+    u64 words = (u64)quant_words(w->encoding, 0, w->cols) + quant_words(w->encoding, 1, w->cols);
+    u64 rows = e->d.window / (words * 4) / weave * weave;
+    u32 n = (u32)MIN2(MAX2(rows, weave), padded - e->next_row);
+    arena_reset(e->window);
+    RepackTarget to = {w->encoding, w->cols, weave, n, {NULL, NULL}};
+    for (int i = 0; i < 2; i++) {
+        u64 per_row = quant_words(w->encoding, i, w->cols);
+        if (per_row && !(to.plane[i] = arena_try(e->window, n * per_row, 4)))
+            return err_set(err, ERR_OUT_OF_MEMORY, "a window of %u rows", n);
+    }
+    if (!fill_window(e, w, e->next_row, n, &to, err))
+        return false;
+    for (int i = 0; i < 2; i++)
+        if (!write_plane(e, w, i, e->next_row, n, to.plane[i], padded, err))
+            return false;
+    e->progress.done += n * words * 4;
+    e->next_row += n;
+    if (e->next_row == padded) {
+        e->next++;
+        e->next_row = 0;
+    }
+    return true;
+}
+
+// ---- the stages of loading ------------------------------------------------------------------------------------
+
+static bool make_buffer(Engine *e, Err *err)
+{
+    const ProgBuffer *b = &e->p->buffers[e->next];
+    if (!device_buffer_make(e->d.device, b->size, b->kind, &e->buffers[e->next], err))
+        return err_subject(err, b->name);
+    if (b->init && !(e->last_ticket = device_buffer_write(e->d.device, e->buffers[e->next], 0, b->init, b->size, err)))
+        return err_subject(err, b->name);
+    e->next++;
+    return true;
+}
+
+static bool make_kernel(Engine *e, Err *err)
+{
+    const ProgKernel *k = &e->p->kernels[e->next];
+    if (!device_kernel_make(e->d.device, k, &e->kernels[e->next], &e->last_ticket, err))
+        return err_subject(err, k->name);
+    e->next++;
+    return true;
+}
+
+// Takes every answer that is there. At most half the tickets stay out, so that none of a window's calls is refused.
+static EngineState drain(Engine *e, int keep, Err *err)
+{
+    for (;;) {
+        if (device_outstanding(e->d.device) <= keep)
+            return ENGINE_WORKING;
+        PollResult r = device_poll(e->d.device);
+        if (r.status == POLL_NOTHING)
+            return ENGINE_WAITING;
+        if (r.status != POLL_OK) {
+            engine_poll_error(&r, err);
+            return ENGINE_FAILED;
+        }
+    }
+}
+
+EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err)
+{
+    enum { BUFFERS, WEIGHTS, KERNELS, WAIT, DONE };
+    const u32 counts[] = {(u32)e->p->nbuffers, (u32)e->p->nweights, (u32)e->p->nkernels};
+    Err own = {0};
+    if (!err)
+        err = &own;
+    if (e->phase == PHASE_FAILED) {
+        *err = e->failed;
+        return ENGINE_FAILED;
+    }
+    EngineState state = ENGINE_WORKING;
+    bool ok = true;
+    if (e->stage < WAIT && e->next == counts[e->stage]) {
+        e->stage++;
+        e->next = 0;
+    } else if (e->stage == DONE) {
+        state = ENGINE_DONE;
+    } else {
+        // A few windows may be under way, so that memory stays bounded on a device that answers later.
+        state = drain(e, e->stage == WAIT ? 0 : e->stage == WEIGHTS ? 4 : TICKETS_MAX / 2, err);
+        ok = state != ENGINE_FAILED;
+        if (state == ENGINE_WORKING) {
+            switch (e->stage) {
+            case BUFFERS: ok = make_buffer(e, err); break;
+            case WEIGHTS: ok = load_window(e, err); break;
+            case KERNELS: ok = make_kernel(e, err); break;
+            case WAIT:
+                e->bind = (DeviceBind){e->p, e->buffers, e->kernels};
+                ok = device_bind(e->d.device, &e->bind, &e->bound, err);
+                arena_free(e->window);
+                e->window = NULL;
+                e->stage = DONE;
+                e->phase = PHASE_IDLE;
+                break;
+            default: break;
+            }
+        }
+    }
+    if (progress)
+        *progress = e->progress;
+    if (!ok) {
+        engine_fail(e, err);
+        return ENGINE_FAILED;
+    }
+    return e->stage == DONE ? ENGINE_DONE : state;
+}
+
+void engine_free(Engine *e)
+{
+    if (!e)
+        return;
+    Device *d = e->d.device;
+    device_unbind(d, e->bound);
+    for (int i = 0; i < e->p->nkernels; i++)
+        device_kernel_free(d, e->kernels[i]);
+    for (int i = 0; i < e->p->nbuffers; i++)
+        device_buffer_free(d, e->buffers[i]);
+    arena_free(e->window);
+    e->window = NULL;
+    e->phase = PHASE_FAILED;
+}
