@@ -1,0 +1,296 @@
+// loop/attention_build.c: attention's kernel, statement by statement: on-line softmax over blocks of the cache.
+//
+// State of one (row, head, part): m the largest score so far, l the sum of e^(score - m), acc[d] the sum of
+// e^(score - m) v[d]. A block of B scores moves m to m', scales l and acc by e^(m - m') and adds its own terms.
+//   alone:  one thread (or CPU loop iteration) has a (row, head, part); lanes run over d
+//   shared: `lanes` threads have it together: a score each, then each its own d; scores meet in workgroup memory
+// Slots past the part's end score far below everything and read a slot that exists: no branch, no stray read.
+#include "loop/attention_int.h"
+
+typedef struct Gen {
+    Arena *a;
+    Exprs *x;
+    const Attention *at;
+    Kernel *k;
+    const Expr *row, *head, *part; // of this thread
+    const Expr *kvh;
+    const Expr *first, *count, *last; // slots [first, first + count), last: the row's own position
+    const Expr *scale, *low;
+} Gen;
+
+#define IDX(...) ((const Expr *[]){__VA_ARGS__})
+#define LD(b, ...) ex_load(x, (b), IDX(__VA_ARGS__))
+
+static const Expr *let(Gen *g, Block *b, const char *name, const Expr *value) {
+    Stmt *s = stmt_new(g->a, b, ST_LET);
+    i64 lo = 0, hi = 0;
+    if (value->type == TY_I32 || value->type == TY_U32) expr_range(value, &lo, &hi);
+    Var *v = var_new(g->x, name, (Type)value->type, lo, hi);
+    s->var = v;
+    s->value = value;
+    return ex_var(g->x, v);
+}
+
+static Block *loop(Gen *g, Block *b, const char *name, const Expr *extent, LoopKind kind, const Expr **var) {
+    Stmt *s = stmt_new(g->a, b, ST_FOR);
+    i64 lo, hi;
+    expr_range(extent, &lo, &hi);
+    Var *v = var_new(g->x, name, TY_I32, 0, hi > 0 ? hi - 1 : 0);
+    s->var = v;
+    s->loop = kind;
+    s->extent = extent;
+    *var = ex_var(g->x, v);
+    return &s->body;
+}
+
+static void store(Gen *g, Block *b, const Buffer *buf, const Expr *const *idx, const Expr *value) {
+    Stmt *s = stmt_new(g->a, b, ST_STORE);
+    s->buf = buf;
+    s->value = value;
+    for (int i = 0; i < buf->nd; i++) s->idx[i] = expr_simplify(g->x, idx[i]);
+}
+
+static const Buffer *alloc(Gen *g, Block *b, const char *name, Scope scope, i64 size) {
+    const Expr *n = ex_int(g->x, size);
+    Buffer *buf = buffer_new(g->x, name, TY_F32, scope, 1, &n);
+    buf->written = true;
+    stmt_new(g->a, b, ST_ALLOC)->buf = buf;
+    return buf;
+}
+
+static Block *when(Gen *g, Block *b, const Expr *cond) {
+    Stmt *s = stmt_new(g->a, b, ST_IF);
+    s->cond = expr_simplify(g->x, cond);
+    return &s->body;
+}
+
+// The loops over d: vectors, then lanes. *d is the index.
+static Block *over_d(Gen *g, Block *b, const Expr **d) {
+    Exprs *x = g->x;
+    i64 vec = g->at->vec;
+    const Expr *v, *l, *n = expr_simplify(x, ex_idiv(x, g->at->d, ex_int(x, vec)));
+    i64 count;
+    bool small = expr_is_int(n, &count) && count <= 64;
+    Block *outer = loop(g, b, "dv", n, small ? LOOP_UNROLL : LOOP_SERIAL, &v);
+    Block *inner = vec > 1 ? loop(g, outer, "dl", ex_int(x, vec), LOOP_VEC, &l) : outer;
+    *d = vec > 1 ? ex_add(x, ex_mul(x, v, ex_int(x, vec)), l) : v;
+    return inner;
+}
+
+static i64 d_most(const Attention *at) {
+    i64 lo, hi;
+    expr_range(at->d, &lo, &hi);
+    return hi;
+}
+
+// This part's slots, and what all threads of it know.
+static void prepare(Gen *g, Block *b) {
+    Exprs *x = g->x;
+    const Attention *at = g->at;
+    i64 parts = at->s.parts;
+    const Expr *one = ex_int(x, 1), *zero = ex_int(x, 0);
+    g->last = let(g, b, "pos", attention_pos(at, x, g->row));
+    const Expr *len = ex_add(x, g->last, one);
+    if (parts == 1) {
+        g->first = zero;
+        g->count = len;
+    } else {
+        const Expr *per = let(g, b, "per", ex_idiv(x, ex_add(x, len, ex_int(x, parts - 1)), ex_int(x, parts)));
+        g->first = let(g, b, "first", ex_mul(x, g->part, per));
+        g->count = let(g, b, "count", ex_max(x, ex_min(x, ex_sub(x, len, g->first), per), zero));
+    }
+    g->kvh = let(g, b, "kvh", expr_simplify(x, ex_idiv(x, g->head, at->group)));
+    g->scale = let(g, b, "scale", ex_div(x, ex_f32(x, 1), ex_un(x, EX_SQRT, ex_cast(x, TY_F32, at->d))));
+    g->low = ex_f32(x, -1e30);
+}
+
+// The slot to read for the i-th of this part: one that exists, whatever i.
+static const Expr *slot(Gen *g, const Expr *i) {
+    Exprs *x = g->x;
+    return ex_min(x, ex_add(x, g->first, i), g->last);
+}
+
+static const Expr *query(Gen *g, const Expr *d) {
+    Exprs *x = g->x;
+    return LD(g->at->q, g->row, ex_add(x, ex_mul(x, g->head, g->at->d), d));
+}
+
+// Result of one (row, head, part) at d.
+static void finish(Gen *g, Block *b, const Expr *d, const Expr *acc, const Expr *l) {
+    Exprs *x = g->x;
+    const Attention *at = g->at;
+    if (at->s.parts == 1)
+        store(g, b, at->y, IDX(g->row, ex_add(x, ex_mul(x, g->head, at->d), d)), ex_div(x, acc, l));
+    else
+        store(g, b, at->y, IDX(g->row, g->head, g->part, d), acc);
+}
+
+static void finish_state(Gen *g, Block *b, const Expr *m, const Expr *l) {
+    Exprs *x = g->x;
+    const Attention *at = g->at;
+    if (at->s.parts == 1) return;
+    store(g, b, at->y, IDX(g->row, g->head, g->part, at->d), m);
+    store(g, b, at->y, IDX(g->row, g->head, g->part, ex_add(x, at->d, ex_int(x, 1))), l);
+}
+
+// ---- alone ---------------------------------------------------------------------------------------------------------------
+static void body_alone(Gen *g, Block *b) {
+    Exprs *x = g->x;
+    const Attention *at = g->at;
+    const Expr *zero = ex_int(x, 0), *f0 = ex_f32(x, 0), *d, *blk;
+    i64 B = at->block, D = d_most(at);
+    prepare(g, b);
+    const Buffer *q = alloc(g, b, "q_reg", SCOPE_REG, D), *acc = alloc(g, b, "acc", SCOPE_REG, D);
+    const Buffer *state = alloc(g, b, "state", SCOPE_REG, 2); // m, l
+    Block *in = over_d(g, b, &d);
+    store(g, in, q, IDX(d), ex_mul(x, query(g, d), g->scale));
+    store(g, in, acc, IDX(d), f0);
+    store(g, b, state, IDX(zero), g->low);
+    store(g, b, state, IDX(ex_int(x, 1)), f0);
+
+    const Expr *nblocks = ex_idiv(x, ex_add(x, g->count, ex_int(x, B - 1)), ex_int(x, B));
+    Block *body = loop(g, b, "blk", let(g, b, "blocks", nblocks), LOOP_SERIAL, &blk);
+    const Buffer *sc = alloc(g, body, "sc", SCOPE_REG, B);
+    const Expr *at_slot[16];
+    for (i64 i = 0; i < B; i++) {
+        const Expr *j = ex_add(x, ex_mul(x, blk, ex_int(x, B)), ex_int(x, i));
+        at_slot[i] = let(g, body, "slot", slot(g, j));
+        const Buffer *part = alloc(g, body, "dot", SCOPE_REG, at->vec);
+        const Expr *l = zero;
+        Block *clear = at->vec > 1 ? loop(g, body, "dl", ex_int(x, at->vec), LOOP_VEC, &l) : body;
+        store(g, clear, part, IDX(l), f0);
+        Block *sum = over_d(g, body, &d);
+        const Expr *lane = at->vec > 1 ? expr_simplify(x, ex_mod(x, d, ex_int(x, at->vec))) : zero;
+        store(g, sum, part, IDX(lane), ex_add(x, LD(part, lane), ex_mul(x, LD(q, d), LD(at->cache, zero, g->kvh, at_slot[i], d))));
+        const Expr *total = LD(part, zero);
+        for (i64 v = 1; v < at->vec; v++) total = ex_add(x, total, LD(part, ex_int(x, v)));
+        store(g, body, sc, IDX(ex_int(x, i)), ex_select(x, ex_lt(x, j, g->count), total, g->low));
+    }
+    const Expr *top = LD(state, zero);
+    for (i64 i = 0; i < B; i++) top = ex_max(x, top, LD(sc, ex_int(x, i)));
+    const Expr *m = let(g, body, "m", top);
+    const Expr *shrink = let(g, body, "shrink", ex_un(x, EX_EXP, ex_sub(x, LD(state, zero), m)));
+    const Expr *e[16], *sum = ex_mul(x, LD(state, ex_int(x, 1)), shrink);
+    for (i64 i = 0; i < B; i++) {
+        e[i] = let(g, body, "e", ex_un(x, EX_EXP, ex_sub(x, LD(sc, ex_int(x, i)), m)));
+        sum = ex_add(x, sum, e[i]);
+    }
+    store(g, body, state, IDX(ex_int(x, 1)), sum);
+    store(g, body, state, IDX(zero), m);
+    Block *mix = over_d(g, body, &d);
+    const Expr *value = ex_mul(x, LD(acc, d), shrink);
+    for (i64 i = 0; i < B; i++) value = ex_add(x, value, ex_mul(x, e[i], LD(at->cache, ex_int(x, 1), g->kvh, at_slot[i], d)));
+    store(g, mix, acc, IDX(d), value);
+
+    const Expr *l = let(g, b, "l", LD(state, ex_int(x, 1)));
+    Block *end = over_d(g, b, &d);
+    finish(g, end, d, LD(acc, d), l);
+    finish_state(g, b, LD(state, zero), l);
+}
+
+// ---- shared by the threads of a workgroup -----------------------------------------------------------------------------
+static void body_shared(Gen *g, Block *b, const Expr *tid) {
+    Exprs *x = g->x;
+    const Attention *at = g->at;
+    const Expr *zero = ex_int(x, 0), *one = ex_int(x, 1), *f0 = ex_f32(x, 0), *blk, *c, *i;
+    i64 T = at->lanes, D = at->s.head_dim, each = ceil_div(D, T);
+    const Buffer *q = alloc(g, b, "q_shared", SCOPE_SHARED, D), *sc = alloc(g, b, "scores", SCOPE_SHARED, T), *pr = alloc(g, b, "weights", SCOPE_SHARED, T);
+    prepare(g, b);
+    const Buffer *acc = alloc(g, b, "acc", SCOPE_REG, each), *state = alloc(g, b, "state", SCOPE_REG, 2);
+    Block *own = loop(g, b, "c", ex_int(x, each), LOOP_UNROLL, &c);
+    store(g, own, acc, IDX(c), f0);
+    const Expr *d = ex_add(x, ex_mul(x, c, ex_int(x, T)), tid);
+    store(g, when(g, own, ex_lt(x, d, at->d)), q, IDX(d), ex_mul(x, query(g, d), g->scale));
+    store(g, b, state, IDX(zero), g->low);
+    store(g, b, state, IDX(one), f0);
+
+    const Expr *nblocks = ex_idiv(x, ex_add(x, g->count, ex_int(x, T - 1)), ex_int(x, T));
+    Block *body = loop(g, b, "blk", let(g, b, "blocks", nblocks), LOOP_SERIAL, &blk);
+    const Expr *base = let(g, body, "base", ex_mul(x, blk, ex_int(x, T)));
+    stmt_new(g->a, body, ST_BARRIER); // the block before is done with scores and weights; q is there
+    const Expr *j = ex_add(x, base, tid), *mine = let(g, body, "slot", slot(g, j));
+    const Buffer *dot = alloc(g, body, "dot", SCOPE_REG, 1);
+    store(g, body, dot, IDX(zero), f0);
+    Block *sum = loop(g, body, "d", at->d, LOOP_SERIAL, &i);
+    store(g, sum, dot, IDX(zero), ex_add(x, LD(dot, zero), ex_mul(x, LD(q, i), LD(at->cache, zero, g->kvh, mine, i))));
+    const Expr *score = let(g, body, "score", ex_select(x, ex_lt(x, j, g->count), LD(dot, zero), g->low));
+    store(g, body, sc, IDX(tid), score);
+    stmt_new(g->a, body, ST_BARRIER);
+    const Buffer *top = alloc(g, body, "top", SCOPE_REG, 1);
+    store(g, body, top, IDX(zero), LD(state, zero));
+    Block *tl = loop(g, body, "i", ex_int(x, T), LOOP_SERIAL, &i);
+    store(g, tl, top, IDX(zero), ex_max(x, LD(top, zero), LD(sc, i)));
+    const Expr *m = let(g, body, "m", LD(top, zero));
+    const Expr *shrink = let(g, body, "shrink", ex_un(x, EX_EXP, ex_sub(x, LD(state, zero), m)));
+    store(g, body, pr, IDX(tid), ex_un(x, EX_EXP, ex_sub(x, score, m)));
+    store(g, body, state, IDX(zero), m);
+    store(g, body, state, IDX(one), ex_mul(x, LD(state, one), shrink));
+    Block *scale = loop(g, body, "c", ex_int(x, each), LOOP_UNROLL, &c);
+    store(g, scale, acc, IDX(c), ex_mul(x, LD(acc, c), shrink));
+    stmt_new(g->a, body, ST_BARRIER);
+    Block *mix = loop(g, body, "i", ex_int(x, T), LOOP_SERIAL, &i);
+    const Expr *e = let(g, mix, "e", LD(pr, i)), *from = let(g, mix, "from", slot(g, ex_add(x, base, i)));
+    store(g, mix, state, IDX(one), ex_add(x, LD(state, one), e));
+    Block *each_d = loop(g, mix, "c", ex_int(x, each), LOOP_UNROLL, &c);
+    d = ex_min(x, ex_add(x, ex_mul(x, c, ex_int(x, T)), tid), ex_sub(x, at->d, one));
+    store(g, each_d, acc, IDX(c), ex_add(x, LD(acc, c), ex_mul(x, e, LD(at->cache, one, g->kvh, from, d))));
+
+    const Expr *l = let(g, b, "l", LD(state, one));
+    Block *end = loop(g, b, "c", ex_int(x, each), LOOP_UNROLL, &c);
+    d = ex_add(x, ex_mul(x, c, ex_int(x, T)), tid);
+    finish(g, when(g, end, ex_lt(x, d, at->d)), d, LD(acc, c), l);
+    finish_state(g, when(g, b, ex_eq(x, tid, zero)), LD(state, zero), l);
+}
+
+bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
+    (void)err;
+    const Attention *at = n->direct_state;
+    const Formula *f = n->f;
+    Exprs *x = n->x;
+    Kernel *k = NEW(a, Kernel);
+    *k = (Kernel){.name = str_c(f->name), .x = x, .nargs = f->nargs, .nsyms = f->nsyms, .ndims = f->ndims, .wg = {1, 1, 1}};
+    memcpy(k->arg, f->arg, sizeof f->arg);
+    for (int i = 0; i < f->nsyms; i++) k->sym[i].var = f->sym[i].var, k->sym[i].word = f->sym[i].word;
+    memcpy(k->dim, f->dim, sizeof f->dim);
+    for (int i = 0; i < 3; i++) k->grid[i] = ex_int(x, 1);
+    Gen g = {.a = a, .x = x, .at = at, .k = k};
+    Block *b = &k->body;
+    const Expr *P = ex_int(x, at->s.parts), *N = ex_var(x, at->n), *item, *tid;
+    const Expr *items = expr_simplify(x, ex_mul(x, at->heads, P)); // of one row
+    if (!n->profile->gpu) {
+        k->grid[0] = expr_simplify(x, ex_mul(x, N, items));
+        b = loop(&g, b, "item", k->grid[0], LOOP_CPU, &item);
+        g.row = let(&g, b, "row", ex_min(x, ex_idiv(x, item, items), ex_sub(x, N, ex_int(x, 1))));
+        const Expr *hp = let(&g, b, "hp", ex_mod(x, item, items));
+        g.head = let(&g, b, "head", expr_simplify(x, ex_idiv(x, hp, P)));
+        g.part = expr_simplify(x, ex_mod(x, hp, P));
+        body_alone(&g, b);
+    } else {
+        i64 H = at->s.heads, parts = at->s.parts, count = H * parts;
+        i64 per = at->lanes ? 1 : at->threads;
+        k->grid[0] = ex_int(x, ceil_div(count, per));
+        k->grid[1] = N;
+        b = loop(&g, b, "row", N, LOOP_WG_Y, &g.row);
+        b = loop(&g, b, "group", k->grid[0], LOOP_WG_X, &item);
+        k->wg[0] = (u32)(at->lanes ? at->lanes : at->threads);
+        b = loop(&g, b, "tx", ex_int(x, k->wg[0]), LOOP_THREAD_X, &tid);
+        if (!at->lanes) {
+            item = expr_simplify(x, ex_add(x, ex_mul(x, item, ex_int(x, per)), tid));
+            if (count % per) {
+                b = when(&g, b, ex_lt(x, item, ex_int(x, count)));
+                item = ex_min(x, item, ex_int(x, count - 1));
+            }
+        }
+        g.head = let(&g, b, "head", expr_simplify(x, ex_idiv(x, item, P)));
+        g.part = let(&g, b, "part", expr_simplify(x, ex_mod(x, item, P)));
+        if (at->lanes)
+            body_shared(&g, b, tid);
+        else
+            body_alone(&g, b);
+    }
+    kernel_unroll(a, k);
+    kernel_legalise(a, k);
+    kernel_hoist(a, k);
+    *out = k;
+    return true;
+}

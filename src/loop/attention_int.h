@@ -1,0 +1,24 @@
+// loop/attention_int.h: what attention's formula and its direct builder share.
+#ifndef HOB_ATTENTION_INT_H
+#define HOB_ATTENTION_INT_H
+
+#include "loop/loop_int.h"
+#include "loop/lower.h"
+
+typedef struct Attention {
+    AttentionShape s;
+    const Expr *kv, *group, *d, *ctx, *heads; // constants, or dims
+    const Var *n; // the symbol
+    const Buffer *q, *cache, *y, *params;
+    i64 vec; // lanes over d; 1 where d is not a multiple
+    // what `set` changes; see rule_attention
+    i64 block;   // scores computed at a time
+    i64 lanes;   // threads that share one (row, head, part); 0: one thread has it alone
+    i64 threads; // of a workgroup, when each works alone
+} Attention;
+
+// row i's position in the sequence
+const Expr *attention_pos(const Attention *at, Exprs *x, const Expr *row);
+bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err);
+
+#endif
