@@ -55,6 +55,7 @@ def text():
         "// upper case at even offsets from the start and lower case at odd ones.",
         '#include "text/text.h"',
         "",
+        "// clang-format off",
         f"const u32 unicode_runs[{len(table)}] = {{",
     ]
     row = "   "

@@ -1,9 +1,11 @@
-// text/bpe.c: byte-level byte-pair encoding: the bytes of a word, merged pair by pair in the order of the merges.
+// text/bpe.c: byte-level byte-pair encoding: the bytes of a word, merged pair by pair in the order
+// of the merges.
 //
-// Every byte has a printable character as its spelling in the vocabulary (GPT-2's map), so any bytes can be
-// encoded, well-formed or not. Short words are merged by scanning for the best pair, long ones with a heap and
-// a linked list: both take the best rank first, leftmost among equals. What a vocabulary has no byte token for
-// is left out before merging and counted, as the reference implementation leaves it out.
+// Every byte has a printable character as its spelling in the vocabulary (GPT-2's map), so any
+// bytes can be encoded, well-formed or not. Short words are merged by scanning for the best pair,
+// long ones with a heap and a linked list: both take the best rank first, leftmost among equals.
+// What a vocabulary has no byte token for is left out before merging and counted, as the reference
+// implementation leaves it out.
 #include "text/text.h"
 
 enum { SHORT_WORD = 24, MAX_PROBES = 1024 };
@@ -42,7 +44,9 @@ struct BpeWork {
 
 // ---- GPT-2's map between bytes and characters
 
-static bool byte_is_printable(u32 b) { return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xff && b != 0xad); }
+static bool byte_is_printable(u32 b) {
+    return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xff && b != 0xad);
+}
 
 // The bytes that are no printable characters take U+0100, U+0101, ... in their order.
 static u32 byte_to_char(u8 b) {
@@ -81,7 +85,8 @@ static u32 pair_hash(i32 left, i32 right) {
 
 // NONE: the two do not merge.
 static u32 merge_rank(const Bpe *b, i32 left, i32 right) {
-    for (u32 slot = pair_hash(left, right) & b->mask; b->slots[slot] != 0; slot = (slot + 1) & b->mask) {
+    for (u32 slot = pair_hash(left, right) & b->mask; b->slots[slot] != 0;
+         slot = (slot + 1) & b->mask) {
         const Merge *m = &b->merges[b->slots[slot] - 1];
         if (m->left == left && m->right == right) return b->slots[slot] - 1;
     }
@@ -89,18 +94,20 @@ static u32 merge_rank(const Bpe *b, i32 left, i32 right) {
 }
 
 static bool merge_error(Err *err, u32 rank, Str text, const char *what) {
-    return err_set(err, ERR_VOCAB_MERGE, "merge %u, '%S', %s; the vocabulary is damaged", rank, str_sub(text, 0, 96),
-                   what);
+    return err_set(err, ERR_VOCAB_MERGE, "merge %u, '%S', %s; the vocabulary is damaged", rank,
+                   str_sub(text, 0, 96), what);
 }
 
 static bool merge_read(const Bpe *b, u32 rank, Str text, Buf *joined, Merge *out, Err *err) {
     size_t cut = 1; // a token may begin with a space, so the first byte cannot be the separator
     while (cut < text.len && text.ptr[cut] != ' ') cut++;
-    if (cut + 1 >= text.len) return merge_error(err, rank, text, "is not two tokens with a space between");
+    if (cut + 1 >= text.len)
+        return merge_error(err, rank, text, "is not two tokens with a space between");
     Str left = str_sub(text, 0, cut), right = str_sub(text, cut + 1, text.len);
     out->left = vocab_find(b->index, left);
     out->right = vocab_find(b->index, right);
-    if (out->left < 0 || out->right < 0) return merge_error(err, rank, text, "names a token that does not exist");
+    if (out->left < 0 || out->right < 0)
+        return merge_error(err, rank, text, "names a token that does not exist");
     joined->len = 0;
     buf_add(joined, left);
     buf_add(joined, right);
@@ -116,13 +123,15 @@ static bool merge_index(Bpe *b, u32 rank, Str text, Err *err) {
         if (other->left == m->left && other->right == m->right) {
             return merge_error(err, rank, text, "is there twice");
         }
-        if (++probes > MAX_PROBES) return merge_error(err, rank, text, "is made to collide with others");
+        if (++probes > MAX_PROBES)
+            return merge_error(err, rank, text, "is made to collide with others");
     }
     b->slots[slot] = rank + 1;
     return true;
 }
 
-bool bpe_new(Arena *a, const Vocab *v, const VocabIndex *x, bool ignore_merges, Bpe **out, Err *err) {
+bool bpe_new(Arena *a, const Vocab *v, const VocabIndex *x, bool ignore_merges, Bpe **out,
+             Err *err) {
     Bpe *b = NEW(a, Bpe);
     Buf joined = {.arena = a};
     *b = (Bpe){.index = x, .ignore_merges = ignore_merges, .mask = 63};

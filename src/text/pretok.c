@@ -1,8 +1,8 @@
 // text/pretok.c: splits text into the words inside which byte-pair merging happens.
 //
-// A pre-tokenizer is a row of pretok.def: up to four patterns, each applied to the pieces that the one before
-// left, each as if its piece were the whole text (look-ahead sees the piece's end). A match is a piece, and so is
-// what lies between two matches. Normalisation is not done here.
+// A pre-tokenizer is a row of pretok.def: up to four patterns, each applied to the pieces that the
+// one before left, each as if its piece were the whole text (look-ahead sees the piece's end). A
+// match is a piece, and so is what lies between two matches. Normalisation is not done here.
 #include "text/text.h"
 
 static const PretokRow rows[] = {

@@ -38,7 +38,7 @@ typedef struct Utf8Stream {
 void utf8_stream_push(Utf8Stream *u, Str bytes, Buf *out);
 void utf8_stream_end(Utf8Stream *u, Buf *out); // what waits can never be completed: U+FFFD
 
-// ---- pattern.c: the regular expressions of pre-tokenizers, compiled to a table -------------------------------
+// ---- pattern_parse.c, pattern.c: the regular expressions of pre-tokenizers, compiled to a table -------------------------------
 // Alternatives are tried in order, as in Perl: the first that matches wins, not the longest. Compiling builds the
 // whole deterministic automaton (or refuses), so that matching is one table look-up a character: no recursion,
 // no backtracking, nothing that a pattern could make slow.
@@ -217,6 +217,7 @@ void jval_dict_put(Arena *a, JVal dict, Str key, JVal v); // the last value of a
 bool jval_dict_get(JVal dict, Str key, JVal *out);
 size_t jval_len(JVal v);           // of a list, tuple or dict; else 0
 JVal jval_list_at(JVal v, size_t i); // of a list or tuple
+Str jval_dict_key(JVal v, size_t i); // of a dict, in the order of insertion; empty where it is no string
 
 // ---- jinja_json.c: values from and to JSON ---------------------------------------------------------------
 // Nesting of at most 100; numbers beyond 64 bits become floats. The text may be freed afterwards.

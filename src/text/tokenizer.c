@@ -1,8 +1,9 @@
 // text/tokenizer.c: text -> ids -> text, whatever the kind of vocabulary.
 //
-// Tokens that a vocabulary marks as special or user-defined are cut out of the text first, leftmost and longest;
-// what lies between goes through the pre-tokenizer to the kind's own encoder. A kind is a row of `kinds` and a
-// file; nothing outside the row knows it. Not here: templates, which say where special tokens go.
+// Tokens that a vocabulary marks as special or user-defined are cut out of the text first, leftmost
+// and longest; what lies between goes through the pre-tokenizer to the kind's own encoder. A kind
+// is a row of `kinds` and a file; nothing outside the row knows it. Not here: templates, which say
+// where special tokens go.
 #include "text/text.h"
 
 enum { MAX_TEXT = 1 << 28, MAX_SPECIAL_BYTES = 512, MAX_ENDS = 32 };
@@ -40,8 +41,8 @@ static bool gpt2_make(Arena *a, Tokenizer *t, Err *err) {
     const PretokRow *row = pretok_find(t->vocab->pre);
     if (row == NULL) {
         pretok_names(&known);
-        err_set(err, ERR_VOCAB_PRE, "the pre-tokenizer '%S' is not known; known: %S", str_sub(t->vocab->pre, 0, 64),
-                buf_str(&known));
+        err_set(err, ERR_VOCAB_PRE, "the pre-tokenizer '%S' is not known; known: %S",
+                str_sub(t->vocab->pre, 0, 64), buf_str(&known));
         return err_subject(err, S("tokenizer.ggml.pre"));
     }
     return pretok_compile(a, row, &t->pretok, err) &&
@@ -57,7 +58,8 @@ static bool gpt2_encode(const Tokenizer *t, Arena *a, Str text, TokenIds *out, E
         if (!bpe_encode(t->bpe, work, word, out, err)) return false;
     }
     if (!it.exhausted) return true;
-    return err_set(err, ERR_PATTERN_STEPS, "the pre-tokenizer '%S' takes too long on this text of %U bytes",
+    return err_set(err, ERR_PATTERN_STEPS,
+                   "the pre-tokenizer '%S' takes too long on this text of %U bytes",
                    str_sub(t->vocab->pre, 0, 64), (u64)text.len);
 }
 
@@ -75,7 +77,9 @@ static const Kind kinds[] = {
 // A heap sort: no recursion, no worst case. By text, shorter first where one begins the other.
 static void specials_sift(const Vocab *v, i32 *ids, u32 root, u32 n) {
     for (u32 child; (child = 2 * root + 1) < n; root = child) {
-        if (child + 1 < n && str_cmp(v->tokens[ids[child]].text, v->tokens[ids[child + 1]].text) < 0) child++;
+        if (child + 1 < n &&
+            str_cmp(v->tokens[ids[child]].text, v->tokens[ids[child + 1]].text) < 0)
+            child++;
         if (str_cmp(v->tokens[ids[root]].text, v->tokens[ids[child]].text) >= 0) return;
         i32 id = ids[root];
         ids[root] = ids[child];
@@ -89,11 +93,13 @@ static bool specials_make(Arena *a, const Vocab *v, bool control, Specials *s, E
         for (u32 i = 0; i < v->n_tokens; i++) {
             u8 type = v->tokens[i].type;
             Str text = v->tokens[i].text;
-            bool wanted = type == TOKEN_USER || (control && (type == TOKEN_CONTROL || type == TOKEN_UNKNOWN));
+            bool wanted =
+                type == TOKEN_USER || (control && (type == TOKEN_CONTROL || type == TOKEN_UNKNOWN));
             if (!wanted || text.len == 0) continue;
             if (text.len > MAX_SPECIAL_BYTES) {
-                return err_set(err, ERR_VOCAB_SIZE, "the special token %u is %U bytes long; at most %u are possible",
-                               i, (u64)text.len, (u32)MAX_SPECIAL_BYTES);
+                return err_set(err, ERR_VOCAB_SIZE,
+                               "the special token %u is %U bytes long; at most %u are possible", i,
+                               (u64)text.len, (u32)MAX_SPECIAL_BYTES);
             }
             if (pass == 1) s->ids[s->n] = (i32)i;
             s->first[(u8)text.ptr[0]] = true;
@@ -118,7 +124,8 @@ static i32 specials_match(const Specials *s, const Vocab *v, Str text, size_t *l
     i32 found = -1;
     for (size_t k = 0; k < text.len && lo < hi; k++) {
         u8 c = (u8)text.ptr[k];
-        for (int side = 0; side < 2; side++) { // first whose byte k is >= c, then first whose byte k is > c
+        for (int side = 0; side < 2;
+             side++) { // first whose byte k is >= c, then first whose byte k is > c
             u32 from = lo, to = hi;
             while (from < to) {
                 u32 mid = from + (to - from) / 2;
@@ -149,8 +156,9 @@ static i32 specials_match(const Specials *s, const Vocab *v, Str text, size_t *l
 // How model families spell the end of a turn or of a text: files often name only one of several.
 static void ends_make(Tokenizer *t) {
     static const char *const names[] = {
-        "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>",
-        "<end_of_turn>", "<|end_of_turn|>", "<|eot|>", "<|return|>", "</s>", "<EOT>",
+        "<|im_end|>",    "<|eot_id|>", "<|eom_id|>",    "<|end_of_text|>",
+        "<|endoftext|>", "<|end|>",    "<end_of_turn>", "<|end_of_turn|>",
+        "<|eot|>",       "<|return|>", "</s>",          "<EOT>",
     };
     const Vocab *v = t->vocab;
     const i32 given[] = {v->eos, v->eot, v->eom};
@@ -167,7 +175,8 @@ static bool check_ids(const Vocab *v, Err *err) {
     const i32 ids[] = {v->bos, v->eos, v->eot, v->eom, v->unk, v->pad};
     for (size_t i = 0; i < COUNT_OF(ids); i++) {
         if (ids[i] < -1 || ids[i] >= (i64)v->n_tokens) {
-            return err_set(err, ERR_VOCAB_ID, "the special token %d is not in the vocabulary of %u tokens", ids[i],
+            return err_set(err, ERR_VOCAB_ID,
+                           "the special token %d is not in the vocabulary of %u tokens", ids[i],
                            v->n_tokens);
         }
     }
@@ -182,14 +191,17 @@ bool tokenizer_new(Arena *a, const Vocab *v, Tokenizer **out, Err *err) {
     }
     if (t->kind == NULL) {
         Buf known = {.arena = a};
-        for (size_t i = 0; i < COUNT_OF(kinds); i++) buf_fmt(&known, i > 0 ? ", %s" : "%s", kinds[i].model);
-        err_set(err, ERR_VOCAB_MODEL, "the tokenizer '%S' is not known; known: %S", str_sub(v->model, 0, 64),
-                buf_str(&known));
+        for (size_t i = 0; i < COUNT_OF(kinds); i++)
+            buf_fmt(&known, i > 0 ? ", %s" : "%s", kinds[i].model);
+        err_set(err, ERR_VOCAB_MODEL, "the tokenizer '%S' is not known; known: %S",
+                str_sub(v->model, 0, 64), buf_str(&known));
         return err_subject(err, S("tokenizer.ggml.model"));
     }
     if (v->n_tokens == 0) return err_set(err, ERR_VOCAB_SIZE, "the vocabulary has no tokens");
-    if (!check_ids(v, err) || !vocab_index(a, v, &t->index, err) || !t->kind->make(a, t, err)) return false;
-    if (!specials_make(a, v, true, &t->all, err) || !specials_make(a, v, false, &t->user, err)) return false;
+    if (!check_ids(v, err) || !vocab_index(a, v, &t->index, err) || !t->kind->make(a, t, err))
+        return false;
+    if (!specials_make(a, v, true, &t->all, err) || !specials_make(a, v, false, &t->user, err))
+        return false;
     ends_make(t);
     *out = t;
     return true;
@@ -216,8 +228,8 @@ static bool push_named(Arena *a, i32 id, const char *name, TokenIds *out, Err *e
 bool tokenizer_encode(const Tokenizer *t, Arena *a, Str text, u32 flags, TokenIds *out, Err *err) {
     const Specials *s = flags & TOKENIZE_SPECIAL ? &t->all : &t->user;
     if (text.len > MAX_TEXT) {
-        return err_set(err, ERR_TEXT_LONG, "a text of %U bytes; give at most %u at once", (u64)text.len,
-                       (u32)MAX_TEXT);
+        return err_set(err, ERR_TEXT_LONG, "a text of %U bytes; give at most %u at once",
+                       (u64)text.len, (u32)MAX_TEXT);
     }
     if ((flags & TOKENIZE_BOS) && !push_named(a, t->vocab->bos, "bos", out, err)) return false;
     size_t start = 0;
@@ -231,13 +243,15 @@ bool tokenizer_encode(const Tokenizer *t, Arena *a, Str text, u32 flags, TokenId
         start = at + len;
         at = start - 1;
     }
-    if (start < text.len && !t->kind->encode(t, a, str_sub(text, start, text.len), out, err)) return false;
+    if (start < text.len && !t->kind->encode(t, a, str_sub(text, start, text.len), out, err))
+        return false;
     return !(flags & TOKENIZE_EOS) || push_named(a, t->vocab->eos, "eos", out, err);
 }
 
 bool tokenizer_decode_one(const Tokenizer *t, i32 id, u32 flags, Buf *out, Err *err) {
     if (id < 0 || id >= (i64)t->vocab->n_tokens) {
-        return err_set(err, ERR_TOKEN_ID, "%d is no token; the vocabulary has 0 to %u", id, t->vocab->n_tokens - 1);
+        return err_set(err, ERR_TOKEN_ID, "%d is no token; the vocabulary has 0 to %u", id,
+                       t->vocab->n_tokens - 1);
     }
     const VocabToken *token = &t->vocab->tokens[id];
     switch (token->type) {

@@ -1,9 +1,9 @@
 // text/unicode.c: UTF-8 in and out, general categories, and a stream that never splits a character.
 //
-// Ill-formed input has one meaning everywhere: a byte that begins no well-formed character stands alone. The
-// streaming side replaces instead of keeping, because what it gives goes into JSON and onto screens; it counts
-// replacements as the WHATWG encoding standard does (one for each maximal well-formed beginning).
-// Normalisation and case mapping are not here.
+// Ill-formed input has one meaning everywhere: a byte that begins no well-formed character stands
+// alone. The streaming side replaces instead of keeping, because what it gives goes into JSON and
+// onto screens; it counts replacements as the WHATWG encoding standard does (one for each maximal
+// well-formed beginning). Normalisation and case mapping are not here.
 #include "text/text.h"
 
 UniKind unicode_kind(u32 cp) {
@@ -22,11 +22,13 @@ UniKind unicode_kind(u32 cp) {
     return (UniKind)kind;
 }
 
-// How many bytes of p[0..n) are a well-formed character or the beginning of one; *need is its whole length.
-// 0: p[0] begins nothing. A result below *need means that the text ended or went wrong behind it.
+// How many bytes of p[0..n) are a well-formed character or the beginning of one; *need is its whole
+// length. 0: p[0] begins nothing. A result below *need means that the text ended or went wrong
+// behind it.
 static size_t utf8_prefix(const u8 *p, size_t n, size_t *need) {
     u8 c = p[0];
-    u8 lo = 0x80, hi = 0xbf; // bounds of the second byte, which rule out overlong forms and surrogates
+    u8 lo = 0x80,
+       hi = 0xbf; // bounds of the second byte, which rule out overlong forms and surrogates
     *need = 1;
     if (c < 0x80) return 1;
     if (c < 0xc2 || c > 0xf4) return 0;
@@ -57,7 +59,8 @@ u32 utf8_next(Str s, size_t *pos) {
     *pos += need;
     if (need == 2) return (u32)(p[0] & 0x1f) << 6 | (p[1] & 0x3f);
     if (need == 3) return (u32)(p[0] & 0x0f) << 12 | (u32)(p[1] & 0x3f) << 6 | (p[2] & 0x3f);
-    return (u32)(p[0] & 0x07) << 18 | (u32)(p[1] & 0x3f) << 12 | (u32)(p[2] & 0x3f) << 6 | (p[3] & 0x3f);
+    return (u32)(p[0] & 0x07) << 18 | (u32)(p[1] & 0x3f) << 12 | (u32)(p[2] & 0x3f) << 6 |
+           (p[3] & 0x3f);
 }
 
 size_t utf8_put(u32 cp, char out[4]) {

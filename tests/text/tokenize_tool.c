@@ -1,7 +1,9 @@
-// tests/text/tokenize_tool.c: a vocabulary file and texts in, ids out: what the parity suite talks to.
+// tests/text/tokenize_tool.c: a vocabulary file and texts in, ids out: what the parity suite talks
+// to.
 //
-// usage: tokenize_tool FILE.gguf [--special]     stdin: texts, each behind its length (u32, little-endian)
-// stdout: for each text one line: the ids, then ";", then the decoded bytes in hexadecimal, special tokens shown.
+// usage: tokenize_tool FILE.gguf [--special]     stdin: texts, each behind its length (u32,
+// little-endian) stdout: for each text one line: the ids, then ";", then the decoded bytes in
+// hexadecimal, special tokens shown.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -42,7 +44,8 @@ int main(int argc, char **argv) {
     fclose(f);
     u32 flags = argc > 2 && strcmp(argv[2], "--special") == 0 ? TOKENIZE_SPECIAL : 0;
     Source src = source_memory(file, file_len, str_c(argv[1]));
-    if (!gguf_open(a, &src, &g, &err) || !vocab_from_gguf(a, g, &v, &err) || !tokenizer_new(a, &v, &t, &err)) {
+    if (!gguf_open(a, &src, &g, &err) || !vocab_from_gguf(a, g, &v, &err) ||
+        !tokenizer_new(a, &v, &t, &err)) {
         return fail(&err);
     }
     for (size_t at = 0; at + 4 <= in_len;) {
