@@ -1,0 +1,82 @@
+// text/template.c: a chat template from its text to a prompt.
+//
+// Compiling parses; rendering walks the tree within limits (jinja_eval.c). A conversation is given to the template
+// under the names that Hugging Face's transformers uses, because templates were written against those.
+#include "text/jinja_int.h"
+
+static bool pass_on(const Err *from, Err *to)
+{
+    if (to && to->id == ERR_NONE)
+        *to = *from;
+    return false;
+}
+
+bool template_compile(Arena *a, Str name, Str text, const Template **out, Err *err)
+{
+    Err e = {0};
+    Template *t = NEW(a, Template);
+    *out = t;
+    return jinja_parse(a, arena_str(a, name), text, t, &e) || pass_on(&e, err);
+}
+
+bool template_render(Arena *a, const Template *t, const TemplateEnv *env, Buf *out, Err *err)
+{
+    Err e = {0};
+    const TemplateLimits *l = &env->limits;
+    Jinja j = {
+        .arena = a,
+        .t = t,
+        .env = env,
+        .err = &e,
+        .out = out,
+        .out_final = out,
+        .out_base = out->len,
+        .out_limit = l->output ? l->output : (u64)8 << 20,
+        .fuel = l->fuel ? l->fuel : 10000000,
+        .memory = l->memory ? l->memory : (u64)64 << 20,
+        .memory_base = arena_used(a),
+        .depth_limit = l->depth ? MIN2(l->depth, JINJA_DEPTH) : JINJA_DEPTH,
+    };
+    return jinja_run(&j) || pass_on(&e, err);
+}
+
+void chat_add(ChatMessages *m, Str role, Str content)
+{
+    JVal v = jval_dict(m->arena);
+    jval_dict_put(m->arena, v, S("role"), jval_str(role));
+    jval_dict_put(m->arena, v, S("content"), jval_str(content));
+    chat_add_val(m, v);
+}
+
+void chat_add_val(ChatMessages *m, JVal message)
+{
+    if (m->list.type != J_LIST)
+        m->list = jval_list(m->arena);
+    jval_list_add(m->arena, m->list, message);
+}
+
+static JVal or_none(JVal v)
+{
+    return v.type == J_UNDEFINED ? jval_none() : v;
+}
+
+bool template_render_chat(Arena *a, const Template *t, const ChatMessages *m, Str bos, Str eos,
+                          bool add_generation_prompt, const ChatVars *vars, Buf *out, Err *err)
+{
+    static const ChatVars no_vars;
+    TemplateEnv env = {.vars = jval_dict(a)};
+    vars = vars ? vars : &no_vars;
+    env.now = vars->now;
+    env.limits = vars->limits;
+    jval_dict_put(a, env.vars, S("messages"), m->list.type == J_LIST ? m->list : jval_list(a));
+    jval_dict_put(a, env.vars, S("tools"), or_none(vars->tools));
+    jval_dict_put(a, env.vars, S("documents"), or_none(vars->documents));
+    jval_dict_put(a, env.vars, S("add_generation_prompt"), jval_bool(add_generation_prompt));
+    if (bos.ptr)
+        jval_dict_put(a, env.vars, S("bos_token"), jval_str(bos));
+    if (eos.ptr)
+        jval_dict_put(a, env.vars, S("eos_token"), jval_str(eos));
+    for (size_t i = 0; vars->extra.type == J_DICT && i < vars->extra.dict->n; i++)
+        jdict_put(a, env.vars.dict, vars->extra.dict->at[i].key, vars->extra.dict->at[i].val);
+    return template_render(a, t, &env, out, err);
+}
