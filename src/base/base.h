@@ -158,6 +158,7 @@ typedef struct Source {
     const u8 *map; // the whole file when it is mapped, else NULL
     void *user;
     Str name; // for error messages
+    bool wait; // set by a read() that failed because the bytes are still on their way: the same may be asked again
 } Source;
 
 Source source_memory(const void *p, size_t n, Str name);

@@ -7,7 +7,11 @@
 // file (q, k, v joined; gate and up alternating) is filled row by row from each segment.
 #include "engine/engine_int.h"
 
+#if defined(__wasm__) // a page fetches what a window needs, and its heap is small
+#define WINDOW_DEFAULT (1u << 20)
+#else
 #define WINDOW_DEFAULT (8u << 20)
+#endif
 
 bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err)
 {
@@ -245,6 +249,10 @@ EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err)
     }
     if (progress)
         *progress = e->progress;
+    if (!ok && gguf_source(e->d.file)->wait) { // nothing of this window was written yet: it is asked for again
+        *err = (Err){0};
+        return ENGINE_WAITING;
+    }
     if (!ok) {
         engine_fail(e, err);
         return ENGINE_FAILED;
