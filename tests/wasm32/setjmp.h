@@ -1,0 +1,1 @@
+// tests/wasm32/setjmp.h: cmocka's tests include it; nothing here jumps.
