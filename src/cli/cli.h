@@ -6,6 +6,7 @@
 #define HOB_CLI_H
 
 #include "api/api.h"
+#include "hob.h"
 
 #include <stdio.h>
 
@@ -50,5 +51,28 @@ void progress_end(void);
 bool text_read(Arena *a, Str path, Str *out, Err *err); // a whole text file of at most 64 MB; "-": standard input
 bool ids_read(Arena *a, Str text, TokenIds *ids, Err *err); // tokenize.c: a JSON array of token ids
 bool prompt_text(Arena *a, Str given, Str *out, Err *err); // the text itself; "-": standard input
+
+// ---- open.c: the options that every command with a model on a device has ---------------------------------------
+typedef struct OpenArgs {
+    Str model, device, profile, graph, schedule;
+    i64 threads, ctx, rows;
+    bool quiet;
+} OpenArgs;
+// clang-format off
+#define OPEN_OPTS(o)                                                                                                   \
+    {"--model", "-m", OPT_STR, &(o).model, 0, 0, "FILE", "model file (GGUF)"},                                         \
+    {"--device", NULL, OPT_STR, &(o).device, 0, 0, "NAME", "cpu (null computes nothing: for tests)"},                  \
+    {"--threads", NULL, OPT_INT, &(o).threads, 0, 256, "N", "CPU threads; 0, the default: one a core"},                \
+    {"--ctx", NULL, OPT_INT, &(o).ctx, 0, 1 << 20, "N", "context in tokens; 0, the default: the model's, at most 2048"}, \
+    {"--profile", NULL, OPT_STR, &(o).profile, 0, 0, "F", "device profile: a file, or cpu, cpu4, gpu, software"},      \
+    {"--graph", NULL, OPT_STR, &(o).graph, 0, 0, "F", "an edited graph (.hgraph) in place of the model's own"},        \
+    {"--schedule", NULL, OPT_STR, &(o).schedule, 0, 0, "F", "edited schedules (.hsch), by kernel"}
+// clang-format on
+hob_model *open_model(const OpenArgs *o, hob_error *error);
+int report_hob(const hob_error *e); // to standard error; returns EXIT_FAILED
+bool sigint_catch(hob_session *s); // Ctrl-C cancels this session's answer; NULL: as usual again
+bool sigint_take(void);            // was there one since the last call?
+// The line of figures: `cpu, 9 + 31 tokens, ...`, or with json the object with the keys of the same names.
+void print_figures(FILE *f, const hob_model *m, const hob_stats *s, Str answer, bool json);
 
 #endif

@@ -1,11 +1,8 @@
 // cli/main.c: `hob COMMAND ...`: finds the command's row and runs it.
 #include "cli/cli.h"
 
-#include "hob.h"
-
 static const Command *const commands[] = {
-    &cmd_tokenize,
-    &cmd_inspect,
+    &cmd_run, &cmd_chat, &cmd_tokenize, &cmd_eval, &cmd_bench, &cmd_inspect,
 };
 
 static void print_overview(FILE *f)
