@@ -23,11 +23,12 @@ CORE = ["-std=c11", "-D_DEFAULT_SOURCE", "-Oz", "-g0", "-Wall", "-ffp-contract=o
         "-Dyyjson_api=", "-DYYJSON_DISABLE_UTILS=1", "-DYYJSON_DISABLE_NON_STANDARD=1"]
 CORE_LINK = ["-mexec-model=reactor", "-Oz", "-s", "-Wl,--gc-sections",
              "-Wl,--global-base=%d" % CORE_DATA, "-Wl,--initial-memory=4194304", "-Wl,--max-memory=4294901760",
-             "-Wl,-z,stack-size=%d" % CORE_STACK]
+             "-Wl,-z,stack-size=%d" % CORE_STACK,
+             "-Wl,--export-table", "-Wl,--growable-table"]  # the page puts the kernels there
 KERNELS = ["-std=c11", "-O3", "-g0", "-msimd128", "-mbulk-memory", "-fno-sanitize=all", "-ffp-contract=off",
            "-fno-math-errno", "-Isrc", "-Iinclude"]
 KERNELS_LINK = ["-mexec-model=reactor", "-O3", "-s", "-Wl,--no-entry", "-Wl,--import-memory", "-rdynamic",
-                "-Wl,--gc-sections", "-Wl,-z,stack-size=%d" % KERNEL_DATA, "-Wl,--global-base=%d" % KERNEL_DATA,
+                "-Wl,--gc-sections", "-Wl,--export-table", "-Wl,-z,stack-size=%d" % KERNEL_DATA, "-Wl,--global-base=%d" % KERNEL_DATA,
                 "-Wl,--initial-memory=%d" % CORE_DATA]
 
 
