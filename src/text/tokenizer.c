@@ -37,12 +37,18 @@ typedef struct Kind {
 // ---- byte-level BPE
 
 static bool gpt2_make(Arena *a, Tokenizer *t, Err *err) {
-    Buf known = {.arena = a};
     const PretokRow *row = pretok_find(t->vocab->pre);
     if (row == NULL) {
+        Buf known = {.arena = a};
         pretok_names(&known);
-        err_set(err, ERR_VOCAB_PRE, "the pre-tokenizer '%S' is not known; known: %S",
-                str_sub(t->vocab->pre, 0, 64), buf_str(&known));
+        if (t->vocab->pre.len == 0) {
+            err_set(err, ERR_VOCAB_PRE,
+                    "no pre-tokenizer is named; convert the model anew, or name one of: %S",
+                    buf_str(&known));
+        } else {
+            err_set(err, ERR_VOCAB_PRE, "the pre-tokenizer '%S' is not known; known: %S",
+                    str_sub(t->vocab->pre, 0, 64), buf_str(&known));
+        }
         return err_subject(err, S("tokenizer.ggml.pre"));
     }
     return pretok_compile(a, row, &t->pretok, err) &&
