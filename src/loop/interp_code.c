@@ -12,7 +12,7 @@ typedef struct Flattener {
     PtrMap local; // Expr -> slot, within one statement
     Code *code;
     u32 ntemp;
-    u32 lanes; // of the lane loop we stand in, 0 outside
+    u32 lanes; // extent of the lane or thread.x loop we stand in, 0 outside: a row of threads is a subgroup
     bool ok;
 } Flattener;
 
@@ -71,7 +71,7 @@ static void flatten_node(void *user, const Expr *e)
     if (e->op == EX_SUBADD || e->op == EX_SUBMAX) {
         in.lanes = (u16)fl->lanes;
         if (!fl->lanes) {
-            fl->ok = err_set(fl->err, ERR_LOOP_SUBGROUP, "kernel %S: a subgroup operation stands outside a lane loop",
+            fl->ok = err_set(fl->err, ERR_LOOP_SUBGROUP, "kernel %S: a subgroup operation stands outside the loops over lanes",
                              fl->k->name);
             return;
         }
@@ -129,14 +129,17 @@ static void flatten_block(Flattener *fl, const Block *b, FlatBlock *out)
         case ST_FOR:
             f->value = flatten_expr(fl, s->extent);
             f->var = perm_slot(fl, s->var);
-            if (s->loop == LOOP_LANE) {
+            if (s->loop == LOOP_LANE || s->loop == LOOP_THREAD_X) {
                 i64 n = 0;
-                if (!expr_is_int(s->extent, &n) || n < 1 || n > 1024 || (fl->out->lanes && fl->out->lanes != n)) {
-                    fl->ok = err_set(fl->err, ERR_LOOP_SUBGROUP,
-                                     "kernel %S: lane loops need one constant number of lanes, 1..1024", fl->k->name);
+                if (!expr_is_int(s->extent, &n) || n < 1 || n > 1024 ||
+                    (s->loop == LOOP_LANE && fl->out->lanes && fl->out->lanes != n)) {
+                    fl->ok = err_set(fl->err, ERR_LOOP_THREADS,
+                                     "kernel %S: loops over threads need one constant extent, 1..1024", fl->k->name);
                     return;
                 }
-                fl->lanes = fl->out->lanes = (u32)n;
+                fl->lanes = (u32)n;
+                if (s->loop == LOOP_LANE)
+                    fl->out->lanes = (u32)n;
             }
             fl->out->cpu |= s->loop == LOOP_CPU;
             break;
