@@ -200,7 +200,9 @@ static void body_shared(Gen *g, Block *b, const Expr *tid) {
     Block *own = loop(g, b, "c", ex_int(x, each), LOOP_UNROLL, &c);
     store(g, own, acc, IDX(c), f0);
     const Expr *d = ex_add(x, ex_mul(x, c, ex_int(x, T)), tid);
-    store(g, when(g, own, ex_lt(x, d, at->d)), q, IDX(d), ex_mul(x, query(g, d), g->scale));
+    Block *inside = when(g, own, ex_lt(x, d, at->d));
+    d = ex_min(x, d, ex_sub(x, at->d, one)); // says to the verifier what the guard says
+    store(g, inside, q, IDX(d), ex_mul(x, query(g, d), g->scale));
     store(g, b, state, IDX(zero), g->low);
     store(g, b, state, IDX(one), f0);
 
@@ -238,7 +240,8 @@ static void body_shared(Gen *g, Block *b, const Expr *tid) {
     const Expr *l = let(g, b, "l", LD(state, one));
     Block *end = loop(g, b, "c", ex_int(x, each), LOOP_UNROLL, &c);
     d = ex_add(x, ex_mul(x, c, ex_int(x, T)), tid);
-    finish(g, when(g, end, ex_lt(x, d, at->d)), d, LD(acc, c), l);
+    inside = when(g, end, ex_lt(x, d, at->d));
+    finish(g, inside, ex_min(x, d, ex_sub(x, at->d, one)), LD(acc, c), l);
     finish_state(g, when(g, b, ex_eq(x, tid, zero)), LD(state, zero), l);
 }
 
@@ -260,7 +263,9 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
     if (!n->profile->gpu) {
         k->grid[0] = expr_simplify(x, ex_mul(x, N, items));
         b = loop(&g, b, "item", k->grid[0], LOOP_CPU, &item);
-        g.row = let(&g, b, "row", ex_min(x, ex_idiv(x, item, items), ex_sub(x, N, ex_int(x, 1))));
+        i64 one;
+        bool single = expr_is_int(items, &one) && one == 1;
+        g.row = single ? item : let(&g, b, "row", ex_min(x, ex_idiv(x, item, items), ex_sub(x, N, ex_int(x, 1))));
         const Expr *hp = let(&g, b, "hp", ex_mod(x, item, items));
         g.head = let(&g, b, "head", expr_simplify(x, ex_idiv(x, hp, P)));
         g.part = expr_simplify(x, ex_mod(x, hp, P));

@@ -98,15 +98,23 @@ static bool is_spread(Build *b, const NestStage *p) {
 }
 
 // A load of an earlier stage's result becomes a load of its region.
+typedef struct Region {
+    Build *b;
+    const Var *var[2 * MAX_AXES];
+    const Expr *by[2 * MAX_AXES]; // its axes, not clamped: the region reaches as far as the stage does
+    int n;
+} Region;
+
 static const Expr *load_region(void *user, Exprs *x, const Expr *e) {
-    Build *b = user;
+    Region *r = user;
+    Build *b = r->b;
     if (e->op != EX_LOAD || e->buf->scope != SCOPE_TEMP) return e;
     for (int i = 0; i < b->n->nstages; i++) {
         const NestStage *p = b->n->stage[i];
         if (p->def.out != e->buf) continue;
         must(b->real[i]);
         const Expr *idx[BUFFER_MAX_DIMS];
-        for (int d = 0; d < p->def.nax; d++) idx[d] = ex_sub(x, e->args[d], p->origin[d]);
+        for (int d = 0; d < p->def.nax; d++) idx[d] = ex_sub(x, expr_subst(x, e->args[d], r->var, r->by, r->n), p->origin[d]);
         if (!p->def.nax) idx[0] = ex_int(x, 0);
         return ex_load(x, b->real[i], idx);
     }
@@ -119,9 +127,11 @@ static const Expr *resolve(Build *b, const NestStage *s, const Expr *e, const Ex
     Exprs *x = b->x;
     const Var *var[2 * MAX_AXES];
     const Expr *by[2 * MAX_AXES];
+    Region reg = {.b = b};
     int k = 0;
     for (int i = 0; i < s->def.nax; i++) {
         const Expr *v = nest_axis(b->n, s, i);
+        reg.by[k] = v;
         if (s->clamp[i]) v = ex_min(x, v, ex_sub(x, s->def.ax[i].extent, ex_int(x, 1)));
         var[k] = s->def.ax[i].var, by[k++] = v;
     }
@@ -134,10 +144,13 @@ static const Expr *resolve(Build *b, const NestStage *s, const Expr *e, const Ex
             }
             r = ex_min(x, r, ex_sub(x, s->def.red[i].extent, ex_int(x, 1)));
         }
+        reg.by[k] = r;
         var[k] = s->def.red[i].var, by[k++] = r;
     }
+    reg.n = k;
+    memcpy(reg.var, var, sizeof var);
+    e = expr_map(x, e, load_region, &reg);
     e = expr_subst(x, e, var, by, k);
-    e = expr_map(x, e, load_region, b);
     return expr_map(x, subst_loops(b, e), strip_load, b);
 }
 

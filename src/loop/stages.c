@@ -123,6 +123,23 @@ static bool span(Nest *n, const NestStage *c, int inside, const Expr *e, const E
     return true;
 }
 
+// The least value of e over all loops that are open inside loop `at` of c.
+static i64 least(Nest *n, const Expr *e, const NestStage *c, int at) {
+    Exprs *x = n->x;
+    for (; c; c = c->at) {
+        for (int i = 0; i <= at; i++) {
+            const Expr *base, *last = ex_sub(x, c->loop[i].extent, ex_int(x, 1)), *zero = ex_int(x, 0);
+            i64 coef;
+            const Var *v = c->loop[i].var;
+            if (expr_uses(e, v) && expr_affine(x, e, v, &base, &coef)) e = whole(x, expr_subst(x, e, &v, coef < 0 ? &last : &zero, 1));
+        }
+        for (at = 0; c->at && c->at->loop[at].var != c->at_var;) at++;
+    }
+    i64 lo, hi;
+    expr_range(e, &lo, &hi);
+    return lo;
+}
+
 // Who else reads p from inside the same loop: stages placed there already. Their whole region counts.
 static bool placed_inside(const NestStage *o, const NestStage *c, const Var *loop) {
     for (; o->at; o = o->at)
@@ -170,13 +187,11 @@ static bool place(Nest *n, NestStage *p, NestStage *c, int at, Err *e) {
         if (all) origin = ex_int(x, 0), extent = p->def.ax[d].extent;
         // may the region reach past the axis?
         const Expr *room = whole(x, ex_sub(x, p->def.ax[d].extent, ex_add(x, origin, extent)));
-        i64 lo, hi;
-        expr_range(room, &lo, &hi);
-        p->clamp[d] = lo < 0 && extent != p->def.ax[d].extent;
+        p->clamp[d] = extent != p->def.ax[d].extent && least(n, room, c, at) < 0;
         p->origin[d] = origin;
         p->region[d] = extent;
         p->loop[d].extent = extent;
-        i64 most;
+        i64 lo, most;
         expr_range(extent, &lo, &most);
         Var *v = var_new(x, p->def.ax[d].var->name, TY_I32, 0, most > 0 ? most - 1 : 0);
         p->loop[d].var = v;
