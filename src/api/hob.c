@@ -298,7 +298,7 @@ int hob_eval(hob_model *h, const int32_t *ids, size_t n, int step_rows, int32_t 
 {
     Err err = {0};
     Arena *a = arena_new(NULL);
-    EvalResult r;
+    EvalResult r = {0};
     bool ok = a ? engine_eval(h->m->engine, a, ids, n, (u32)MAX2(step_rows, 0), &r, &err)
                 : err_set(&err, ERR_OUT_OF_MEMORY, "tokens cannot be evaluated");
     if (ok) {

@@ -85,7 +85,14 @@ const DeviceBind *engine_bind(const Engine *e);
 // ---- eval.c -----------------------------------------------------------------------------------------------------
 // Forced decoding: after each of tokens[0..n-2] the id with the largest logit and the natural log-probability of the token that
 // follows (log-softmax in double). `rows` at a time: 1 uses decode's kernels, 0 as many as the program allows.
-typedef struct EvalResult { i32 *top; double *logprob; double mean; size_t n; } EvalResult; // n: tokens - 1
+typedef struct EvalResult {
+    i32 *top;
+    double *logprob, mean;
+    size_t n; // tokens - 1
+    // set by the caller, may be NULL: sees every row of logits, the one after tokens[pos]
+    void (*row)(void *user, size_t pos, const float *logits, u32 vocab);
+    void *user;
+} EvalResult;
 // Device answers are awaited by polling, so this is for devices that make progress by themselves (not for a page).
 bool engine_eval(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 rows, EvalResult *out, Err *err);
 

@@ -50,7 +50,7 @@ bool engine_eval(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 rows, Eva
             return err_set(err, ERR_ENGINE_TOKEN, "token %U is %d; ids end at %u", (u64)i, tokens[i], p->vocab - 1);
     engine_forget(e);
     u32 most = MIN2(rows ? rows : p->chunk, p->m_max);
-    *out = (EvalResult){.n = n - 1};
+    *out = (EvalResult){.n = n - 1, .row = out->row, .user = out->user};
     out->top = arena_try(a, n, sizeof(i32));
     out->logprob = arena_try(a, n, sizeof(double));
     float *logits = arena_try(a, (u64)most * p->vocab, sizeof(float));
@@ -72,6 +72,8 @@ bool engine_eval(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 rows, Eva
             !await(e, t, err))
             return engine_fail(e, err);
         for (u32 i = 0; i < k; i++) {
+            if (out->row)
+                out->row(out->user, pos + i, logits + (size_t)i * p->vocab, p->vocab);
             // NaN compares with nothing, so it would pass for a top choice
             double l = log_softmax(logits + (size_t)i * p->vocab, p->vocab, tokens[pos + i + 1], &out->top[pos + i]);
             if (!(l <= 0))
