@@ -1,0 +1,106 @@
+"""Whole models on the CPU against the NumPy reference: tiny random llamas with awkward shapes, and the default model.
+
+Every logit at most 5e-3 apart, the top choice equal wherever the reference's margin exceeds 0.01. Each tiny model runs
+by single rows (decode's kernels) on one thread, by sevens on two, and in one chunk.
+"""
+import json
+import os
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TINY = os.path.join(ROOT, "build", "fixtures", "tiny")
+TOOL = os.path.join(ROOT, "build", "tests", "logits_tool")
+MODEL = os.path.join(ROOT, "models", "SmolLM2-135M-Instruct.Q4_1.gguf")
+APART, CLEAR = 5e-3, 0.01
+
+
+def build_tool():
+    os.makedirs(os.path.dirname(TOOL), exist_ok=True)
+    core, kernels = "build/native/libhob_core.a", "build/native/libhob_kernels.a"
+    libs = [core, kernels, core] if os.path.exists(os.path.join(ROOT, kernels)) else [core]
+    p = subprocess.run(["cc", "-std=c11", "-D_DEFAULT_SOURCE", "-O1", "-Isrc", "tests/model/logits_tool.c"] + libs
+                       + ["-o", TOOL, "-lm", "-lpthread"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return "" if p.returncode == 0 else p.stdout.decode()[-400:]
+
+
+def logits(model, tokens, threads, chunk, rows, positions=()):
+    import numpy as np
+    p = subprocess.run([TOOL, model, tokens, "cpu", str(threads), str(chunk), str(rows)] + [str(x) for x in positions],
+                       cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
+    if p.returncode != 0:
+        raise RuntimeError("exit status %d: %s" % (p.returncode, p.stderr.decode()[-300:]))
+    return np.frombuffer(p.stdout, "<f4")
+
+
+def compare_tiny(name, threads, chunk, rows):
+    import numpy as np
+    with open(os.path.join(TINY, name + ".json")) as f:
+        want = json.load(f)
+    tokens = os.path.join(TINY, name + ".tokens")
+    with open(tokens, "w") as f:
+        json.dump(want["tokens"], f)
+    got = logits(os.path.join(TINY, want["file"]), tokens, threads, chunk, rows).reshape(-1, want["vocab"])
+    if len(got) != len(want["tokens"]):
+        return "%d rows for %d tokens" % (len(got), len(want["tokens"]))
+    exact = np.fromfile(os.path.join(TINY, name + ".logits.f32"), "<f4").reshape(-1, want["vocab"])
+    apart = float(np.abs(got[want["positions"]] - exact).max())
+    if not apart <= APART:
+        return "logits up to %g apart" % apart
+    for i, (top, margin) in enumerate(zip(want["top"], want["margin"])):
+        if margin > CLEAR and got[i].argmax() != top:
+            return "position %d: top %d, NumPy says %d by %g" % (i, got[i].argmax(), top, margin)
+    return ""
+
+
+def compare_smol(threads, chunk, rows):
+    import numpy as np
+    fixtures = os.path.join(ROOT, "tests", "fixtures")
+    with open(os.path.join(fixtures, "smol_reference.json")) as f:
+        want = json.load(f)
+    got = logits(MODEL, os.path.join(fixtures, "smol_tokens.json"), threads, chunk, rows)
+    got = got.reshape(len(want["top"]), -1)
+    apart = max(float(np.abs(got[p][ids] - np.array(exact)).max())
+                for p, ids, exact in zip(want["positions"], want["ids"], want["logits"]))
+    if not apart <= APART:
+        return "logits up to %g apart" % apart
+    clear = [i for i, m in enumerate(want["margin"]) if m > CLEAR]
+    wrong = [i for i in clear if got[i].argmax() != want["top"][i]]
+    if wrong or len(clear) < 512:
+        return "the top choice differs at %d of %d clear positions, first %s" % (len(wrong), len(clear), wrong[:5])
+    return ""
+
+
+def case(name, compare, *arguments):
+    try:
+        why = compare(*arguments)
+    except (RuntimeError, ValueError, subprocess.TimeoutExpired) as e:
+        why = str(e)
+    print("FAIL %s: %s" % (name, why) if why else "PASS " + name, flush=True)
+
+
+def main():
+    try:
+        import numpy  # noqa: F401
+    except ImportError:
+        return print("SKIP all: needs NumPy; tools/setup test")
+    p = subprocess.run([sys.executable, os.path.join(ROOT, "tools", "make_tiny_llamas.py"), TINY],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if p.returncode != 0:
+        return print("FAIL tiny_models_are_made: %s" % p.stdout.decode()[-300:])
+    why = build_tool()
+    if why:
+        return print("FAIL logits_tool_builds: %s" % why)
+    with open(os.path.join(TINY, "index.json")) as f:
+        names = json.load(f)
+    for name in names:
+        case(name + "_by_single_rows", compare_tiny, name, 1, 256, 1)
+        case(name + "_by_sevens", compare_tiny, name, 2, 7, 7)
+        case(name + "_in_one_chunk", compare_tiny, name, 2, 256, 64)
+    if not os.path.exists(MODEL):
+        return print("SKIP default_model: needs models/%s; make setup" % os.path.basename(MODEL))
+    case("default_model_by_single_rows", compare_smol, 2, 256, 1)
+    case("default_model_in_chunks", compare_smol, 2, 256, 128)
+
+
+main()
