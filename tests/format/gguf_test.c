@@ -275,6 +275,35 @@ static void numbers_that_do_not_fit_are_refused(void **state) {
     arena_free(a);
 }
 
+static void printing_shows_keys_and_tensors(void **state) {
+    (void)state;
+    File f;
+    honest(&f, 3);
+    Arena *a = arena_new(NULL);
+    Source s = source_memory(f.b, f.n, S("m.gguf"));
+    Gguf *g;
+    Err e = {0};
+    Buf b = {.arena = a};
+    assert_true(gguf_open(a, &s, &g, &e));
+    gguf_print(g, &b);
+    static const char *const lines[] = {
+        "GGUF version 3, 15 keys, 2 tensors\n",
+        "general.architecture = \"llama\"\n",
+        "a.i8 = -5\n",
+        "a.u64 = 18446744073709551615\n",
+        "a.f32 = 0.5\n",
+        "a.bool = true\n",
+        "a.strings = 3 x string [\"x\", \"\", \"long \\\"one\\\"\\n\"]\n",
+        "a.numbers = 2 x i32 [11, -12]\n",
+        "blk.0.w: Q4_1 32 x 3, 60 bytes at 0x",
+        "norm: F32 5, 20 bytes at 0x",
+        "80 bytes of tensors\n",
+    };
+    for (size_t i = 0; i < COUNT_OF(lines); i++)
+        if (!str_has(buf_str(&b), str_c(lines[i]))) fail_msg("%s is not in\n%s", lines[i], b.ptr);
+    arena_free(a);
+}
+
 static void vocabulary_without_tensors_opens(void **state) {
     (void)state;
     File f;
@@ -759,6 +788,7 @@ int main(void) {
         cmocka_unit_test(keys_have_their_values),
         cmocka_unit_test(wrong_types_and_ranges_name_the_key),
         cmocka_unit_test(numbers_that_do_not_fit_are_refused),
+        cmocka_unit_test(printing_shows_keys_and_tensors),
         cmocka_unit_test(vocabulary_without_tensors_opens),
         cmocka_unit_test(a_cut_file_is_refused_at_every_byte),
         cmocka_unit_test(any_changed_byte_is_survived),
