@@ -79,6 +79,10 @@ static const Expr *words_expr(Exprs *x, QuantId q, int plane, const Expr *cols) 
     return ex_mul(x, ex_idiv(x, cols, ex_int(x, p.per)), ex_int(x, p.words));
 }
 
+const Expr *quant_row_words(Exprs *x, QuantId q, const Expr *cols) {
+    return ex_add(x, words_expr(x, q, 0, cols), words_expr(x, q, 1, cols));
+}
+
 const Expr *quant_value(Exprs *x, QuantId q, const Buffer *w, const Expr *row, const Expr *k,
                         const Expr *rows_padded, const Expr *cols, u32 interleave) {
     must((unsigned)q < QUANT_COUNT && interleave > 0);

@@ -36,6 +36,9 @@ bool quant_bytes(QuantId q, u64 rows, u64 k, u32 interleave, u64 *bytes);
 const Expr *quant_value(Exprs *x, QuantId q, const Buffer *w, const Expr *row, const Expr *k,
                         const Expr *rows_padded, const Expr *cols, u32 interleave);
 
+// Words a row of cols elements takes in both planes together, as an expression.
+const Expr *quant_row_words(Exprs *x, QuantId q, const Expr *cols);
+
 // ---- file types: what GGUF (later safetensors, MLC) stores --------------------------------------
 // filetype.def rows: T(ID, "Q4_1", gguf id, block elements, block bytes, execution encoding)   // ORDER FILETYPE
 typedef enum FileType {
