@@ -83,12 +83,13 @@ static u32 pair_hash(i32 left, i32 right) {
     return (u32)(h >> 32 ^ h >> 15);
 }
 
-// NONE: the two do not merge.
+// NONE: the two do not merge. No merge lies further from its place than MAX_PROBES.
 static u32 merge_rank(const Bpe *b, i32 left, i32 right) {
-    for (u32 slot = pair_hash(left, right) & b->mask; b->slots[slot] != 0;
-         slot = (slot + 1) & b->mask) {
+    u32 slot = pair_hash(left, right) & b->mask;
+    for (u32 probes = 0; b->slots[slot] != 0 && probes <= MAX_PROBES; probes++) {
         const Merge *m = &b->merges[b->slots[slot] - 1];
         if (m->left == left && m->right == right) return b->slots[slot] - 1;
+        slot = (slot + 1) & b->mask;
     }
     return NONE;
 }

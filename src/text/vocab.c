@@ -155,10 +155,12 @@ bool vocab_index(Arena *a, const Vocab *v, VocabIndex *out, Err *err) {
 
 i32 vocab_find(const VocabIndex *x, Str text) {
     if (text.len == 0) return -1;
-    for (u32 slot = (u32)hash_str(0, text) & x->mask; x->slots[slot] != 0;
-         slot = (slot + 1) & x->mask) {
+    u32 slot = (u32)hash_str(0, text) & x->mask;
+    // No token lies further from its place than MAX_PROBES, however long a run of full slots is.
+    for (u32 probes = 0; x->slots[slot] != 0 && probes <= MAX_PROBES; probes++) {
         u32 id = x->slots[slot] - 1;
         if (str_eq(x->tokens[id].text, text)) return (i32)id;
+        slot = (slot + 1) & x->mask;
     }
     return -1;
 }
