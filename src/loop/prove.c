@@ -527,19 +527,27 @@ static i64 poly_lower(Prover *p, const Poly *q, i64 enough, int depth)
 }
 
 // ---- questions ---------------------------------------------------------------------------------------------------
+// Shallow searches first: most bounds need one fact or two.
+static i64 search(Prover *p, const Poly *q, i64 enough)
+{
+    i64 best = NO_LO;
+    for (int depth = 0; depth <= SEARCH_DEPTH && best < enough; depth++) {
+        p->steps = SEARCH_STEPS;
+        best = MAX2(best, poly_lower(p, q, enough, depth));
+    }
+    return best;
+}
+
 void prover_range(Prover *p, const Expr *e, i64 enough_lo, i64 enough_hi, i64 *lo, i64 *hi)
 {
     p->steps = SEARCH_STEPS;
     Bounds r = range_of(p, e);
-    if (r.lo < enough_lo || r.hi > enough_hi) {
-        const Poly *q = poly_of(p, e);
+    if (r.lo < enough_lo)
+        r.lo = MAX2(r.lo, search(p, poly_of(p, e), enough_lo));
+    if (r.hi > enough_hi) {
         Poly neg = {0};
-        poly_scale_add(&neg, q, -1);
-        if (r.lo < enough_lo)
-            r.lo = MAX2(r.lo, poly_lower(p, q, enough_lo, SEARCH_DEPTH));
-        p->steps = SEARCH_STEPS;
-        if (r.hi > enough_hi)
-            r.hi = MIN2(r.hi, sat_neg(poly_lower(p, &neg, sat_neg(enough_hi), SEARCH_DEPTH)));
+        poly_scale_add(&neg, poly_of(p, e), -1);
+        r.hi = MIN2(r.hi, sat_neg(search(p, &neg, sat_neg(enough_hi))));
     }
     *lo = r.lo;
     *hi = r.hi;
@@ -547,11 +555,11 @@ void prover_range(Prover *p, const Expr *e, i64 enough_lo, i64 enough_hi, i64 *l
 
 bool prover_at_least(Prover *p, const Expr *a, const Expr *b, i64 by)
 {
-    p->steps = SEARCH_STEPS;
     Poly q = {0};
+    p->steps = SEARCH_STEPS;
     poly_scale_add(&q, poly_of(p, a), 1);
     poly_scale_add(&q, poly_of(p, b), -1);
-    return poly_lower(p, &q, by, SEARCH_DEPTH) >= by;
+    return search(p, &q, by) >= by;
 }
 
 // ---- facts -------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // loop/read.c: reads the text form of a kernel that print.c writes, or that a person edited.
 //
-// Line by line with one cursor; expressions are read by expr/read.c, names are looked up here. A name is defined once
-// in a kernel and seen from its definition to the end of its block. Nothing is proved: kernel_verify does that.
+// Line by line with one cursor; expressions are read by expr/read.c, names are looked up here. A name is seen from its
+// definition to the end of its block, and hides no other. Nothing is proved: kernel_verify does that.
 #include "loop/loop_int.h"
 #include "loop/text_int.h"
 
@@ -47,8 +47,8 @@ static const Buffer *find_buffer(void *user, Str name)
 static bool define(KernelReader *kr, Str name, Named n)
 {
     i32 have;
-    if (strmap_get(kr->names, name, &have))
-        FAIL(ERR_LOOP_NAME, "%S is defined twice; give one of them another name", name);
+    if (strmap_get(kr->names, name, &have) && kr->live.at[have])
+        FAIL(ERR_LOOP_NAME, "%S is defined already; give one of them another name", name);
     strmap_put(kr->names, name, (i32)kr->entry.n);
     vec_push(kr->arena, &kr->open, (i32)kr->entry.n);
     vec_push(kr->arena, &kr->entry, n);
