@@ -12,8 +12,8 @@ typedef struct LowerArg { // what each kernel argument is
 } LowerArg;
 
 typedef struct Lowered {
-    Formula *formula; // NULL for attention
-    Nest *nest;       // fresh: naive, or attention's direct nest
+    Formula *formula;
+    Nest *nest; // fresh: naive, or attention's direct nest
     LowerArg arg[8];
     int ndims;
     const char *dim_name[STEP_MAX_DIMS];
@@ -34,8 +34,7 @@ const Expr *lower_slot(Exprs *x, const Expr *pos);
 //   parts == 1: y f32[rows, H*D]; else y f32[rows, H, parts, D + 2]: acc, then m (the part's maximum), l (its sum)
 typedef struct AttentionShape {
     i64 heads, kv_heads, head_dim, ctx, parts;
-    i64 rows, chunk; // largest n of the regime; of the program (size of the parameter block)
-    i64 m_max;
+    i64 rows; // largest n of the regime
 } AttentionShape;
 // With profile->dims the formula's dims are KV, G = H / KV, D, CTX, in this order; *dims gets their values.
 bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *p, Nest **out, i32 *dims, Err *err);

@@ -17,6 +17,7 @@ typedef struct Group {
     int node[8];
     Str name;
     int layer;
+    int inplace; // the tensor whose place the result takes (a residual), read and written element by element; -1
 } Group;
 typedef struct Grouping {
     int n;
@@ -29,6 +30,12 @@ typedef struct PassRow {
     const char *needs;
 } PassRow;
 const PassRow *passes(int *count); // fold, join, parts, encodings, ... in order
+
+// graph_edit.c: what rewriting passes share
+// Drops nodes marked dead and tensors that nothing refers to; makes every tensor's `node` true again.
+void pass_compact(PassContext *c, Graph *g, const bool *dead);
+// The node that is the only reader of a tensor, -1 when none or several are.
+int pass_only_reader(const Graph *g, int tensor);
 
 bool pass_fold(PassContext *c, Graph *g);      // fold.c: constants, dead nodes
 bool pass_join(PassContext *c, Graph *g);      // join.c: q,k,v -> one matmul by row segments + rope_append; gate,up woven. Only where encodings agree

@@ -25,8 +25,10 @@ void profile_print(const Profile *p, Buf *out);                       // reads b
 u64 profile_hash(const Profile *p);
 
 // ---- The parameter block: the one thing written for each token -------------------------------------------
-// i32 words: PARAM_* then PARAM_ROWS + 4*i for row i: {pos, seq, base, ring}, then from PARAM_ROWS + 4*chunk
-// on the m indices of the rows that get logits. A binding like any other, read only.
+// i32 words: PARAM_*, then from PARAM_ROWS + ROW_WORDS*i on row i: {pos, seq, base, ring} of the i-th row of the step,
+// and {index, next} of the i-th row that gets logits: which row it is, and that row's position + 1, where the token
+// chosen from its logits goes. A kernel's view of the block thus depends on n or m only. Read only, a binding like
+// any other.
 enum {
     PARAM_N = 0,      // rows in this step, 1..chunk
     PARAM_M = 1,      // rows that get logits, 0..m_max
@@ -37,10 +39,10 @@ enum {
     PARAM_INV_TEMP = 6, // round(65536 / temperature); sampling only
     PARAM_FLAGS = 7,
     PARAM_ROWS = 16,
-    ROW_POS = 0, ROW_SEQ = 1, ROW_BASE = 2, ROW_RING = 3, ROW_WORDS = 4,
+    ROW_POS = 0, ROW_SEQ = 1, ROW_BASE = 2, ROW_RING = 3, ROW_INDEX = 4, ROW_NEXT = 5, ROW_WORDS = 8,
 };
 // The token ring: ids by position, ring[pos & (RING - 1)]. The host writes prompt tokens there; the sampler writes
-// the token after row r to ring[(row.pos + 1) & (RING - 1)], so the next decode step reads it GPU to GPU.
+// the token after a row to ring[row.next & (RING - 1)], so the next decode step reads it GPU to GPU.
 enum { TOKEN_RING = 4096, PARAM_SLOTS = 8 };
 
 // ---- buffers -----------------------------------------------------------------------------------------------
@@ -153,7 +155,7 @@ typedef struct Program {
     u64 weight_bytes, kv_bytes;
 } Program;
 
-static inline u32 program_param_words(const Program *p) { return PARAM_ROWS + ROW_WORDS * p->chunk + p->m_max; }
+static inline u32 program_param_words(const Program *p) { return PARAM_ROWS + ROW_WORDS * p->chunk; }
 // Bytes from one parameter block to the next: the buffer is PARAM_SLOTS of them (blocks aligned for a binding).
 static inline u64 program_param_stride(const Program *p) { return p->buffers[p->buf_params].size / PARAM_SLOTS; }
 u32 grid_count(const GridDim *g, u32 n, u32 m);

@@ -1,0 +1,81 @@
+// loop/lower_attention.c: attention's kernel is built directly (attention.c); here its arguments and sizes are named.
+// attention_join is an ordinary formula: the parts' maxima, then two weighted sums.
+#include "loop/lower_int.h"
+
+static bool direct(Lower *l, const Node *nd, i64 parts) {
+    if (l->gr->nnodes != 1) return false;
+    const OpAttr *a = &nd->attr;
+    Lowered *o = l->out;
+    AttentionShape shape = {.heads = a->heads, .kv_heads = a->kv_heads, .head_dim = a->head_dim,
+                            .ctx = l->g->ctx, .parts = parts, .rows = l->n_max};
+    if (!attention_nest(l->arena, l->x, &shape, l->p, &o->nest, o->dims, l->err))
+        return err_subject(l->err, l->gr->name);
+    const Formula *f = o->nest->f;
+    const struct {
+        const char *name;
+        int tensor;
+    } args[] = {{"q", nd->in[0]}, {"cache", nd->in[1]}, {"y", nd->out}};
+    for (int i = 0; i < f->nargs; i++) {
+        LowerArg arg = {ARG_PARAMS, -1};
+        for (size_t k = 0; k < COUNT_OF(args); k++)
+            if (strcmp(f->arg[i]->name, args[k].name) == 0) arg = (LowerArg){ARG_TENSOR, args[k].tensor};
+        o->arg[o->nargs++] = arg;
+    }
+    for (int i = 0; i < f->ndims; i++) {
+        const Var *v = f->dim[i];
+        if (o->dims[i] < v->lo || o->dims[i] > v->hi || o->dims[i] % v->divisor != 0)
+            return err_set(l->err, ERR_COMPILE_DIM, "%s is %d; kernels are made for %D to %D", v->name, o->dims[i],
+                           v->lo, v->hi);
+        o->dim_name[o->ndims++] = v->name;
+    }
+    o->formula = (Formula *)f;
+    return true;
+}
+
+bool lower_attention(Lower *l, const Node *nd) { return direct(l, nd, 1); }
+
+bool lower_attention_part(Lower *l, const Node *nd) { return direct(l, nd, nd->attr.parts); }
+
+bool lower_attention_join(Lower *l, const Node *nd) {
+    if (l->gr->nnodes != 1) return false;
+    Exprs *x = l->x;
+    const OpAttr *a = &nd->attr;
+    const Expr *rows = lower_rows(l, DIM_N);
+    const Expr *heads = lower_dim(l, "heads", a->heads, 1, 1024, 1);
+    const Expr *dim = lower_dim(l, "head_dim", a->head_dim, 1, 1024, 1);
+    const Expr *parts = lower_dim(l, "parts", a->parts, 2, 64, 1);
+    const Expr *dims[4] = {rows, heads, parts, ex_add(x, dim, lower_int(l, 2))};
+    const Buffer *in = lower_arg(l, nd->in[0], "parts", TY_F32, 4, dims);
+    const Expr *m_at = dim, *l_at = ex_add(x, dim, lower_int(l, 1));
+
+    Stage *s = lower_stage(l, "top");
+    const Expr *n = lower_axis(l, s, "n", rows), *h = lower_axis(l, s, "h", heads);
+    const Expr *p = lower_red(l, s, "p", parts);
+    const Expr *at[4] = {n, h, p, m_at};
+    const Buffer *top = lower_temp(l, s, RED_MAX, ex_load(x, in, at));
+
+    Stage *t = lower_stage(l, "total");
+    at[0] = n = lower_axis(l, t, "n", rows);
+    at[1] = h = lower_axis(l, t, "h", heads);
+    at[2] = p = lower_red(l, t, "p", parts);
+    const Expr *share = ex_un(x, EX_EXP, ex_sub(x, ex_load(x, in, at), lower_load(l, top, n, h)));
+    at[3] = l_at;
+    const Buffer *total = lower_temp(l, t, RED_SUM, ex_mul(x, ex_load(x, in, at), share));
+
+    Stage *v = lower_stage(l, "sum");
+    at[0] = n = lower_axis(l, v, "n", rows);
+    at[1] = h = lower_axis(l, v, "h", heads);
+    const Expr *d = lower_axis(l, v, "d", dim);
+    at[2] = p = lower_red(l, v, "p", parts);
+    at[3] = m_at;
+    share = ex_un(x, EX_EXP, ex_sub(x, ex_load(x, in, at), lower_load(l, top, n, h)));
+    at[3] = d;
+    const Buffer *sum = lower_temp(l, v, RED_SUM, ex_mul(x, ex_load(x, in, at), share));
+
+    Stage *o = lower_stage(l, "out");
+    const Expr *idx[3] = {lower_axis(l, o, "n", rows), lower_axis(l, o, "h", heads), lower_axis(l, o, "d", dim)};
+    const Expr *ydims[3] = {rows, heads, dim};
+    Buffer *y = lower_arg(l, nd->out, "y", TY_F32, 3, ydims);
+    lower_store(o, y, 3, idx, ex_div(x, ex_load(x, sum, idx), lower_load(l, total, idx[0], idx[1])), NULL);
+    return true;
+}

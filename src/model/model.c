@@ -1,0 +1,106 @@
+// model/model.c: the table of architectures, and what every one of them needs from a file.
+//
+// An architecture is one file that turns a file's keys and tensor names into a graph; adding one adds a row here.
+#include "model/model_int.h"
+
+static const ModelArch archs[] = {
+    {"llama", llama_build},
+};
+
+const ModelArch *model_archs(int *count) {
+    *count = (int)COUNT_OF(archs);
+    return archs;
+}
+
+bool model_build(Arena *a, const Gguf *g, const ModelOptions *o, Graph **out, Err *err) {
+    Str name = {0};
+    if (!gguf_get_str(g, S("general.architecture"), &name, err)) return false;
+    if (name.len == 0) {
+        err_set(err, ERR_MODEL_KEY, "the key is missing, so the model's architecture is not known");
+        err_subject(err, S("general.architecture"));
+        return err_file(err, gguf_source(g)->name);
+    }
+    for (size_t i = 0; i < COUNT_OF(archs); i++) {
+        if (!str_eq(name, str_c(archs[i].name))) continue;
+        if (!archs[i].build(a, g, o, out, err)) return err_file(err, gguf_source(g)->name);
+        if (!graph_verify(*out, err)) return err_file(err, gguf_source(g)->name);
+        return true;
+    }
+    Buf known = {.arena = a};
+    for (size_t i = 0; i < COUNT_OF(archs); i++) buf_fmt(&known, "%s%s", i ? ", " : "", archs[i].name);
+    err_set(err, ERR_MODEL_ARCH, "the architecture '%S' is not known; known: %S", name, buf_str(&known));
+    err_subject(err, S("general.architecture"));
+    return err_file(err, gguf_source(g)->name);
+}
+
+bool model_key(ModelFile *f, const char *key, i64 lo, i64 hi, bool needed, i64 *v) {
+    Str k = str_fmt(f->arena, "%S.%s", f->arch, key);
+    if (!gguf_has(f->gguf, k)) {
+        if (!needed) return true;
+        err_set(f->err, ERR_MODEL_KEY, "the key is missing");
+        return err_subject(f->err, k);
+    }
+    return gguf_get_int(f->gguf, k, lo, hi, v, f->err);
+}
+
+bool model_float(ModelFile *f, const char *key, double lo, double hi, bool needed, double *v) {
+    Str k = str_fmt(f->arena, "%S.%s", f->arch, key);
+    if (!gguf_has(f->gguf, k)) {
+        if (!needed) return true;
+        err_set(f->err, ERR_MODEL_KEY, "the key is missing");
+        return err_subject(f->err, k);
+    }
+    if (!gguf_get_f32(f->gguf, k, v, f->err)) return false;
+    if (*v >= lo && *v <= hi) return true;
+    err_set(f->err, ERR_MODEL_KEY, "%g is out of the range %g to %g", *v, lo, hi);
+    return err_subject(f->err, k);
+}
+
+int model_weight(ModelFile *f, const char *name, u64 rows, u64 cols, bool needed, int layer) {
+    const FileTensor *t = gguf_tensor(f->gguf, str_c(name));
+    if (t == NULL) {
+        if (needed) {
+            err_set(f->err, ERR_MODEL_TENSOR, "the file has no such tensor; %S needs it", f->arch);
+            err_subject(f->err, str_c(name));
+            f->failed = true;
+        }
+        return -1;
+    }
+    bool vector = cols == 1;
+    u64 d0 = vector ? rows : cols, d1 = vector ? 1 : rows;
+    bool fits = t->nd >= 1 && t->dims[0] == d0 && (t->nd < 2 || t->dims[1] == d1) &&
+                (d1 == 1 || t->nd >= 2);
+    for (int i = 2; i < t->nd; i++) fits = fits && t->dims[i] == 1;
+    if (!fits) {
+        err_set(f->err, ERR_MODEL_SHAPE, "its shape is [%U, %U], the configuration says [%U, %U]",
+                t->nd > 0 ? t->dims[0] : 0, t->nd > 1 ? t->dims[1] : 1, d0, d1);
+        err_at(f->err, t->off);
+        err_subject(f->err, str_c(name));
+        f->failed = true;
+        return -1;
+    }
+    if (vector && t->type != FT_F32) {
+        err_set(f->err, ERR_MODEL_TYPE, "a vector must be F32, not %s", filetype_info(t->type)->name);
+        err_at(f->err, t->off);
+        err_subject(f->err, str_c(name));
+        f->failed = true;
+        return -1;
+    }
+    Weight *w = NEW(f->arena, Weight);
+    w->name = arena_str(f->arena, str_c(name));
+    w->encoding = filetype_info(t->type)->quant;
+    w->rows = (u32)rows;
+    w->cols = (u32)cols;
+    w->interleave = 1;
+    w->nseg = 1;
+    w->seg[0] = (WeightSegment){.tensor = w->name, .row = 0, .rows = (u32)rows, .row_step = 1};
+    if (cols % quant_info(w->encoding)->block != 0) {
+        err_set(f->err, ERR_PASS_ENCODING, "rows of %U elements are not whole blocks of %s", cols,
+                quant_info(w->encoding)->name);
+        err_at(f->err, t->off);
+        err_subject(f->err, str_c(name));
+        f->failed = true;
+        return -1;
+    }
+    return graph_weight(f->graph, w, layer);
+}
