@@ -106,6 +106,8 @@ static bool node(Eval *ev, const Expr *e, Value *out)
     case EX_ICONST: out->i = e->i; return true;
     case EX_FCONST: out->f = e->f; return true;
     case EX_VAR: return ev->env->var && ev->env->var(ev->env->user, e->var, out);
+    case EX_SELECT: // only the branch taken: the other may load where there is nothing
+        return eval(ev, e->args[0], &a[0]) && eval(ev, e->args[a[0].i ? 1 : 2], out);
     default: break;
     }
     for (int i = 0; i < e->nargs; i++) {
@@ -116,7 +118,6 @@ static bool node(Eval *ev, const Expr *e, Value *out)
     bool ok;
     switch (e->op) {
     case EX_LOAD: ok = ev->env->load && ev->env->load(ev->env->user, e->buf, idx, out); return ok;
-    case EX_SELECT: *out = a[0].i ? a[1] : a[2]; return true;
     case EX_CAST: ok = cast(e, a[0], out); break;
     case EX_BITCAST: ok = bitcast(e, a[0], out); break;
     default:

@@ -37,38 +37,38 @@ static int precedence(ExprOp op)
     }
 }
 
-static void print(const Expr *e, int above, Buf *out);
+static void print(const Expr *e, int above, const ExprSpell *sp, Buf *out);
 
-static void print_args(const Expr *e, Buf *out)
+static void print_args(const Expr *e, const ExprSpell *sp, Buf *out)
 {
     for (int i = 0; i < e->nargs; i++) {
         if (i)
             buf_add(out, S(", "));
-        print(e->args[i], 0, out);
+        print(e->args[i], 0, sp, out);
     }
 }
 
-static void print_call(const Expr *e, const char *a, const char *b, Buf *out)
+static void print_call(const Expr *e, const char *a, const char *b, const ExprSpell *sp, Buf *out)
 {
     buf_fmt(out, "%s%s(", a, b);
-    print_args(e, out);
+    print_args(e, sp, out);
     buf_char(out, ')');
 }
 
-static void print_infix(const Expr *e, int p, Buf *out)
+static void print_infix(const Expr *e, int p, const ExprSpell *sp, Buf *out)
 {
     const Expr *b = e->args[1];
     bool tight = p == 9 && e->type != TY_F32;
-    print(e->args[0], p, out);
+    print(e->args[0], p, sp, out);
     if (e->op == EX_ADD && b->op == EX_ICONST && b->i < 0 && b->i > INT32_MIN) {
         buf_fmt(out, " - %D", -b->i);
         return;
     }
     buf_fmt(out, tight ? "%s" : " %s ", spelling[e->op]);
-    print(b, p + 1, out); // signs group to the left; comparisons do not chain
+    print(b, p + 1, sp, out); // signs group to the left; comparisons do not chain
 }
 
-static void print(const Expr *e, int above, Buf *out)
+static void print(const Expr *e, int above, const ExprSpell *sp, Buf *out)
 {
     switch (e->op) {
     case EX_ICONST:
@@ -78,34 +78,39 @@ static void print(const Expr *e, int above, Buf *out)
             buf_fmt(out, e->type == TY_U32 ? "%Du" : "%D", e->i);
         return;
     case EX_FCONST: buf_fmt(out, "%h", e->f); return;
-    case EX_VAR: buf_fmt(out, "%s", e->var->name); return;
+    case EX_VAR: buf_fmt(out, "%s", sp ? sp->var(sp->user, e->var) : e->var->name); return;
     case EX_LOAD:
-        buf_fmt(out, "%s[", e->buf->name);
-        print_args(e, out);
+        buf_fmt(out, "%s[", sp ? sp->buffer(sp->user, e->buf) : e->buf->name);
+        print_args(e, sp, out);
         buf_char(out, ']');
         return;
-    case EX_CAST: print_call(e, type_word[e->type], "", out); return;
-    case EX_BITCAST: print_call(e, "bits_", type_word[e->type], out); return;
+    case EX_CAST: print_call(e, type_word[e->type], "", sp, out); return;
+    case EX_BITCAST: print_call(e, "bits_", type_word[e->type], sp, out); return;
     case EX_LNOT:
         buf_char(out, '!');
-        print(e->args[0], 10, out);
+        print(e->args[0], 10, sp, out);
         return;
     default: break;
     }
     int p = precedence((ExprOp)e->op);
     if (!p) {
-        print_call(e, spelling[e->op], "", out);
+        print_call(e, spelling[e->op], "", sp, out);
         return;
     }
     bool paren = p < above || (p == 3 && above == 3);
     if (paren)
         buf_char(out, '(');
-    print_infix(e, p, out);
+    print_infix(e, p, sp, out);
     if (paren)
         buf_char(out, ')');
 }
 
 void expr_print(const Expr *e, Buf *out)
 {
-    print(e, 0, out);
+    print(e, 0, NULL, out);
+}
+
+void expr_print_as(const Expr *e, const ExprSpell *spell, Buf *out)
+{
+    print(e, 0, spell, out);
 }
