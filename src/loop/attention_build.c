@@ -294,6 +294,7 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
             body_alone(&g, b);
     }
     kernel_unroll(a, k);
+    kernel_join_lanes(a, k);
     kernel_legalise(a, k);
     kernel_hoist(a, k);
     *out = k;

@@ -470,6 +470,7 @@ bool nest_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
         if (!n->stage[s]->inlined && !n->stage[s]->at && !gen_stage(&b, n->stage[s], &k->body)) return false;
     allocs_first(a, b.top);
     kernel_unroll(a, k);
+    kernel_join_lanes(a, k);
     kernel_legalise(a, k);
     kernel_hoist(a, k);
     *out = k;

@@ -1,0 +1,132 @@
+// loop/join_lanes.c: neighbouring lane loops become one, so that what they share is computed once.
+//
+// Unrolling leaves a lane loop for each row or element of k; a dequantised weight that four rows use would be
+// dequantised four times. Two loops of the same extent may run as one when no lane of the second reads, or overwrites,
+// what another lane of the first touched: every buffer that either stores to and both touch must be indexed, in one
+// and the same dimension, by one and the same expression of the lane.
+#include "loop/loop_int.h"
+
+typedef struct Touch {
+    const Buffer *buf;
+    bool stored;
+    const Expr *idx[BUFFER_MAX_DIMS];
+} Touch;
+
+typedef struct Touches {
+    Touch at[512];
+    int n;
+    bool full;
+} Touches;
+
+static void touch(Touches *t, const Buffer *b, bool stored, const Expr *const *idx) {
+    for (int i = 0; i < t->n; i++)
+        if (t->at[i].buf == b && t->at[i].stored == stored && !memcmp(t->at[i].idx, idx, sizeof *idx * (size_t)b->nd)) return;
+    if (t->n == (int)COUNT_OF(t->at)) {
+        t->full = true;
+        return;
+    }
+    Touch *x = &t->at[t->n++];
+    *x = (Touch){.buf = b, .stored = stored};
+    memcpy(x->idx, idx, sizeof *idx * (size_t)b->nd);
+}
+
+static void touch_load(void *user, const Expr *e) {
+    if (e->op == EX_LOAD) touch(user, e->buf, false, e->args);
+}
+
+// Only straight statements are joined: stores and lets.
+static bool collect(const Block *b, Touches *t) {
+    for (size_t i = 0; i < b->n; i++) {
+        const Stmt *s = b->at[i];
+        if (s->kind != ST_STORE && s->kind != ST_LET) return false;
+        expr_walk(s->value, touch_load, t);
+        if (s->kind != ST_STORE) continue;
+        for (int d = 0; d < s->buf->nd; d++) expr_walk(s->idx[d], touch_load, t);
+        touch(t, s->buf, true, s->idx);
+    }
+    return !t->full;
+}
+
+// Does each lane have an index of its own? l, or base + c * l.
+static bool one_each(Exprs *x, const Expr *e, const Var *lane) {
+    const Expr *base;
+    i64 coef = 0;
+    return expr_affine(x, e, lane, &base, &coef) && coef != 0;
+}
+
+static bool apart(Exprs *x, const Touches *a, const Touches *b, const Var *lane) {
+    for (int i = 0; i < a->n; i++)
+        for (int k = 0; k < b->n; k++) {
+            const Touch *p = &a->at[i], *q = &b->at[k];
+            if (p->buf != q->buf || !(p->stored || q->stored)) continue;
+            bool own = false;
+            for (int d = 0; d < p->buf->nd; d++) own |= p->idx[d] == q->idx[d] && one_each(x, p->idx[d], lane);
+            if (!own) return false;
+        }
+    return true;
+}
+
+static void rename_lane(Exprs *x, Block *b, const Var *from, const Var *to) {
+    const Expr *by = ex_var(x, to);
+    for (size_t i = 0; i < b->n; i++) {
+        Stmt *s = b->at[i];
+        s->value = expr_subst(x, s->value, &from, &by, 1);
+        for (int d = 0; s->kind == ST_STORE && d < s->buf->nd; d++) s->idx[d] = expr_subst(x, s->idx[d], &from, &by, 1);
+    }
+}
+
+// May `s` stand before the loop that touches t? Declarations, and lets of what the loop does not store.
+static bool may_pass(const Stmt *s, const Touches *t) {
+    if (s->kind == ST_ALLOC) return s->buf->scope == SCOPE_REG;
+    if (s->kind != ST_LET) return false;
+    Touches own = {0};
+    expr_walk(s->value, touch_load, &own);
+    for (int i = 0; i < own.n; i++)
+        for (int k = 0; k < t->n; k++)
+            if (t->at[k].stored && t->at[k].buf == own.at[i].buf) return false;
+    return !own.full;
+}
+
+static bool is_lanes(const Stmt *s) { return s->kind == ST_FOR && s->loop == LOOP_VEC; }
+
+static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *next) {
+    for (size_t i = 0; i < b->n; i++)
+        if (b->at[i]->kind == ST_FOR || b->at[i]->kind == ST_IF) join_block(a, k, &b->at[i]->body, mine, next);
+    size_t out = 0;
+    for (size_t i = 0; i < b->n;) {
+        Stmt *s = b->at[i++];
+        if (!is_lanes(s)) {
+            b->at[out++] = s;
+            continue;
+        }
+        *mine = (Touches){0};
+        bool plain = collect(&s->body, mine);
+        while (plain && i < b->n) {
+            Stmt *t = b->at[i];
+            if (may_pass(t, mine)) {
+                b->at[out++] = t;
+                i++;
+                continue;
+            }
+            if (!is_lanes(t) || t->extent != s->extent) break;
+            *next = (Touches){0};
+            bool simple = true;
+            for (size_t q = 0; q < t->body.n; q++) simple &= t->body.at[q]->kind == ST_STORE || t->body.at[q]->kind == ST_LET;
+            if (!simple) break;
+            rename_lane(k->x, &t->body, t->var, s->var);
+            bool ok = collect(&t->body, next) && apart(k->x, mine, next, s->var);
+            if (!ok) {
+                rename_lane(k->x, &t->body, s->var, t->var);
+                break;
+            }
+            for (size_t q = 0; q < t->body.n; q++) vec_push(a, &s->body, t->body.at[q]);
+            for (int q = 0; q < next->n; q++) touch(mine, next->at[q].buf, next->at[q].stored, next->at[q].idx);
+            plain = !mine->full;
+            i++;
+        }
+        b->at[out++] = s;
+    }
+    b->n = out;
+}
+
+void kernel_join_lanes(Arena *a, Kernel *k) { join_block(a, k, &k->body, NEW(a, Touches), NEW(a, Touches)); }
