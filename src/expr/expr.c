@@ -206,7 +206,7 @@ static const Expr *fold_ints(Exprs *x, ExprOp op, Type t, i64 a, i64 b)
     }
 }
 
-static const Expr *finite(Exprs *x, double v)
+static const Expr *fold_f32(Exprs *x, double v)
 {
     float f = (float)v;
     return f - f == 0 ? ex_f32(x, v) : NULL;
@@ -215,10 +215,10 @@ static const Expr *finite(Exprs *x, double v)
 static const Expr *fold_floats(Exprs *x, ExprOp op, double a, double b)
 {
     switch (op) {
-    case EX_ADD: return finite(x, a + b);
-    case EX_SUB: return finite(x, a - b);
-    case EX_MUL: return finite(x, a * b);
-    case EX_DIV: return b != 0 ? finite(x, a / b) : NULL;
+    case EX_ADD: return fold_f32(x, a + b);
+    case EX_SUB: return fold_f32(x, a - b);
+    case EX_MUL: return fold_f32(x, a * b);
+    case EX_DIV: return b != 0 ? fold_f32(x, a / b) : NULL;
     case EX_MIN: return ex_f32(x, b < a ? b : a);
     case EX_MAX: return ex_f32(x, a < b ? b : a);
     case EX_LT: return ex_bool(x, a < b);
