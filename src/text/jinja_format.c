@@ -1,8 +1,8 @@
 // text/jinja_format.c: text from a pattern: "%s" % x, "{}".format(x), and dates.
 //
-// The part of Python's formatting that templates use: the conversions s r d i f x %, fill, alignment, sign, width,
-// thousands, precision; of strftime the fields below. Anything else is an error that names it. Attributes in
-// format fields ("{0.x}") are refused, as a sandbox must.
+// The part of Python's formatting that templates use: the conversions s r d i f x %, fill,
+// alignment, sign, width, thousands, precision; of strftime the fields below. Anything else is an
+// error that names it. Attributes in format fields ("{0.x}") are refused, as a sandbox must.
 #include "text/jinja_int.h"
 
 typedef struct Spec {
@@ -16,53 +16,46 @@ typedef struct Spec {
 
 enum { WIDEST = 10000 };
 
-static bool number(Str s, size_t *i, i64 *out)
-{
+static bool number(Str s, size_t *i, i64 *out) {
     *out = 0;
     while (*i < s.len && s.ptr[*i] >= '0' && s.ptr[*i] <= '9') {
         *out = *out * 10 + (s.ptr[(*i)++] - '0');
-        if (*out > WIDEST)
-            return false;
+        if (*out > WIDEST) return false;
     }
     return true;
 }
 
-static void add_repeated(Buf *b, Str s, i64 n)
-{
-    for (; n > 0; n--)
-        buf_add(b, s);
+static void add_repeated(Buf *b, Str s, i64 n) {
+    for (; n > 0; n--) buf_add(b, s);
 }
 
-static void group_thousands(Buf *b, Str digits)
-{
+static void group_thousands(Buf *b, Str digits) {
     size_t whole = 0;
-    while (whole < digits.len && digits.ptr[whole] >= '0' && digits.ptr[whole] <= '9')
-        whole++;
+    while (whole < digits.len && digits.ptr[whole] >= '0' && digits.ptr[whole] <= '9') whole++;
     for (size_t i = 0; i < whole; i++) {
-        if (i && (whole - i) % 3 == 0)
-            buf_char(b, ',');
+        if (i && (whole - i) % 3 == 0) buf_char(b, ',');
         buf_char(b, digits.ptr[i]);
     }
     buf_add(b, str_sub(digits, whole, digits.len));
 }
 
-static bool add_formatted(Jinja *j, JVal v, const Spec *s, Buf *b)
-{
+static bool add_formatted(Jinja *j, JVal v, const Spec *s, Buf *b) {
     Buf t = jinja_buf(j);
     double f;
     char sign = 0, type = s->type;
     bool num = jval_num(v, &f) && !(v.type == J_BOOL && !type);
     if (type == 0)
-        type = num && (v.type != J_FLOAT || s->precision < 0) ? (v.type == J_FLOAT ? 'r' : 'd') : num ? 'f' : 's';
+        type = num && (v.type != J_FLOAT || s->precision < 0) ? (v.type == J_FLOAT ? 'r' : 'd')
+               : num                                          ? 'f'
+                                                              : 's';
     if (type == 's' || type == 'r') {
-        if (!(type == 'r' ? jval_repr_add(j, v, &t) : jval_str_add(j, v, &t)))
-            return false;
-        if (s->precision >= 0 && !num)
-            t.len = jstr_offset(buf_str(&t), (size_t)s->precision);
+        if (!(type == 'r' ? jval_repr_add(j, v, &t) : jval_str_add(j, v, &t))) return false;
+        if (s->precision >= 0 && !num) t.len = jstr_offset(buf_str(&t), (size_t)s->precision);
         num = num && type == 'r';
     } else {
         if (!num)
-            return jinja_fail(j, ERR_JINJA_TYPE, "%%%c format: a number is required, not %s", type, jval_type(v));
+            return jinja_fail(j, ERR_JINJA_TYPE, "%%%c format: a number is required, not %s", type,
+                              jval_type(v));
         if (type == 'd' && v.type == J_FLOAT) {
             if (!(f > -9e18 && f < 9e18))
                 return jinja_fail(j, ERR_JINJA_RANGE, "this number does not fit in 64 bits");
@@ -82,8 +75,7 @@ static bool add_formatted(Jinja *j, JVal v, const Spec *s, Buf *b)
             f *= type == '%' ? 100 : 1;
             sign = f < 0 ? '-' : 0;
             buf_fmt(&t, fmt, f < 0 ? -f : f);
-            if (type == '%')
-                buf_char(&t, '%');
+            if (type == '%') buf_char(&t, '%');
         }
     }
     if (num && t.len && t.ptr[0] == '-') {
@@ -91,8 +83,7 @@ static bool add_formatted(Jinja *j, JVal v, const Spec *s, Buf *b)
         t.ptr++;
         t.len--;
     }
-    if (num && !sign)
-        sign = s->sign;
+    if (num && !sign) sign = s->sign;
     Buf body = jinja_buf(j);
     if (s->comma)
         group_thousands(&body, buf_str(&t));
@@ -101,18 +92,15 @@ static bool add_formatted(Jinja *j, JVal v, const Spec *s, Buf *b)
     i64 room = s->width - (i64)jstr_count(buf_str(&body)) - (sign != 0);
     char align = s->align ? s->align : num ? '>' : '<';
     i64 before = align == '<' ? 0 : align == '^' ? room / 2 : room;
-    if (align == '=' && sign)
-        buf_char(b, sign);
+    if (align == '=' && sign) buf_char(b, sign);
     add_repeated(b, s->fill, before);
-    if (align != '=' && sign)
-        buf_char(b, sign);
+    if (align != '=' && sign) buf_char(b, sign);
     buf_add(b, buf_str(&body));
     add_repeated(b, s->fill, align == '<' || align == '^' ? room - MAX2(before, 0) : 0);
     return jinja_buf_ok(j, b) && jinja_step(j, (u64)(s->width / 16 + 1));
 }
 
-bool jinja_percent(Jinja *j, Str fmt, JVal arg, Str *out)
-{
+bool jinja_percent(Jinja *j, Str fmt, JVal arg, Str *out) {
     Buf b = jinja_buf(j);
     size_t used = 0, have = arg.type == J_TUPLE ? arg.list->n : 1;
     for (size_t i = 0; i < fmt.len; i++) {
@@ -123,15 +111,14 @@ bool jinja_percent(Jinja *j, Str fmt, JVal arg, Str *out)
         Spec s = {.fill = S(" "), .precision = -1};
         JVal v = arg;
         bool keyed = false;
-        if (!jinja_step(j, 1))
-            return false;
+        if (!jinja_step(j, 1)) return false;
         i++;
         if (i < fmt.len && fmt.ptr[i] == '(' && arg.type == J_DICT) { // %(key)s
             size_t from = ++i;
-            while (i < fmt.len && fmt.ptr[i] != ')')
-                i++;
+            while (i < fmt.len && fmt.ptr[i] != ')') i++;
             if (!jval_dict_get(arg, str_sub(fmt, from, i), &v))
-                return jinja_fail(j, ERR_JINJA_ARGS, "%% names a key that is not given: %S", str_sub(fmt, from, i));
+                return jinja_fail(j, ERR_JINJA_ARGS, "%% names a key that is not given: %S",
+                                  str_sub(fmt, from, i));
             keyed = true;
             i++;
         }
@@ -144,8 +131,7 @@ bool jinja_percent(Jinja *j, Str fmt, JVal arg, Str *out)
             } else if (fmt.ptr[i] == '+' || fmt.ptr[i] == ' ')
                 s.sign = fmt.ptr[i];
         }
-        if (!s.align)
-            s.align = '>';
+        if (!s.align) s.align = '>';
         if (!number(fmt, &i, &s.width))
             return jinja_fail(j, ERR_JINJA_RANGE, "a width over %d", WIDEST);
         if (i < fmt.len && fmt.ptr[i] == '.') {
@@ -167,21 +153,19 @@ bool jinja_percent(Jinja *j, Str fmt, JVal arg, Str *out)
             used++;
         }
         s.type = c == 'i' ? 'd' : c;
-        if (!add_formatted(j, v, &s, &b))
-            return false;
+        if (!add_formatted(j, v, &s, &b)) return false;
     }
     if (used < have && arg.type != J_DICT)
-        return jinja_fail(j, ERR_JINJA_ARGS, "not all arguments converted during string formatting");
+        return jinja_fail(j, ERR_JINJA_ARGS,
+                          "not all arguments converted during string formatting");
     *out = buf_str(&b);
     return jinja_buf_ok(j, &b);
 }
 
-static bool parse_spec(Jinja *j, Str t, Spec *s)
-{
+static bool parse_spec(Jinja *j, Str t, Spec *s) {
     size_t i = 0, next = 0;
     *s = (Spec){.fill = S(" "), .precision = -1};
-    if (t.len)
-        jstr_char(t, 0, &next);
+    if (t.len) jstr_char(t, 0, &next);
     if (next && next < t.len && strchr("<>^=", t.ptr[next]) && t.ptr[next]) {
         s->fill = str_sub(t, 0, next);
         s->align = t.ptr[next];
@@ -207,13 +191,11 @@ static bool parse_spec(Jinja *j, Str t, Spec *s)
         i++;
         fits = number(t, &i, &s->precision);
     }
-    if (fits && i < t.len && t.ptr[i] && strchr("sdfxX%", t.ptr[i]))
-        s->type = t.ptr[i++];
+    if (fits && i < t.len && t.ptr[i] && strchr("sdfxX%", t.ptr[i])) s->type = t.ptr[i++];
     return (fits && i == t.len) || jinja_fail(j, ERR_JINJA_ARGS, "the format %S is not known", t);
 }
 
-bool jinja_format(Jinja *j, Str fmt, const JArgs *args, Str *out)
-{
+bool jinja_format(Jinja *j, Str fmt, const JArgs *args, Str *out) {
     Buf b = jinja_buf(j);
     size_t automatic = 0;
     for (size_t i = 0; i < fmt.len; i++) {
@@ -224,14 +206,12 @@ bool jinja_format(Jinja *j, Str fmt, const JArgs *args, Str *out)
             continue;
         }
         if (c != '{') {
-            if (c == '}')
-                return jinja_fail(j, ERR_JINJA_ARGS, "single } in a format string");
+            if (c == '}') return jinja_fail(j, ERR_JINJA_ARGS, "single } in a format string");
             buf_char(&b, c);
             continue;
         }
         size_t from = i + 1, end = from;
-        while (end < fmt.len && fmt.ptr[end] != '}' && fmt.ptr[end] != '{')
-            end++;
+        while (end < fmt.len && fmt.ptr[end] != '}' && fmt.ptr[end] != '{') end++;
         if (end >= fmt.len || fmt.ptr[end] != '}')
             return jinja_fail(j, ERR_JINJA_ARGS, "a { in a format string wants its } ");
         Str spec, field = str_cut(str_sub(fmt, from, end), ':', &spec);
@@ -242,38 +222,34 @@ bool jinja_format(Jinja *j, Str fmt, const JArgs *args, Str *out)
         }
         JVal v = {.type = J_MISSING};
         i64 at = (i64)automatic;
-        if (field.len == 0)
-            automatic++;
+        if (field.len == 0) automatic++;
         if (field.len == 0 || str_to_i64(field, &at)) {
-            if (at >= 0 && (u64)at < args->n)
-                v = args->pos[at];
+            if (at >= 0 && (u64)at < args->n) v = args->pos[at];
         }
         for (size_t k = 0; k < args->nkw; k++)
-            if (str_eq(args->kw[k], field))
-                v = args->kwval[k];
+            if (str_eq(args->kw[k], field)) v = args->kwval[k];
         if (v.type == J_MISSING)
             return jinja_fail(j, ERR_JINJA_ARGS, "no value is given for {%S}", field);
         Spec s;
-        if (!parse_spec(j, spec, &s))
-            return false;
-        if (conversion == 's' || conversion == 'r')
-            s.type = conversion;
-        if (!add_formatted(j, v, &s, &b))
-            return false;
+        if (!parse_spec(j, spec, &s)) return false;
+        if (conversion == 's' || conversion == 'r') s.type = conversion;
+        if (!add_formatted(j, v, &s, &b)) return false;
         i = end;
     }
     *out = buf_str(&b);
     return jinja_buf_ok(j, &b) && jinja_step(j, fmt.len / 16);
 }
 
-// ---- dates --------------------------------------------------------------------------------------------------------
+// ---- dates
+// --------------------------------------------------------------------------------------------------------
 
-static const char *const months[] = {"January", "February", "March",     "April",   "May",      "June",
-                                     "July",    "August",   "September", "October", "November", "December"};
-static const char *const days[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
+static const char *const months[] = {"January",   "February", "March",    "April",
+                                     "May",       "June",     "July",     "August",
+                                     "September", "October",  "November", "December"};
+static const char *const days[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                   "Thursday", "Friday", "Saturday"};
 
-static int day_of_year(const ChatTime *t)
-{
+static int day_of_year(const ChatTime *t) {
     static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
     bool leap = (t->year % 4 == 0 && t->year % 100 != 0) || t->year % 400 == 0;
     return before[t->month - 1] + t->day + (leap && t->month > 2);
@@ -286,8 +262,7 @@ static int day_of_week(const ChatTime *t) // Sunday 0; Sakamoto's rule
     return (y + y / 4 - y / 100 + y / 400 + shift[t->month - 1] + t->day) % 7;
 }
 
-static bool date_field(char c, bool bare, const ChatTime *t, Buf *b)
-{
+static bool date_field(char c, bool bare, const ChatTime *t, Buf *b) {
     int n = 0, width = 2, hour = t->hour % 12 ? t->hour % 12 : 12;
     switch (c) {
     case '%': buf_char(b, '%'); return true;
@@ -323,8 +298,7 @@ static bool date_field(char c, bool bare, const ChatTime *t, Buf *b)
     return true;
 }
 
-bool jinja_strftime(Jinja *j, Str fmt, const ChatTime *t, Str *out)
-{
+bool jinja_strftime(Jinja *j, Str fmt, const ChatTime *t, Str *out) {
     Buf b = jinja_buf(j);
     if (t->month < 1 || t->month > 12 || t->day < 1 || t->day > 31 || t->year < 1 || t->year > 9999)
         return jinja_fail(j, ERR_JINJA_RANGE, "the clock shows no date");
@@ -336,7 +310,8 @@ bool jinja_strftime(Jinja *j, Str fmt, const ChatTime *t, Str *out)
         bool bare = fmt.ptr[i + 1] == '-' && i + 2 < fmt.len; // %-d: no leading zero
         i += bare ? 2 : 1;
         if (!date_field(fmt.ptr[i], bare, t, &b))
-            return jinja_fail(j, ERR_JINJA_ARGS, "strftime_now does not know %%%S", str_sub(fmt, i, i + 1));
+            return jinja_fail(j, ERR_JINJA_ARGS, "strftime_now does not know %%%S",
+                              str_sub(fmt, i, i + 1));
     }
     *out = buf_str(&b);
     return jinja_buf_ok(j, &b) && jinja_step(j, fmt.len / 16);

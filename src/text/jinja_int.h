@@ -1,16 +1,18 @@
-// text/jinja_int.h: private to the Jinja interpreter: tokens, syntax trees, the interpreter's state, its tables.
+// text/jinja_int.h: private to the Jinja interpreter: tokens, syntax trees, the interpreter's
+// state, its tables.
 #ifndef HOB_JINJA_INT_H
 #define HOB_JINJA_INT_H
 
 #include "text/text.h"
 
-// Deepest nesting of source, values and calls. Each level of evaluation costs up to three C frames, and
-// a wasm stack is small.
-#define JINJA_DEPTH 200
-#define JINJA_VALUE_DEPTH 100
+// Deepest nesting of source, values and calls. Each level of evaluation costs up to three C frames,
+// and a wasm stack is small.
+#define JINJA_DEPTH        200
+#define JINJA_VALUE_DEPTH  100
 #define JINJA_SOURCE_LIMIT ((size_t)1 << 20)
 
-// ---- jinja_lex.c ------------------------------------------------------------------------------------------
+// ---- jinja_lex.c
+// ------------------------------------------------------------------------------------------
 typedef enum JTok {
     T_EOF,
     T_DATA,
@@ -25,7 +27,7 @@ typedef enum JTok {
     T_OP
 } JTok;
 
-#define JOP1(c) ((u16)(c))
+#define JOP1(c)    ((u16)(c))
 #define JOP2(c, d) ((u16)((c) | (d) << 8))
 
 typedef struct JToken {
@@ -55,7 +57,8 @@ bool jlex_next(JLex *l, JToken *out);
 bool jlex_fail(const JLex *l, u32 pos, ErrId id, const char *fmt, ...);
 void jinja_place(Str src, u32 pos, int *line, int *col);
 
-// ---- jinja_parse.c ----------------------------------------------------------------------------------------
+// ---- jinja_parse.c
+// ----------------------------------------------------------------------------------------
 typedef enum JKind {
     // expressions
     N_CONST,    // val
@@ -81,19 +84,19 @@ typedef enum JKind {
     N_OPERAND, // op a
     N_AND,
     N_OR,
-    N_COND, // b if a else c
+    N_COND,  // b if a else c
     N_NSREF, // str.str2, only as a target
     // statements
     N_SEQ, // at
     N_DATA,
-    N_PRINT, // at
-    N_IF,    // at: condition, body, condition, body; c: else
-    N_FOR,   // for a in b if d: c else e; flag: recursive
-    N_SET,   // a = b
-    N_SETBLOCK, // a = captured c, through filters b
-    N_MACRO,    // sym, str, at: N_PARAM, c
-    N_PARAM,    // sym, str, a: default or NULL
-    N_CALLBLOCK, // a: the call, b: N_MACRO
+    N_PRINT,       // at
+    N_IF,          // at: condition, body, condition, body; c: else
+    N_FOR,         // for a in b if d: c else e; flag: recursive
+    N_SET,         // a = b
+    N_SETBLOCK,    // a = captured c, through filters b
+    N_MACRO,       // sym, str, at: N_PARAM, c
+    N_PARAM,       // sym, str, a: default or NULL
+    N_CALLBLOCK,   // a: the call, b: N_MACRO
     N_FILTERBLOCK, // b: filters, c
     N_WITH,        // at: target, value, target, value; c
     N_SCOPE,       // c in a scope of its own (generation)
@@ -129,7 +132,8 @@ struct Template {
 
 bool jinja_parse(Arena *a, Str name, Str text, Template *t, Err *err);
 
-// ---- values -------------------------------------------------------------------------------------------------
+// ---- values
+// -------------------------------------------------------------------------------------------------
 typedef struct JList {
     JVal *at;
     size_t n, cap;
@@ -158,7 +162,8 @@ typedef struct JVar {
     JVal val;
 } JVar;
 
-// A scope. Every iteration, macro call and captured block has its own; a macro keeps the one it was made in.
+// A scope. Every iteration, macro call and captured block has its own; a macro keeps the one it was
+// made in.
 typedef struct JFrame {
     struct JFrame *up;
     JVar *at;
@@ -198,7 +203,8 @@ typedef struct JArgs {
     size_t nkw;
 } JArgs;
 
-// ---- the interpreter ------------------------------------------------------------------------------------------
+// ---- the interpreter
+// ------------------------------------------------------------------------------------------
 typedef struct JTail { // a string that was made last by joining, with room behind it
     char *ptr;
     size_t len, cap;
@@ -214,9 +220,9 @@ typedef struct Jinja {
     size_t memory_base, out_base;
     u64 out_limit;
     u32 depth, depth_limit;
-    u32 pos;        // of the node at work, for errors
-    JVal *globals;  // by symbol
-    JVal captured;  // what a set or filter block collected, until its filters take it
+    u32 pos;       // of the node at work, for errors
+    JVal *globals; // by symbol
+    JVal captured; // what a set or filter block collected, until its filters take it
     JFrame *frame;
     JTail tails[4];
     u32 next_tail;
@@ -227,7 +233,7 @@ bool jinja_fail(Jinja *j, ErrId id, const char *fmt, ...); // at j->pos; false
 bool jinja_use_undefined(Jinja *j, JVal v);                // fails, saying why v is undefined
 bool jinja_step(Jinja *j, u64 cost);                       // burns fuel, looks at memory
 void *jinja_alloc(Jinja *j, u64 count, u64 size);          // NULL: failed, error set
-bool jinja_enter(Jinja *j);                                // one level deeper; on success leave by j->depth--
+bool jinja_enter(Jinja *j); // one level deeper; on success leave by j->depth--
 
 // ---- jinja_value.c ----
 const char *jval_type(JVal v); // as Python names it
@@ -245,7 +251,8 @@ bool jdict_put(Arena *a, JDict *d, JVal key, JVal v); // key hashable
 const JPair *jdict_find(const JDict *d, JVal key);
 bool jval_hashable(JVal v);
 bool jval_eq(Jinja *j, JVal x, JVal y, bool *out);
-bool jval_cmp(Jinja *j, JVal x, JVal y, const char *op, int *out); // fails on types without order; NaN: 2
+bool jval_cmp(Jinja *j, JVal x, JVal y, const char *op,
+              int *out);                      // fails on types without order; NaN: 2
 bool jval_str_add(Jinja *j, JVal v, Buf *b);  // Python's str()
 bool jval_repr_add(Jinja *j, JVal v, Buf *b); // Python's repr()
 bool jval_text(Jinja *j, JVal v, Str *out);   // str() as a string; a string is itself
@@ -268,7 +275,8 @@ bool jstr_replace(Jinja *j, Str s, Str from, Str to, i64 count, Str *out);
 enum { CASE_UPPER, CASE_LOWER, CASE_CAPITALIZE, CASE_TITLE, CASE_SWAP, CASE_TITLE_FILTER };
 bool jstr_case(Jinja *j, Str s, int how, Str *out);
 bool jstr_escape(Jinja *j, Str s, Str *out);
-bool jstr_find(Jinja *j, Str s, Str what, size_t from, bool last, size_t *at, bool *found); // by bytes
+bool jstr_find(Jinja *j, Str s, Str what, size_t from, bool last, size_t *at,
+               bool *found); // by bytes
 
 // ---- jinja_format.c ----
 bool jinja_format(Jinja *j, Str fmt, const JArgs *args, Str *out); // the method format
@@ -281,7 +289,8 @@ bool jinja_method_mutates(u8 type, Str name); // a method that the sandbox forbi
 bool jinja_method_call(Jinja *j, const JMethod *m, const JArgs *args, JVal *out);
 
 // ---- jinja_json.c ----
-bool jinja_tojson(Jinja *j, JVal v, bool ascii, const Str *indent, Str item_sep, Str key_sep, bool sort, Buf *b);
+bool jinja_tojson(Jinja *j, JVal v, bool ascii, const Str *indent, Str item_sep, Str key_sep,
+                  bool sort, Buf *b);
 
 // ---- jinja_ops.c ----
 bool jinja_binary(Jinja *j, u16 op, JVal x, JVal y, JVal *out);
@@ -298,7 +307,8 @@ Buf jinja_buf(Jinja *j); // for text under construction: bounded by the memory l
 bool jinja_buf_ok(Jinja *j, const Buf *b);
 
 // ---- jinja_filters.c, jinja_tests.c ----
-// A row's parameters are bound by place or name before it is called: v[0] is the value, the rest may be J_MISSING.
+// A row's parameters are bound by place or name before it is called: v[0] is the value, the rest
+// may be J_MISSING.
 #define JINJA_PARAMS 6
 typedef bool (*JFilterFn)(Jinja *j, const JVal *v, const JArgs *args, JVal *out);
 typedef struct JFilterRow {
@@ -306,7 +316,8 @@ typedef struct JFilterRow {
     int required;
     JFilterFn fn;
 } JFilterRow;
-bool jinja_bind(Jinja *j, const char *what, Str name, const char *params, int required, const JArgs *args, JVal *v);
+bool jinja_bind(Jinja *j, const char *what, Str name, const char *params, int required,
+                const JArgs *args, JVal *v);
 i32 jinja_filter_find(Str name); // -1: none
 i32 jinja_test_find(Str name);
 bool jinja_filter(Jinja *j, i32 row, JVal v, const JArgs *args, JVal *out);

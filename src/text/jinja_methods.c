@@ -1,123 +1,127 @@
 // text/jinja_methods.c: the methods of strings, dicts, lists and loops, as a table.
 //
-// A row says whose method it is, its name, its parameters (bound by place or name before it is called) and how many must
-// be there. Methods that would change a list or dict are listed apart: the sandbox refuses them.
+// A row says whose method it is, its name, its parameters (bound by place or name before it is
+// called) and how many must be there. Methods that would change a list or dict are listed apart:
+// the sandbox refuses them.
 #include "text/jinja_int.h"
 
 typedef bool (*MethodFn)(Jinja *j, JVal self, const JVal *v, const JArgs *args, JVal *out);
-#define METHOD(name) static bool name(Jinja *j, JVal self, const JVal *v, const JArgs *args, JVal *out)
+#define METHOD(name)                                                                               \
+    static bool name(Jinja *j, JVal self, const JVal *v, const JArgs *args, JVal *out)
 #define UNUSED_ARGS (void)j, (void)self, (void)v, (void)args
 
-static bool give(JVal *out, JVal v)
-{
+static bool give(JVal *out, JVal v) {
     *out = v;
     return true;
 }
 
-static bool give_str(JVal self, Str s, JVal *out)
-{
+static bool give_str(JVal self, Str s, JVal *out) {
     *out = jval_str(s);
     out->markup = self.markup;
     return true;
 }
 
-static bool given(JVal v)
-{
-    return v.type != J_MISSING;
-}
+static bool given(JVal v) { return v.type != J_MISSING; }
 
-static bool want_str(Jinja *j, JVal v, Str *out)
-{
-    if (v.type == J_UNDEFINED)
-        return jinja_use_undefined(j, v);
+static bool want_str(Jinja *j, JVal v, Str *out) {
+    if (v.type == J_UNDEFINED) return jinja_use_undefined(j, v);
     if (v.type != J_STR)
         return jinja_fail(j, ERR_JINJA_TYPE, "a string is wanted, not '%s'", jval_type(v));
     *out = v.s;
     return true;
 }
 
-static bool strip(Jinja *j, JVal self, JVal chars, bool left, bool right, JVal *out)
-{
+static bool strip(Jinja *j, JVal self, JVal chars, bool left, bool right, JVal *out) {
     Str set = {0};
     bool some = given(chars) && chars.type != J_NONE;
-    if (some && !want_str(j, chars, &set))
-        return false;
-    if (!jinja_step(j, self.s.len / 16 + set.len * 4))
-        return false;
-    if (some && set.len > 64 && !jinja_step(j, self.s.len * (set.len / 64)))
-        return false;
+    if (some && !want_str(j, chars, &set)) return false;
+    if (!jinja_step(j, self.s.len / 16 + set.len * 4)) return false;
+    if (some && set.len > 64 && !jinja_step(j, self.s.len * (set.len / 64))) return false;
     return give_str(self, jstr_strip(self.s, some ? &set : NULL, left, right), out);
 }
 
-METHOD(str_strip_both) { UNUSED_ARGS; return strip(j, self, v[0], true, true, out); }
-METHOD(str_strip_left) { UNUSED_ARGS; return strip(j, self, v[0], true, false, out); }
-METHOD(str_strip_right) { UNUSED_ARGS; return strip(j, self, v[0], false, true, out); }
+METHOD(str_strip_both) {
+    UNUSED_ARGS;
+    return strip(j, self, v[0], true, true, out);
+}
+METHOD(str_strip_left) {
+    UNUSED_ARGS;
+    return strip(j, self, v[0], true, false, out);
+}
+METHOD(str_strip_right) {
+    UNUSED_ARGS;
+    return strip(j, self, v[0], false, true, out);
+}
 
-static bool change_case(Jinja *j, JVal self, int how, JVal *out)
-{
+static bool change_case(Jinja *j, JVal self, int how, JVal *out) {
     Str s;
     return jstr_case(j, self.s, how, &s) && give_str(self, s, out);
 }
 
-METHOD(str_upper) { UNUSED_ARGS; return change_case(j, self, CASE_UPPER, out); }
-METHOD(str_lower) { UNUSED_ARGS; return change_case(j, self, CASE_LOWER, out); }
-METHOD(str_capitalize) { UNUSED_ARGS; return change_case(j, self, CASE_CAPITALIZE, out); }
-METHOD(str_title) { UNUSED_ARGS; return change_case(j, self, CASE_TITLE, out); }
-METHOD(str_swapcase) { UNUSED_ARGS; return change_case(j, self, CASE_SWAP, out); }
+METHOD(str_upper) {
+    UNUSED_ARGS;
+    return change_case(j, self, CASE_UPPER, out);
+}
+METHOD(str_lower) {
+    UNUSED_ARGS;
+    return change_case(j, self, CASE_LOWER, out);
+}
+METHOD(str_capitalize) {
+    UNUSED_ARGS;
+    return change_case(j, self, CASE_CAPITALIZE, out);
+}
+METHOD(str_title) {
+    UNUSED_ARGS;
+    return change_case(j, self, CASE_TITLE, out);
+}
+METHOD(str_swapcase) {
+    UNUSED_ARGS;
+    return change_case(j, self, CASE_SWAP, out);
+}
 
-static bool split_space(Jinja *j, Str s, i64 most, bool right, JList *l)
-{
-    s = jstr_strip(s, NULL, true, true);
+// By runs of white space; what is left when `most` splits are done keeps its far end.
+static bool split_space(Jinja *j, Str s, i64 most, bool right, JList *l) {
+    s = jstr_strip(s, NULL, !right, right);
     while (s.len) {
         size_t i = right ? s.len : 0, next = 0;
-        if (!jinja_step(j, 1))
-            return false;
+        if (!jinja_step(j, 1)) return false;
         if (most-- == 0) {
             i = right ? 0 : s.len;
         } else if (right) {
-            for (size_t k = 0; k < s.len; k = next) // the last space: found from the left, as UTF-8 reads
-                if (jchar_space(jstr_char(s, k, &next)))
-                    i = next;
-            i = i == s.len ? 0 : i;
-            if (!jinja_step(j, s.len / 16))
-                return false;
+            size_t after = 0;
+            for (size_t k = 0; k < s.len;
+                 k = next) // the last space: found from the left, as UTF-8 reads
+                if (jchar_space(jstr_char(s, k, &next))) after = next;
+            i = after;
+            if (!jinja_step(j, s.len / 16)) return false;
         } else {
-            while (i < s.len && !jchar_space(jstr_char(s, i, &next)))
-                i = next;
+            while (i < s.len && !jchar_space(jstr_char(s, i, &next))) i = next;
         }
-        Str part = right ? str_sub(s, i, s.len) : str_sub(s, 0, i);
-        if (!jinja_push(j, l, jval_str(part)))
+        if (!jinja_push(j, l, jval_str(right ? str_sub(s, i, s.len) : str_sub(s, 0, i))))
             return false;
-        s = right ? jstr_strip(str_sub(s, 0, i), NULL, false, true) : jstr_strip(str_sub(s, i, s.len), NULL, true, false);
+        s = right ? jstr_strip(str_sub(s, 0, i), NULL, false, true)
+                  : jstr_strip(str_sub(s, i, s.len), NULL, true, false);
     }
     return true;
 }
 
-static bool split(Jinja *j, JVal self, const JVal *v, bool right, JVal *out)
-{
+static bool split(Jinja *j, JVal self, const JVal *v, bool right, JVal *out) {
     Str s = self.s, sep;
     i64 most;
     JList *l = jinja_list(j, 0);
-    if (!l || !jinja_arg_int(j, v[1], -1, &most) || !jinja_step(j, s.len / 16))
-        return false;
+    if (!l || !jinja_arg_int(j, v[1], -1, &most) || !jinja_step(j, s.len / 16)) return false;
     if (!given(v[0]) || v[0].type == J_NONE) {
-        if (!split_space(j, s, most, right, l))
-            return false;
+        if (!split_space(j, s, most, right, l)) return false;
     } else {
-        if (!want_str(j, v[0], &sep))
-            return false;
-        if (sep.len == 0)
-            return jinja_fail(j, ERR_JINJA_ARGS, "empty separator");
+        if (!want_str(j, v[0], &sep)) return false;
+        if (sep.len == 0) return jinja_fail(j, ERR_JINJA_ARGS, "empty separator");
         for (;;) {
             size_t at = 0;
             bool found = false;
-            if (most-- != 0 && !jstr_find(j, s, sep, 0, right, &at, &found))
-                return false;
+            if (most-- != 0 && !jstr_find(j, s, sep, 0, right, &at, &found)) return false;
             Str part = !found ? s : right ? str_sub(s, at + sep.len, s.len) : str_sub(s, 0, at);
-            if (!jinja_step(j, 1) || !jinja_push(j, l, jval_str(part)))
-                return false;
-            if (!found)
-                break;
+            if (!jinja_step(j, 1) || !jinja_push(j, l, jval_str(part))) return false;
+            if (!found) break;
             s = right ? str_sub(s, 0, at) : str_sub(s, at + sep.len, s.len);
         }
     }
@@ -129,146 +133,159 @@ static bool split(Jinja *j, JVal self, const JVal *v, bool right, JVal *out)
     return give(out, jval_seq(j, J_LIST, l));
 }
 
-METHOD(str_split) { UNUSED_ARGS; return split(j, self, v, false, out); }
-METHOD(str_rsplit) { UNUSED_ARGS; return split(j, self, v, true, out); }
+METHOD(str_split) {
+    UNUSED_ARGS;
+    return split(j, self, v, false, out);
+}
+METHOD(str_rsplit) {
+    UNUSED_ARGS;
+    return split(j, self, v, true, out);
+}
 
-METHOD(str_splitlines)
-{
+METHOD(str_splitlines) {
     UNUSED_ARGS;
     JList *l = jinja_list(j, 0);
     Str s = self.s;
     bool keep = given(v[0]) && jval_truth(v[0]);
-    if (!l || !jinja_step(j, s.len / 16))
-        return false;
+    if (!l || !jinja_step(j, s.len / 16)) return false;
     for (size_t from = 0, i = 0, next; i < s.len;) {
         u32 c = jstr_char(s, i, &next);
-        bool end = (c >= 10 && c <= 13) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
+        bool end = (c >= 10 && c <= 13) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
+                   c == 0x2029;
         size_t stop = end ? i : next;
-        if (c == '\r' && next < s.len && s.ptr[next] == '\n')
-            next++;
+        if (c == '\r' && next < s.len && s.ptr[next] == '\n') next++;
         i = next;
         if ((end || i == s.len) && !jinja_push(j, l, jval_str(str_sub(s, from, keep ? i : stop))))
             return false;
-        if (end)
-            from = i;
+        if (end) from = i;
     }
     return give(out, jval_seq(j, J_LIST, l));
 }
 
-METHOD(str_replace)
-{
+METHOD(str_replace) {
     UNUSED_ARGS;
     Str from, to, s;
     i64 count;
-    return want_str(j, v[0], &from) && want_str(j, v[1], &to) && jinja_arg_int(j, v[2], -1, &count) &&
-           jstr_replace(j, self.s, from, to, count, &s) && give_str(self, s, out);
+    return want_str(j, v[0], &from) && want_str(j, v[1], &to) &&
+           jinja_arg_int(j, v[2], -1, &count) && jstr_replace(j, self.s, from, to, count, &s) &&
+           give_str(self, s, out);
 }
 
-// s[start:end] by characters, as the string methods take it; *base is how many characters were left out in front.
-static bool window(Jinja *j, Str s, JVal start, JVal end, Str *out, i64 *base)
-{
+// s[start:end] by characters, as the string methods take it; *base is how many characters were left
+// out in front.
+static bool window(Jinja *j, Str s, JVal start, JVal end, Str *out, i64 *base) {
     i64 from, to, n = given(start) || given(end) ? (i64)jstr_count(s) : 0;
     start = start.type == J_NONE ? (JVal){.type = J_MISSING} : start;
     end = end.type == J_NONE ? (JVal){.type = J_MISSING} : end;
-    if (!jinja_step(j, (u64)n / 16) || !jinja_arg_int(j, start, 0, &from) || !jinja_arg_int(j, end, n, &to))
+    if (!jinja_step(j, (u64)n / 16) || !jinja_arg_int(j, start, 0, &from) ||
+        !jinja_arg_int(j, end, n, &to))
         return false;
     from = MAX2(from < 0 ? from + n : from, 0);
     to = MAX2(to < 0 ? to + n : to, 0);
     *base = from;
-    *out = n == 0 ? s : from > to ? (Str){s.ptr, 0} : str_sub(s, jstr_offset(s, (size_t)from), jstr_offset(s, (size_t)to));
+    *out = n == 0      ? s
+           : from > to ? (Str){s.ptr, 0}
+                       : str_sub(s, jstr_offset(s, (size_t)from), jstr_offset(s, (size_t)to));
     return true;
 }
 
-static bool affix(Jinja *j, JVal self, const JVal *v, bool front, JVal *out)
-{
+static bool affix(Jinja *j, JVal self, const JVal *v, bool front, JVal *out) {
     Str s, what;
     i64 base;
     bool hit = false;
     size_t n = v[0].type == J_TUPLE ? v[0].list->n : 1;
-    if (!window(j, self.s, v[1], v[2], &s, &base))
-        return false;
+    if (!window(j, self.s, v[1], v[2], &s, &base)) return false;
     for (size_t i = 0; i < n; i++) {
-        if (!want_str(j, v[0].type == J_TUPLE ? v[0].list->at[i] : v[0], &what) || !jinja_step(j, what.len / 64))
+        if (!want_str(j, v[0].type == J_TUPLE ? v[0].list->at[i] : v[0], &what) ||
+            !jinja_step(j, what.len / 64))
             return false;
         hit = hit || (front ? str_starts(s, what) : str_ends(s, what));
     }
     return give(out, jval_bool(hit));
 }
 
-METHOD(str_startswith) { UNUSED_ARGS; return affix(j, self, v, true, out); }
-METHOD(str_endswith) { UNUSED_ARGS; return affix(j, self, v, false, out); }
+METHOD(str_startswith) {
+    UNUSED_ARGS;
+    return affix(j, self, v, true, out);
+}
+METHOD(str_endswith) {
+    UNUSED_ARGS;
+    return affix(j, self, v, false, out);
+}
 
-static bool find(Jinja *j, JVal self, const JVal *v, bool last, bool must_be, JVal *out)
-{
+static bool find(Jinja *j, JVal self, const JVal *v, bool last, bool must_be, JVal *out) {
     Str s, what;
     i64 base;
     size_t at;
     bool found;
-    if (!want_str(j, v[0], &what) || !window(j, self.s, v[1], v[2], &s, &base) || !jstr_find(j, s, what, 0, last, &at, &found))
+    if (!want_str(j, v[0], &what) || !window(j, self.s, v[1], v[2], &s, &base) ||
+        !jstr_find(j, s, what, 0, last, &at, &found))
         return false;
-    if (!found && must_be)
-        return jinja_fail(j, ERR_JINJA_ARGS, "substring not found");
+    if (!found && must_be) return jinja_fail(j, ERR_JINJA_ARGS, "substring not found");
     return give(out, jval_int(found ? base + (i64)jstr_count(str_sub(s, 0, at)) : -1));
 }
 
-METHOD(str_find) { UNUSED_ARGS; return find(j, self, v, false, false, out); }
-METHOD(str_rfind) { UNUSED_ARGS; return find(j, self, v, true, false, out); }
-METHOD(str_index) { UNUSED_ARGS; return find(j, self, v, false, true, out); }
-METHOD(str_rindex) { UNUSED_ARGS; return find(j, self, v, true, true, out); }
+METHOD(str_find) {
+    UNUSED_ARGS;
+    return find(j, self, v, false, false, out);
+}
+METHOD(str_rfind) {
+    UNUSED_ARGS;
+    return find(j, self, v, true, false, out);
+}
+METHOD(str_index) {
+    UNUSED_ARGS;
+    return find(j, self, v, false, true, out);
+}
+METHOD(str_rindex) {
+    UNUSED_ARGS;
+    return find(j, self, v, true, true, out);
+}
 
-METHOD(str_count)
-{
+METHOD(str_count) {
     UNUSED_ARGS;
     Str s, what;
     i64 base, n = 0;
     bool found = true;
-    if (!want_str(j, v[0], &what) || !window(j, self.s, v[1], v[2], &s, &base))
-        return false;
-    if (what.len == 0)
-        return give(out, jval_int((i64)jstr_count(s) + 1));
+    if (!want_str(j, v[0], &what) || !window(j, self.s, v[1], v[2], &s, &base)) return false;
+    if (what.len == 0) return give(out, jval_int((i64)jstr_count(s) + 1));
     for (size_t at = 0, from = 0; found; from = at + what.len) {
-        if (!jinja_step(j, 1) || !jstr_find(j, s, what, from, false, &at, &found))
-            return false;
+        if (!jinja_step(j, 1) || !jstr_find(j, s, what, from, false, &at, &found)) return false;
         n += found;
     }
     return give(out, jval_int(n));
 }
 
-METHOD(str_join)
-{
+METHOD(str_join) {
     UNUSED_ARGS;
     JVal seq;
     size_t n;
     Buf b = jinja_buf(j);
-    if (!jinja_seq(j, v[0], &seq, &n))
-        return false;
+    if (!jinja_seq(j, v[0], &seq, &n)) return false;
     for (size_t i = 0; i < n; i++) {
         Str s;
         JVal x = jinja_seq_at(seq, i);
         if (x.type != J_STR)
-            return jinja_fail(j, ERR_JINJA_TYPE, "sequence item %D: expected str instance, %s found", (i64)i, jval_type(x));
+            return jinja_fail(j, ERR_JINJA_TYPE,
+                              "sequence item %D: expected str instance, %s found", (i64)i,
+                              jval_type(x));
         s = x.s;
-        if (i)
-            buf_add(&b, self.s);
+        if (i) buf_add(&b, self.s);
         buf_add(&b, s);
-        if (!jinja_step(j, 1 + (s.len + self.s.len) / 64) || !jinja_buf_ok(j, &b))
-            return false;
+        if (!jinja_step(j, 1 + (s.len + self.s.len) / 64) || !jinja_buf_ok(j, &b)) return false;
     }
     return give(out, jval_str(buf_str(&b)));
 }
 
-METHOD(str_format)
-{
+METHOD(str_format) {
     UNUSED_ARGS;
     Str s;
     return jinja_format(j, self.s, args, &s) && give_str(self, s, out);
 }
 
-static bool remove_affix(Jinja *j, JVal self, JVal what, bool front, JVal *out)
-{
+static bool remove_affix(Jinja *j, JVal self, JVal what, bool front, JVal *out) {
     Str s = self.s, w;
-    if (!want_str(j, what, &w))
-        return false;
+    if (!want_str(j, what, &w)) return false;
     if (front && str_starts(s, w))
         s = str_sub(s, w.len, s.len);
     else if (!front && w.len && str_ends(s, w))
@@ -276,21 +293,23 @@ static bool remove_affix(Jinja *j, JVal self, JVal what, bool front, JVal *out)
     return give_str(self, s, out);
 }
 
-METHOD(str_removeprefix) { UNUSED_ARGS; return remove_affix(j, self, v[0], true, out); }
-METHOD(str_removesuffix) { UNUSED_ARGS; return remove_affix(j, self, v[0], false, out); }
+METHOD(str_removeprefix) {
+    UNUSED_ARGS;
+    return remove_affix(j, self, v[0], true, out);
+}
+METHOD(str_removesuffix) {
+    UNUSED_ARGS;
+    return remove_affix(j, self, v[0], false, out);
+}
 
-static bool partition(Jinja *j, JVal self, JVal sep, bool last, JVal *out)
-{
+static bool partition(Jinja *j, JVal self, JVal sep, bool last, JVal *out) {
     Str w, s = self.s, none = {s.ptr, 0};
     size_t at;
     bool found;
     JList *l = jinja_list(j, 3);
-    if (!l || !want_str(j, sep, &w))
-        return false;
-    if (w.len == 0)
-        return jinja_fail(j, ERR_JINJA_ARGS, "empty separator");
-    if (!jstr_find(j, s, w, 0, last, &at, &found))
-        return false;
+    if (!l || !want_str(j, sep, &w)) return false;
+    if (w.len == 0) return jinja_fail(j, ERR_JINJA_ARGS, "empty separator");
+    if (!jstr_find(j, s, w, 0, last, &at, &found)) return false;
     l->n = 3;
     l->at[0] = jval_str(found ? str_sub(s, 0, at) : last ? none : s);
     l->at[1] = jval_str(found ? w : none);
@@ -298,45 +317,54 @@ static bool partition(Jinja *j, JVal self, JVal sep, bool last, JVal *out)
     return give(out, jval_seq(j, J_TUPLE, l));
 }
 
-METHOD(str_partition) { UNUSED_ARGS; return partition(j, self, v[0], false, out); }
-METHOD(str_rpartition) { UNUSED_ARGS; return partition(j, self, v[0], true, out); }
+METHOD(str_partition) {
+    UNUSED_ARGS;
+    return partition(j, self, v[0], false, out);
+}
+METHOD(str_rpartition) {
+    UNUSED_ARGS;
+    return partition(j, self, v[0], true, out);
+}
 
-static bool justify(Jinja *j, JVal self, const JVal *v, int before_of_two, JVal *out)
-{
+static bool justify(Jinja *j, JVal self, const JVal *v, int before_of_two, JVal *out) {
     i64 width, n = (i64)jstr_count(self.s);
     Str fill = S(" ");
     Buf b = jinja_buf(j);
     if (!jinja_arg_int(j, v[0], 0, &width) || (given(v[1]) && !want_str(j, v[1], &fill)))
         return false;
     if (jstr_count(fill) != 1)
-        return jinja_fail(j, ERR_JINJA_ARGS, "the fill character must be exactly one character long");
+        return jinja_fail(j, ERR_JINJA_ARGS,
+                          "the fill character must be exactly one character long");
     i64 room = MAX2(width - n, 0);
-    if (!jinja_step(j, (u64)room))
-        return false;
+    if (!jinja_step(j, (u64)room)) return false;
     i64 before = before_of_two == 1 ? room / 2 + (room & width & 1) : before_of_two ? room : 0;
-    for (i64 i = 0; i < before && !b.full; i++)
-        buf_add(&b, fill);
+    for (i64 i = 0; i < before && !b.full; i++) buf_add(&b, fill);
     buf_add(&b, self.s);
-    for (i64 i = before; i < room && !b.full; i++)
-        buf_add(&b, fill);
+    for (i64 i = before; i < room && !b.full; i++) buf_add(&b, fill);
     return jinja_buf_ok(j, &b) && give_str(self, buf_str(&b), out);
 }
 
-METHOD(str_ljust) { UNUSED_ARGS; return justify(j, self, v, 0, out); }
-METHOD(str_center) { UNUSED_ARGS; return justify(j, self, v, 1, out); }
-METHOD(str_rjust) { UNUSED_ARGS; return justify(j, self, v, 2, out); }
+METHOD(str_ljust) {
+    UNUSED_ARGS;
+    return justify(j, self, v, 0, out);
+}
+METHOD(str_center) {
+    UNUSED_ARGS;
+    return justify(j, self, v, 1, out);
+}
+METHOD(str_rjust) {
+    UNUSED_ARGS;
+    return justify(j, self, v, 2, out);
+}
 
-METHOD(str_zfill)
-{
+METHOD(str_zfill) {
     UNUSED_ARGS;
     i64 width, n = (i64)jstr_count(self.s);
     Buf b = jinja_buf(j);
-    if (!jinja_arg_int(j, v[0], 0, &width) || !jinja_step(j, (u64)MAX2(width, 0)))
-        return false;
+    if (!jinja_arg_int(j, v[0], 0, &width) || !jinja_step(j, (u64)MAX2(width, 0))) return false;
     size_t sign = self.s.len && (self.s.ptr[0] == '-' || self.s.ptr[0] == '+');
     buf_add(&b, str_sub(self.s, 0, sign));
-    for (; n < width && !b.full; n++)
-        buf_char(&b, '0');
+    for (; n < width && !b.full; n++) buf_char(&b, '0');
     buf_add(&b, str_sub(self.s, sign, self.s.len));
     return jinja_buf_ok(j, &b) && give_str(self, buf_str(&b), out);
 }
@@ -346,28 +374,44 @@ enum { IS_DIGIT, IS_ALPHA, IS_ALNUM, IS_SPACE };
 static bool letter(u32 c) // beyond ASCII: whatever is not space, a sign or punctuation
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c >= 0xAA && c != 0xAB && c != 0xAC && !(c >= 0xAD && c <= 0xB4) && !(c >= 0xB6 && c <= 0xB9) && c != 0xBB &&
-            !(c >= 0xBC && c <= 0xBF) && c != 0xD7 && c != 0xF7 && !(c >= 0x2000 && c <= 0x2BFF) &&
-            !(c >= 0x3000 && c <= 0x3004) && !(c >= 0x3008 && c <= 0x3020) && !(c >= 0xFF00 && c <= 0xFF20) && !(c >= 0x1F000 && c <= 0x1FAFF));
+           (c >= 0xAA && c != 0xAB && c != 0xAC && !(c >= 0xAD && c <= 0xB4) &&
+            !(c >= 0xB6 && c <= 0xB9) && c != 0xBB && !(c >= 0xBC && c <= 0xBF) && c != 0xD7 &&
+            c != 0xF7 && !(c >= 0x2000 && c <= 0x2BFF) && !(c >= 0x3000 && c <= 0x3004) &&
+            !(c >= 0x3008 && c <= 0x3020) && !(c >= 0xFF00 && c <= 0xFF20) &&
+            !(c >= 0x1F000 && c <= 0x1FAFF));
 }
 
-static bool all_are(Jinja *j, Str s, int what, JVal *out)
-{
+static bool all_are(Jinja *j, Str s, int what, JVal *out) {
     bool all = s.len > 0;
     for (size_t i = 0, next; all && i < s.len; i = next) {
         u32 c = jstr_char(s, i, &next);
         bool digit = c >= '0' && c <= '9';
-        all = what == IS_DIGIT ? digit : what == IS_SPACE ? jchar_space(c) : letter(c) || (what == IS_ALNUM && digit);
+        all = what == IS_DIGIT   ? digit
+              : what == IS_SPACE ? jchar_space(c)
+                                 : letter(c) || (what == IS_ALNUM && digit);
     }
     return jinja_step(j, s.len / 16) && give(out, jval_bool(all));
 }
 
-METHOD(str_isdigit) { UNUSED_ARGS; return all_are(j, self.s, IS_DIGIT, out); }
-METHOD(str_isalpha) { UNUSED_ARGS; return all_are(j, self.s, IS_ALPHA, out); }
-METHOD(str_isalnum) { UNUSED_ARGS; return all_are(j, self.s, IS_ALNUM, out); }
-METHOD(str_isspace) { UNUSED_ARGS; return all_are(j, self.s, IS_SPACE, out); }
+METHOD(str_isdigit) {
+    UNUSED_ARGS;
+    return all_are(j, self.s, IS_DIGIT, out);
+}
+METHOD(str_isalpha) {
+    UNUSED_ARGS;
+    return all_are(j, self.s, IS_ALPHA, out);
+}
+METHOD(str_isalnum) {
+    UNUSED_ARGS;
+    return all_are(j, self.s, IS_ALNUM, out);
+}
+METHOD(str_isspace) {
+    UNUSED_ARGS;
+    return all_are(j, self.s, IS_SPACE, out);
+}
 
-static bool one_case(Jinja *j, Str s, bool upper, JVal *out) // at least one letter with case, and none of the other
+static bool one_case(Jinja *j, Str s, bool upper,
+                     JVal *out) // at least one letter with case, and none of the other
 {
     bool some = false, other = false;
     for (size_t i = 0, next; i < s.len; i = next) {
@@ -379,13 +423,19 @@ static bool one_case(Jinja *j, Str s, bool upper, JVal *out) // at least one let
     return jinja_step(j, s.len / 4) && give(out, jval_bool(some && !other));
 }
 
-METHOD(str_isupper) { UNUSED_ARGS; return one_case(j, self.s, true, out); }
-METHOD(str_islower) { UNUSED_ARGS; return one_case(j, self.s, false, out); }
+METHOD(str_isupper) {
+    UNUSED_ARGS;
+    return one_case(j, self.s, true, out);
+}
+METHOD(str_islower) {
+    UNUSED_ARGS;
+    return one_case(j, self.s, false, out);
+}
 
-// ---- dicts ----------------------------------------------------------------------------------------------------------
+// ---- dicts
+// ----------------------------------------------------------------------------------------------------------
 
-METHOD(dict_get)
-{
+METHOD(dict_get) {
     UNUSED_ARGS;
     if (!jval_hashable(v[0]))
         return jinja_fail(j, ERR_JINJA_TYPE, "unhashable type: '%s'", jval_type(v[0]));
@@ -393,17 +443,14 @@ METHOD(dict_get)
     return give(out, p ? p->val : given(v[1]) ? v[1] : jval_none());
 }
 
-static bool view(Jinja *j, const JDict *d, JType type, JVal *out)
-{
+static bool view(Jinja *j, const JDict *d, JType type, JVal *out) {
     JList *l = jinja_list(j, d->n);
-    if (!l || !jinja_step(j, d->n / 4))
-        return false;
+    if (!l || !jinja_step(j, d->n / 4)) return false;
     for (size_t i = 0; i < d->n; i++) {
         JVal v = type == J_KEYS ? d->at[i].key : d->at[i].val;
         if (type == J_ITEMS) {
             JList *pair = jinja_list(j, 2);
-            if (!pair)
-                return false;
+            if (!pair) return false;
             pair->at[0] = d->at[i].key;
             pair->at[1] = d->at[i].val;
             pair->n = 2;
@@ -414,73 +461,76 @@ static bool view(Jinja *j, const JDict *d, JType type, JVal *out)
     return give(out, jval_seq(j, type, l));
 }
 
-METHOD(dict_keys) { UNUSED_ARGS; return view(j, self.dict, J_KEYS, out); }
-METHOD(dict_values) { UNUSED_ARGS; return view(j, self.dict, J_VALUES, out); }
-METHOD(dict_items) { UNUSED_ARGS; return view(j, self.dict, J_ITEMS, out); }
-METHOD(copy_self) { UNUSED_ARGS; return give(out, self); } // nothing can change it
+METHOD(dict_keys) {
+    UNUSED_ARGS;
+    return view(j, self.dict, J_KEYS, out);
+}
+METHOD(dict_values) {
+    UNUSED_ARGS;
+    return view(j, self.dict, J_VALUES, out);
+}
+METHOD(dict_items) {
+    UNUSED_ARGS;
+    return view(j, self.dict, J_ITEMS, out);
+}
+METHOD(copy_self) {
+    UNUSED_ARGS;
+    return give(out, self);
+} // nothing can change it
 
-// ---- lists and tuples -------------------------------------------------------------------------------------------------
+// ---- lists and tuples
+// -------------------------------------------------------------------------------------------------
 
-static bool list_search(Jinja *j, JVal self, JVal what, i64 *first, i64 *count)
-{
+static bool list_search(Jinja *j, JVal self, JVal what, i64 *first, i64 *count) {
     *first = -1;
     *count = 0;
     for (size_t i = 0; i < self.list->n; i++) {
         bool same;
-        if (!jval_eq(j, self.list->at[i], what, &same))
-            return false;
+        if (!jval_eq(j, self.list->at[i], what, &same)) return false;
         *first = same && *first < 0 ? (i64)i : *first;
         *count += same;
     }
     return true;
 }
 
-METHOD(list_index)
-{
+METHOD(list_index) {
     UNUSED_ARGS;
     i64 first, count;
-    if (!list_search(j, self, v[0], &first, &count))
-        return false;
-    return first >= 0 ? give(out, jval_int(first)) : jinja_fail(j, ERR_JINJA_ARGS, "the value is not in the list");
+    if (!list_search(j, self, v[0], &first, &count)) return false;
+    return first >= 0 ? give(out, jval_int(first))
+                      : jinja_fail(j, ERR_JINJA_ARGS, "the value is not in the list");
 }
 
-METHOD(list_count)
-{
+METHOD(list_count) {
     UNUSED_ARGS;
     i64 first, count;
     return list_search(j, self, v[0], &first, &count) && give(out, jval_int(count));
 }
 
-// ---- loops, cyclers ------------------------------------------------------------------------------------------------------
+// ---- loops, cyclers
+// ------------------------------------------------------------------------------------------------------
 
-METHOD(loop_cycle)
-{
+METHOD(loop_cycle) {
     UNUSED_ARGS;
-    if (args->n == 0)
-        return jinja_fail(j, ERR_JINJA_ARGS, "no items for cycling given");
+    if (args->n == 0) return jinja_fail(j, ERR_JINJA_ARGS, "no items for cycling given");
     return give(out, args->pos[self.loop->i % args->n]);
 }
 
-METHOD(loop_changed)
-{
+METHOD(loop_changed) {
     UNUSED_ARGS;
     bool same = false;
     JList *l = jinja_list(j, args->n);
-    if (!l)
-        return false;
+    if (!l) return false;
     l->n = args->n;
-    if (args->n)
-        memcpy(l->at, args->pos, args->n * sizeof *l->at);
+    if (args->n) memcpy(l->at, args->pos, args->n * sizeof *l->at);
     JVal now = jval_seq(j, J_TUPLE, l);
-    if (self.loop->has_last && !jval_eq(j, self.loop->last, now, &same))
-        return false;
+    if (self.loop->has_last && !jval_eq(j, self.loop->last, now, &same)) return false;
     self.loop->has_last = true;
     self.loop->last = now;
     return give(out, jval_bool(!same));
 }
 
-METHOD(cycler_next)
-{
+METHOD(cycler_next) {
     UNUSED_ARGS;
     JCycler *c = self.cycler;
     *out = c->items.list->at[c->next];
@@ -488,14 +538,14 @@ METHOD(cycler_next)
     return true;
 }
 
-METHOD(cycler_reset)
-{
+METHOD(cycler_reset) {
     UNUSED_ARGS;
     self.cycler->next = 0;
     return give(out, jval_none());
 }
 
-// ---- the table --------------------------------------------------------------------------------------------------------------
+// ---- the table
+// --------------------------------------------------------------------------------------------------------------
 
 static const struct {
     u8 type;
@@ -557,8 +607,7 @@ static const struct {
     {J_CYCLER, "reset", "", 0, cycler_reset},
 };
 
-bool jinja_method_find(u8 type, Str name, i32 *row)
-{
+bool jinja_method_find(u8 type, Str name, i32 *row) {
     for (size_t i = 0; i < COUNT_OF(methods); i++) {
         if (methods[i].type == type && str_eq(name, str_c(methods[i].name))) {
             *row = (i32)i;
@@ -568,24 +617,23 @@ bool jinja_method_find(u8 type, Str name, i32 *row)
     return false;
 }
 
-bool jinja_method_mutates(u8 type, Str name)
-{
+bool jinja_method_mutates(u8 type, Str name) {
     static const struct {
         u8 type;
         const char *name;
-    } rows[] = {{J_LIST, "append"}, {J_LIST, "extend"}, {J_LIST, "insert"},  {J_LIST, "pop"},        {J_LIST, "remove"},
-                {J_LIST, "clear"},  {J_LIST, "sort"},   {J_LIST, "reverse"}, {J_DICT, "update"},     {J_DICT, "pop"},
-                {J_DICT, "clear"},  {J_DICT, "popitem"}, {J_DICT, "setdefault"}};
+    } rows[] = {{J_LIST, "append"},    {J_LIST, "extend"}, {J_LIST, "insert"}, {J_LIST, "pop"},
+                {J_LIST, "remove"},    {J_LIST, "clear"},  {J_LIST, "sort"},   {J_LIST, "reverse"},
+                {J_DICT, "update"},    {J_DICT, "pop"},    {J_DICT, "clear"},  {J_DICT, "popitem"},
+                {J_DICT, "setdefault"}};
     for (size_t i = 0; i < COUNT_OF(rows); i++)
-        if (rows[i].type == type && str_eq(name, str_c(rows[i].name)))
-            return true;
+        if (rows[i].type == type && str_eq(name, str_c(rows[i].name))) return true;
     return false;
 }
 
-bool jinja_method_call(Jinja *j, const JMethod *m, const JArgs *args, JVal *out)
-{
+bool jinja_method_call(Jinja *j, const JMethod *m, const JArgs *args, JVal *out) {
     JVal v[JINJA_PARAMS];
     Str name = str_c(methods[m->row].name);
-    return jinja_bind(j, "the method", name, methods[m->row].params, methods[m->row].required, args, v) &&
+    return jinja_bind(j, "the method", name, methods[m->row].params, methods[m->row].required, args,
+                      v) &&
            methods[m->row].fn(j, m->self, v, args, out);
 }

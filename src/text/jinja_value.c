@@ -1,120 +1,85 @@
-// text/jinja_value.c: the values of templates: building, comparing, printing, walking over their elements.
+// text/jinja_value.c: the values of templates: building, comparing, printing, walking over their
+// elements.
 //
-// They behave as Python's do, because templates were written against Python: 1 == 1.0 == True, dicts keep their
-// order, floats print their shortest digits, repr quotes as Python quotes. Recursion over values is bounded, since
-// a template can nest them without end through a namespace. Operators are in jinja_ops.c.
+// They behave as Python's do, because templates were written against Python: 1 == 1.0 == True,
+// dicts keep their order, floats print their shortest digits, repr quotes as Python quotes.
+// Recursion over values is bounded, since a template can nest them without end through a namespace.
+// Operators are in jinja_ops.c.
 #include "text/jinja_int.h"
 
 #include <assert.h>
 
-// ---- builders -----------------------------------------------------------------------------------------------
+// ---- builders
+// -----------------------------------------------------------------------------------------------
 
-JVal jval_none(void)
-{
-    return (JVal){.type = J_NONE};
-}
+JVal jval_none(void) { return (JVal){.type = J_NONE}; }
 
-JVal jval_bool(bool b)
-{
-    return (JVal){.type = J_BOOL, .b = b};
-}
+JVal jval_bool(bool b) { return (JVal){.type = J_BOOL, .b = b}; }
 
-JVal jval_int(i64 i)
-{
-    return (JVal){.type = J_INT, .i = i};
-}
+JVal jval_int(i64 i) { return (JVal){.type = J_INT, .i = i}; }
 
-JVal jval_float(double f)
-{
-    return (JVal){.type = J_FLOAT, .f = f};
-}
+JVal jval_float(double f) { return (JVal){.type = J_FLOAT, .f = f}; }
 
-JVal jval_str(Str s)
-{
-    return (JVal){.type = J_STR, .s = s};
-}
+JVal jval_str(Str s) { return (JVal){.type = J_STR, .s = s}; }
 
-JVal jval_list(Arena *a)
-{
-    return (JVal){.type = J_LIST, .list = NEW(a, JList)};
-}
+JVal jval_list(Arena *a) { return (JVal){.type = J_LIST, .list = NEW(a, JList)}; }
 
-void jval_list_add(Arena *a, JVal list, JVal v)
-{
+void jval_list_add(Arena *a, JVal list, JVal v) {
     must(list.type == J_LIST);
     vec_push(a, list.list, v);
 }
 
-JVal jval_dict(Arena *a)
-{
-    return (JVal){.type = J_DICT, .dict = NEW(a, JDict)};
-}
+JVal jval_dict(Arena *a) { return (JVal){.type = J_DICT, .dict = NEW(a, JDict)}; }
 
-void jval_dict_put(Arena *a, JVal dict, Str key, JVal v)
-{
+void jval_dict_put(Arena *a, JVal dict, Str key, JVal v) {
     must(dict.type == J_DICT);
     jdict_put(a, dict.dict, jval_str(key), v);
 }
 
-bool jval_dict_get(JVal dict, Str key, JVal *out)
-{
+bool jval_dict_get(JVal dict, Str key, JVal *out) {
     const JPair *p = dict.type == J_DICT ? jdict_find(dict.dict, jval_str(key)) : NULL;
-    if (p)
-        *out = p->val;
+    if (p) *out = p->val;
     return p != NULL;
 }
 
-size_t jval_len(JVal v)
-{
+size_t jval_len(JVal v) {
     return v.type == J_LIST || v.type == J_TUPLE ? v.list->n : v.type == J_DICT ? v.dict->n : 0;
 }
 
-JVal jval_list_at(JVal v, size_t i)
-{
+JVal jval_list_at(JVal v, size_t i) {
     return (v.type == J_LIST || v.type == J_TUPLE) && i < v.list->n ? v.list->at[i] : (JVal){0};
 }
 
-Str jval_dict_key(JVal v, size_t i)
-{
+Str jval_dict_key(JVal v, size_t i) {
     bool is = v.type == J_DICT && i < v.dict->n && v.dict->at[i].key.type == J_STR;
     return is ? v.dict->at[i].key.s : S("");
 }
 
-JVal jval_undefined(u8 from, u8 owner, Str name)
-{
+JVal jval_undefined(u8 from, u8 owner, Str name) {
     return (JVal){.type = J_UNDEFINED, .from = from, .owner = owner, .s = name};
 }
 
-JVal jval_message(Str why)
-{
-    return jval_undefined(UNDEF_MESSAGE, 0, why);
-}
+JVal jval_message(Str why) { return jval_undefined(UNDEF_MESSAGE, 0, why); }
 
-JVal jval_seq(Jinja *j, JType type, JList *l)
-{
+JVal jval_seq(Jinja *j, JType type, JList *l) {
     (void)j;
     return (JVal){.type = (u8)type, .list = l};
 }
 
-JList *jinja_list(Jinja *j, size_t room)
-{
+JList *jinja_list(Jinja *j, size_t room) {
     JList *l = jinja_alloc(j, 1, sizeof *l);
-    if (!l || room == 0)
-        return l;
+    if (!l || room == 0) return l;
     l->at = jinja_alloc(j, room, sizeof *l->at);
     l->cap = room;
     return l->at ? l : NULL;
 }
 
-bool jinja_push(Jinja *j, JList *l, JVal v)
-{
+bool jinja_push(Jinja *j, JList *l, JVal v) {
     if (l->n == l->cap) {
         size_t cap = l->cap ? l->cap * 2 : 8;
         JVal *at = jinja_alloc(j, cap, sizeof *at);
-        if (!at)
-            return false;
-        if (l->n)
-            memcpy(at, l->at, l->n * sizeof *at);
+        if (!at) return false;
+        if (l->n) memcpy(at, l->at, l->n * sizeof *at);
         l->at = at;
         l->cap = cap;
     }
@@ -122,66 +87,50 @@ bool jinja_push(Jinja *j, JList *l, JVal v)
     return true;
 }
 
-// ---- dicts ----------------------------------------------------------------------------------------------------
+// ---- dicts
+// ----------------------------------------------------------------------------------------------------
 
-bool jval_is_int(JVal v)
-{
-    return v.type == J_INT || v.type == J_BOOL;
-}
+bool jval_is_int(JVal v) { return v.type == J_INT || v.type == J_BOOL; }
 
-i64 jval_as_int(JVal v)
-{
-    return v.type == J_BOOL ? v.b : v.i;
-}
+i64 jval_as_int(JVal v) { return v.type == J_BOOL ? v.b : v.i; }
 
-bool jval_num(JVal v, double *out)
-{
+bool jval_num(JVal v, double *out) {
     *out = v.type == J_FLOAT ? v.f : jval_is_int(v) ? (double)jval_as_int(v) : 0;
     return v.type == J_FLOAT || jval_is_int(v);
 }
 
-bool jval_hashable(JVal v)
-{
+bool jval_hashable(JVal v) {
     if (v.type == J_TUPLE) { // tuples of scalars only: enough for keys, and no recursion
         for (size_t i = 0; i < v.list->n; i++)
-            if (v.list->at[i].type < J_NONE || v.list->at[i].type > J_STR)
-                return false;
+            if (v.list->at[i].type < J_NONE || v.list->at[i].type > J_STR) return false;
         return true;
     }
-    return v.type != J_LIST && v.type != J_DICT && v.type != J_KEYS && v.type != J_VALUES && v.type != J_ITEMS;
+    return v.type != J_LIST && v.type != J_DICT && v.type != J_KEYS && v.type != J_VALUES &&
+           v.type != J_ITEMS;
 }
 
-static u64 key_hash(JVal v)
-{
+static u64 key_hash(JVal v) {
     double f;
-    if (v.type == J_STR)
-        return hash_str(1, v.s);
+    if (v.type == J_STR) return hash_str(1, v.s);
     if (jval_num(v, &f)) // 1, 1.0 and True are one key
         return hash_bytes(2, &f, f == 0 ? 0 : sizeof f);
     if (v.type == J_TUPLE) {
         u64 h = 3;
-        for (size_t i = 0; i < v.list->n; i++)
-            h = h * 31 + key_hash(v.list->at[i]);
+        for (size_t i = 0; i < v.list->n; i++) h = h * 31 + key_hash(v.list->at[i]);
         return h;
     }
     return v.type;
 }
 
-static bool key_eq(JVal x, JVal y)
-{
+static bool key_eq(JVal x, JVal y) {
     double f, g;
-    if (x.type == J_STR || y.type == J_STR)
-        return x.type == y.type && str_eq(x.s, y.s);
-    if (jval_is_int(x) && jval_is_int(y))
-        return jval_as_int(x) == jval_as_int(y);
-    if (jval_num(x, &f) && jval_num(y, &g))
-        return f == g;
-    if (x.type != y.type)
-        return false;
+    if (x.type == J_STR || y.type == J_STR) return x.type == y.type && str_eq(x.s, y.s);
+    if (jval_is_int(x) && jval_is_int(y)) return jval_as_int(x) == jval_as_int(y);
+    if (jval_num(x, &f) && jval_num(y, &g)) return f == g;
+    if (x.type != y.type) return false;
     if (x.type == J_TUPLE) {
         bool same = x.list->n == y.list->n;
-        for (size_t i = 0; same && i < x.list->n; i++)
-            same = key_eq(x.list->at[i], y.list->at[i]);
+        for (size_t i = 0; same && i < x.list->n; i++) same = key_eq(x.list->at[i], y.list->at[i]);
         return same;
     }
     return x.type == J_NONE || x.type == J_UNDEFINED || x.list == y.list;
@@ -189,32 +138,27 @@ static bool key_eq(JVal x, JVal y)
 
 enum { DICT_SCAN = 12 }; // up to here a scan is quicker than a hash
 
-const JPair *jdict_find(const JDict *d, JVal key)
-{
+const JPair *jdict_find(const JDict *d, JVal key) {
     if (!d->index) {
         for (size_t i = 0; i < d->n; i++)
-            if (key_eq(d->at[i].key, key))
-                return &d->at[i];
+            if (key_eq(d->at[i].key, key)) return &d->at[i];
         return NULL;
     }
-    for (size_t i = key_hash(key) & (d->index_cap - 1); d->index[i]; i = (i + 1) & (d->index_cap - 1))
-        if (key_eq(d->at[d->index[i] - 1].key, key))
-            return &d->at[d->index[i] - 1];
+    for (size_t i = key_hash(key) & (d->index_cap - 1); d->index[i];
+         i = (i + 1) & (d->index_cap - 1))
+        if (key_eq(d->at[d->index[i] - 1].key, key)) return &d->at[d->index[i] - 1];
     return NULL;
 }
 
-bool jdict_put(Arena *a, JDict *d, JVal key, JVal v)
-{
+bool jdict_put(Arena *a, JDict *d, JVal key, JVal v) {
     JPair *p = (JPair *)jdict_find(d, key);
     if (p) {
         p->val = v;
         return true;
     }
-    if (d->n >= UINT32_MAX / 4)
-        return false;
+    if (d->n >= UINT32_MAX / 4) return false;
     vec_push(a, d, ((JPair){key, v}));
-    if (d->n <= DICT_SCAN)
-        return true;
+    if (d->n <= DICT_SCAN) return true;
     size_t from = d->n - 1;
     if (d->n * 2 > d->index_cap) {
         d->index_cap = d->index_cap ? d->index_cap * 2 : 64;
@@ -223,33 +167,48 @@ bool jdict_put(Arena *a, JDict *d, JVal key, JVal v)
     }
     for (; from < d->n; from++) {
         size_t i = key_hash(d->at[from].key) & (d->index_cap - 1);
-        while (d->index[i])
-            i = (i + 1) & (d->index_cap - 1);
+        while (d->index[i]) i = (i + 1) & (d->index_cap - 1);
         d->index[i] = (u32)from + 1;
     }
     return true;
 }
 
-// ---- what a value is --------------------------------------------------------------------------------------------
+// ---- what a value is
+// --------------------------------------------------------------------------------------------
 
-const char *jval_type(JVal v)
-{
+const char *jval_type(JVal v) {
     static const char *const names[] = {
-        "Undefined", "NoneType", "bool",        "int",        "float",     "str",       "list",
-        "tuple",     "dict",     "range",       "dict_keys",  "dict_values", "dict_items", "generator",
-        "Namespace", "LoopContext", "Macro",    "function",   "builtin_function_or_method", "Cycler", "Joiner",
+        "Undefined",
+        "NoneType",
+        "bool",
+        "int",
+        "float",
+        "str",
+        "list",
+        "tuple",
+        "dict",
+        "range",
+        "dict_keys",
+        "dict_values",
+        "dict_items",
+        "generator",
+        "Namespace",
+        "LoopContext",
+        "Macro",
+        "function",
+        "builtin_function_or_method",
+        "Cycler",
+        "Joiner",
     };
     static_assert(COUNT_OF(names) == J_TYPE_COUNT, "a name for every JType");
     return v.type < J_TYPE_COUNT ? names[v.type] : "nothing";
 }
 
-bool jval_is_seq(JVal v)
-{
+bool jval_is_seq(JVal v) {
     return v.type == J_LIST || v.type == J_TUPLE || (v.type >= J_KEYS && v.type <= J_GENERATOR);
 }
 
-bool jval_truth(JVal v)
-{
+bool jval_truth(JVal v) {
     switch (v.type) {
     case J_UNDEFINED:
     case J_NONE: return false;
@@ -269,19 +228,16 @@ bool jval_truth(JVal v)
     }
 }
 
-bool jinja_seq(Jinja *j, JVal v, JVal *seq, size_t *n)
-{
+bool jinja_seq(Jinja *j, JVal v, JVal *seq, size_t *n) {
     *seq = v;
     switch (v.type) {
     case J_UNDEFINED:
-        if (v.from == UNDEF_UNSAFE)
-            return jinja_use_undefined(j, v);
+        if (v.from == UNDEF_UNSAFE) return jinja_use_undefined(j, v);
         *n = 0;
         return true;
     case J_GENERATOR: { // what is left of it, and nothing after that
         JList *l = jinja_list(j, 0);
-        if (!l)
-            return false;
+        if (!l) return false;
         *l = (JList){.at = v.list->at + v.list->next, .n = v.list->n - v.list->next};
         v.list->next = v.list->n;
         *seq = jval_seq(j, J_LIST, l);
@@ -292,8 +248,7 @@ bool jinja_seq(Jinja *j, JVal v, JVal *seq, size_t *n)
     case J_RANGE: *n = (size_t)v.range->n; return true;
     case J_STR: {
         JList *l = jinja_step(j, v.s.len) ? jinja_list(j, jstr_count(v.s)) : NULL;
-        if (!l)
-            return false;
+        if (!l) return false;
         for (size_t i = 0, next; i < v.s.len; i = next) {
             jstr_char(v.s, i, &next);
             l->at[l->n++] = jval_str(str_sub(v.s, i, next));
@@ -314,51 +269,51 @@ bool jinja_seq(Jinja *j, JVal v, JVal *seq, size_t *n)
     }
 }
 
-JVal jinja_seq_at(JVal s, size_t i)
-{
-    if (s.type == J_DICT)
-        return s.dict->at[i].key;
-    if (s.type == J_RANGE)
-        return jval_int(s.range->start + s.range->step * (i64)i);
+JVal jinja_seq_at(JVal s, size_t i) {
+    if (s.type == J_DICT) return s.dict->at[i].key;
+    if (s.type == J_RANGE) return jval_int(s.range->start + s.range->step * (i64)i);
     return s.list->at[i];
 }
 
-// ---- equality and order -------------------------------------------------------------------------------------------
+// ---- equality and order
+// -------------------------------------------------------------------------------------------
 
-static bool deep(Jinja *j, u32 depth)
-{
+static bool deep(Jinja *j, u32 depth) {
     if (depth > JINJA_VALUE_DEPTH)
-        return jinja_fail(j, ERR_JINJA_DEPTH, "this value nests deeper than %d levels", JINJA_VALUE_DEPTH);
+        return jinja_fail(j, ERR_JINJA_DEPTH, "this value nests deeper than %d levels",
+                          JINJA_VALUE_DEPTH);
     return jinja_step(j, 1);
 }
 
-static bool eq(Jinja *j, JVal x, JVal y, u32 depth, bool *out)
-{
+static bool eq(Jinja *j, JVal x, JVal y, u32 depth, bool *out) {
     *out = false;
-    if (!deep(j, depth))
-        return false;
+    if (!deep(j, depth)) return false;
+    if (x.type == y.type && (jval_is_seq(x) || x.type == J_DICT) && x.list == y.list) {
+        *out = true;
+        return true;
+    }
     if (x.type == J_DICT && y.type == J_DICT) {
         bool same = x.dict->n == y.dict->n;
         for (size_t i = 0; same && i < x.dict->n; i++) {
             const JPair *p = jdict_find(y.dict, x.dict->at[i].key);
             same = p != NULL;
-            if (p && !eq(j, x.dict->at[i].val, p->val, depth + 1, &same))
-                return false;
+            if (p && !eq(j, x.dict->at[i].val, p->val, depth + 1, &same)) return false;
         }
         *out = same;
         return true;
     }
-    if ((x.type == J_LIST || x.type == J_TUPLE || x.type == J_KEYS || x.type == J_ITEMS) && x.type == y.type) {
+    if ((x.type == J_LIST || x.type == J_TUPLE || x.type == J_KEYS || x.type == J_ITEMS) &&
+        x.type == y.type) {
         bool same = x.list->n == y.list->n;
         for (size_t i = 0; same && i < x.list->n; i++)
-            if (!eq(j, x.list->at[i], y.list->at[i], depth + 1, &same))
-                return false;
+            if (!eq(j, x.list->at[i], y.list->at[i], depth + 1, &same)) return false;
         *out = same;
         return true;
     }
     if (x.type == J_RANGE && y.type == J_RANGE) {
         const JRange *r = x.range, *s = y.range;
-        *out = r->n == s->n && (r->n == 0 || (r->start == s->start && (r->n == 1 || r->step == s->step)));
+        *out = r->n == s->n &&
+               (r->n == 0 || (r->start == s->start && (r->n == 1 || r->step == s->step)));
         return true;
     }
     if (x.type == J_STR && y.type == J_STR && !jinja_step(j, MIN2(x.s.len, y.s.len) / 64))
@@ -367,16 +322,11 @@ static bool eq(Jinja *j, JVal x, JVal y, u32 depth, bool *out)
     return true;
 }
 
-bool jval_eq(Jinja *j, JVal x, JVal y, bool *out)
-{
-    return eq(j, x, y, 0, out);
-}
+bool jval_eq(Jinja *j, JVal x, JVal y, bool *out) { return eq(j, x, y, 0, out); }
 
-static bool cmp(Jinja *j, JVal x, JVal y, const char *op, u32 depth, int *out)
-{
+static bool cmp(Jinja *j, JVal x, JVal y, const char *op, u32 depth, int *out) {
     double f, g;
-    if (!deep(j, depth))
-        return false;
+    if (!deep(j, depth)) return false;
     if (jval_is_int(x) && jval_is_int(y)) {
         i64 a = jval_as_int(x), b = jval_as_int(y);
         *out = (a > b) - (a < b);
@@ -394,29 +344,27 @@ static bool cmp(Jinja *j, JVal x, JVal y, const char *op, u32 depth, int *out)
     if ((x.type == J_LIST || x.type == J_TUPLE) && x.type == y.type) {
         for (size_t i = 0; i < x.list->n && i < y.list->n; i++) {
             bool same;
-            if (!eq(j, x.list->at[i], y.list->at[i], depth + 1, &same))
-                return false;
-            if (!same)
-                return cmp(j, x.list->at[i], y.list->at[i], op, depth + 1, out);
+            if (!eq(j, x.list->at[i], y.list->at[i], depth + 1, &same)) return false;
+            if (!same) return cmp(j, x.list->at[i], y.list->at[i], op, depth + 1, out);
         }
         *out = (x.list->n > y.list->n) - (x.list->n < y.list->n);
         return true;
     }
     if (x.type == J_UNDEFINED || y.type == J_UNDEFINED)
         return jinja_use_undefined(j, x.type == J_UNDEFINED ? x : y);
-    return jinja_fail(j, ERR_JINJA_TYPE, "'%s' not supported between instances of '%s' and '%s'", op, jval_type(x), jval_type(y));
+    return jinja_fail(j, ERR_JINJA_TYPE, "'%s' not supported between instances of '%s' and '%s'",
+                      op, jval_type(x), jval_type(y));
 }
 
-bool jval_cmp(Jinja *j, JVal x, JVal y, const char *op, int *out)
-{
+bool jval_cmp(Jinja *j, JVal x, JVal y, const char *op, int *out) {
     return cmp(j, x, y, op, 0, out);
 }
 
-// ---- printing ------------------------------------------------------------------------------------------------------
+// ---- printing
+// ------------------------------------------------------------------------------------------------------
 
 // Python's repr: an exponent below 1e-4 and from 1e16 on, always a point or an exponent.
-void jinja_float_add(double f, Buf *b)
-{
+void jinja_float_add(double f, Buf *b) {
     char text[40], digits[24];
     Buf t = {.ptr = text, .cap = sizeof text};
     if (f != f || f - f != 0) {
@@ -438,47 +386,38 @@ void jinja_float_add(double f, Buf *b)
         if (c == '.') {
             point = at;
         } else if (c >= '0' && c <= '9') {
-            if (c != '0' && first < 0)
-                first = at;
-            if (first >= 0 && n < (int)sizeof digits)
-                digits[n++] = c;
+            if (c != '0' && first < 0) first = at;
+            if (first >= 0 && n < (int)sizeof digits) digits[n++] = c;
             at++;
         }
     }
-    if (__builtin_signbit(f))
-        buf_char(b, '-');
+    if (__builtin_signbit(f)) buf_char(b, '-');
     if (f == 0) {
         buf_add(b, S("0.0"));
         return;
     }
     int decimal = (point < 0 ? at : point) - first + exp; // value = 0.digits * 10^decimal
-    while (n > 1 && digits[n - 1] == '0')
-        n--;
+    while (n > 1 && digits[n - 1] == '0') n--;
     if (decimal > 16 || decimal < -3) {
         buf_char(b, digits[0]);
-        if (n > 1)
-            buf_char(b, '.');
+        if (n > 1) buf_char(b, '.');
         buf_add(b, (Str){digits + 1, (size_t)n - 1});
-        buf_fmt(b, "e%c%02d", decimal - 1 < 0 ? '-' : '+', decimal - 1 < 0 ? 1 - decimal : decimal - 1);
+        buf_fmt(b, "e%c%02d", decimal - 1 < 0 ? '-' : '+',
+                decimal - 1 < 0 ? 1 - decimal : decimal - 1);
         return;
     }
     for (int i = decimal < 0 ? decimal : 0; i < 0; i++) {
-        if (i == decimal)
-            buf_add(b, S("0."));
+        if (i == decimal) buf_add(b, S("0."));
         buf_char(b, '0');
     }
-    if (decimal == 0)
-        buf_add(b, S("0."));
+    if (decimal == 0) buf_add(b, S("0."));
     for (int i = 0; i < MAX2(n, decimal + 1); i++) {
-        if (i == decimal && i > 0)
-            buf_char(b, '.');
-        if (i < n || i <= decimal)
-            buf_char(b, i < n ? digits[i] : '0');
+        if (i == decimal && i > 0) buf_char(b, '.');
+        if (i < n || i <= decimal) buf_char(b, i < n ? digits[i] : '0');
     }
 }
 
-static void repr_string(Str s, Buf *b)
-{
+static void repr_string(Str s, Buf *b) {
     bool single = false, dbl = false;
     for (size_t i = 0; i < s.len; i++) {
         single = single || s.ptr[i] == '\'';
@@ -504,39 +443,32 @@ static void repr_string(Str s, Buf *b)
 
 static bool repr(Jinja *j, JVal v, u32 depth, Buf *b);
 
-static bool repr_items(Jinja *j, const char *open, const char *close, const JList *l, size_t from, u32 depth, Buf *b)
-{
+static bool repr_items(Jinja *j, const char *open, const char *close, const JList *l, size_t from,
+                       u32 depth, Buf *b) {
     buf_fmt(b, "%s", open);
     for (size_t i = from; i < l->n; i++) {
-        if (i > from)
-            buf_add(b, S(", "));
-        if (!repr(j, l->at[i], depth + 1, b))
-            return false;
+        if (i > from) buf_add(b, S(", "));
+        if (!repr(j, l->at[i], depth + 1, b)) return false;
     }
     buf_fmt(b, "%s", close);
     return true;
 }
 
-static bool repr_dict(Jinja *j, const char *open, const char *close, const JDict *d, u32 depth, Buf *b)
-{
+static bool repr_dict(Jinja *j, const char *open, const char *close, const JDict *d, u32 depth,
+                      Buf *b) {
     buf_fmt(b, "%s", open);
     for (size_t i = 0; i < d->n; i++) {
-        if (i)
-            buf_add(b, S(", "));
-        if (!repr(j, d->at[i].key, depth + 1, b))
-            return false;
+        if (i) buf_add(b, S(", "));
+        if (!repr(j, d->at[i].key, depth + 1, b)) return false;
         buf_add(b, S(": "));
-        if (!repr(j, d->at[i].val, depth + 1, b))
-            return false;
+        if (!repr(j, d->at[i].val, depth + 1, b)) return false;
     }
     buf_fmt(b, "%s", close);
     return true;
 }
 
-static bool repr(Jinja *j, JVal v, u32 depth, Buf *b)
-{
-    if (!deep(j, depth) || !jinja_buf_ok(j, b))
-        return false;
+static bool repr(Jinja *j, JVal v, u32 depth, Buf *b) {
+    if (!deep(j, depth) || !jinja_buf_ok(j, b)) return false;
     switch (v.type) {
     case J_UNDEFINED: buf_add(b, S("Undefined")); break;
     case J_NONE: buf_add(b, S("None")); break;
@@ -544,13 +476,10 @@ static bool repr(Jinja *j, JVal v, u32 depth, Buf *b)
     case J_INT: buf_fmt(b, "%D", v.i); break;
     case J_FLOAT: jinja_float_add(v.f, b); break;
     case J_STR:
-        if (!jinja_step(j, v.s.len / 16))
-            return false;
-        if (v.markup)
-            buf_add(b, S("Markup("));
+        if (!jinja_step(j, v.s.len / 16)) return false;
+        if (v.markup) buf_add(b, S("Markup("));
         repr_string(v.s, b);
-        if (v.markup)
-            buf_char(b, ')');
+        if (v.markup) buf_char(b, ')');
         break;
     case J_LIST: return repr_items(j, "[", "]", v.list, 0, depth, b);
     case J_TUPLE: return repr_items(j, "(", v.list->n == 1 ? ",)" : ")", v.list, 0, depth, b);
@@ -561,8 +490,7 @@ static bool repr(Jinja *j, JVal v, u32 depth, Buf *b)
     case J_NAMESPACE: return repr_dict(j, "<Namespace {", "}>", v.dict, depth, b);
     case J_RANGE:
         buf_fmt(b, "range(%D, %D", v.range->start, v.range->stop);
-        if (v.range->step != 1)
-            buf_fmt(b, ", %D", v.range->step);
+        if (v.range->step != 1) buf_fmt(b, ", %D", v.range->step);
         buf_char(b, ')');
         break;
     case J_LOOP: buf_fmt(b, "<LoopContext %D/%D>", (i64)v.loop->i + 1, (i64)v.loop->n); break;
@@ -572,32 +500,23 @@ static bool repr(Jinja *j, JVal v, u32 depth, Buf *b)
     return jinja_buf_ok(j, b);
 }
 
-bool jval_repr_add(Jinja *j, JVal v, Buf *b)
-{
-    return repr(j, v, 0, b);
-}
+bool jval_repr_add(Jinja *j, JVal v, Buf *b) { return repr(j, v, 0, b); }
 
-bool jval_str_add(Jinja *j, JVal v, Buf *b)
-{
-    if (v.type == J_UNDEFINED)
-        return true;
-    if (v.type != J_STR)
-        return repr(j, v, 0, b);
-    if (!jinja_step(j, v.s.len / 64))
-        return false;
+bool jval_str_add(Jinja *j, JVal v, Buf *b) {
+    if (v.type == J_UNDEFINED) return true;
+    if (v.type != J_STR) return repr(j, v, 0, b);
+    if (!jinja_step(j, v.s.len / 64)) return false;
     buf_add(b, v.s);
     return jinja_buf_ok(j, b);
 }
 
-bool jval_text(Jinja *j, JVal v, Str *out)
-{
+bool jval_text(Jinja *j, JVal v, Str *out) {
     if (v.type == J_STR || v.type == J_UNDEFINED) {
         *out = v.type == J_STR ? v.s : (Str){NULL, 0};
         return true;
     }
     Buf b = jinja_buf(j);
-    if (!jval_str_add(j, v, &b))
-        return false;
+    if (!jval_str_add(j, v, &b)) return false;
     *out = buf_str(&b);
     return true;
 }

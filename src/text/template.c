@@ -1,26 +1,23 @@
 // text/template.c: a chat template from its text to a prompt.
 //
-// Compiling parses; rendering walks the tree within limits (jinja_eval.c). A conversation is given to the template
-// under the names that Hugging Face's transformers uses, because templates were written against those.
+// Compiling parses; rendering walks the tree within limits (jinja_eval.c). A conversation is given
+// to the template under the names that Hugging Face's transformers uses, because templates were
+// written against those.
 #include "text/jinja_int.h"
 
-static bool pass_on(const Err *from, Err *to)
-{
-    if (to && to->id == ERR_NONE)
-        *to = *from;
+static bool pass_on(const Err *from, Err *to) {
+    if (to && to->id == ERR_NONE) *to = *from;
     return false;
 }
 
-bool template_compile(Arena *a, Str name, Str text, const Template **out, Err *err)
-{
+bool template_compile(Arena *a, Str name, Str text, const Template **out, Err *err) {
     Err e = {0};
     Template *t = NEW(a, Template);
     *out = t;
     return jinja_parse(a, arena_str(a, name), text, t, &e) || pass_on(&e, err);
 }
 
-bool template_render(Arena *a, const Template *t, const TemplateEnv *env, Buf *out, Err *err)
-{
+bool template_render(Arena *a, const Template *t, const TemplateEnv *env, Buf *out, Err *err) {
     Err e = {0};
     const TemplateLimits *l = &env->limits;
     Jinja j = {
@@ -40,29 +37,22 @@ bool template_render(Arena *a, const Template *t, const TemplateEnv *env, Buf *o
     return jinja_run(&j) || pass_on(&e, err);
 }
 
-void chat_add(ChatMessages *m, Str role, Str content)
-{
+void chat_add(ChatMessages *m, Str role, Str content) {
     JVal v = jval_dict(m->arena);
     jval_dict_put(m->arena, v, S("role"), jval_str(role));
     jval_dict_put(m->arena, v, S("content"), jval_str(content));
     chat_add_val(m, v);
 }
 
-void chat_add_val(ChatMessages *m, JVal message)
-{
-    if (m->list.type != J_LIST)
-        m->list = jval_list(m->arena);
+void chat_add_val(ChatMessages *m, JVal message) {
+    if (m->list.type != J_LIST) m->list = jval_list(m->arena);
     jval_list_add(m->arena, m->list, message);
 }
 
-static JVal or_none(JVal v)
-{
-    return v.type == J_UNDEFINED ? jval_none() : v;
-}
+static JVal or_none(JVal v) { return v.type == J_UNDEFINED ? jval_none() : v; }
 
 bool template_render_chat(Arena *a, const Template *t, const ChatMessages *m, Str bos, Str eos,
-                          bool add_generation_prompt, const ChatVars *vars, Buf *out, Err *err)
-{
+                          bool add_generation_prompt, const ChatVars *vars, Buf *out, Err *err) {
     static const ChatVars no_vars;
     TemplateEnv env = {.vars = jval_dict(a)};
     vars = vars ? vars : &no_vars;
@@ -72,10 +62,8 @@ bool template_render_chat(Arena *a, const Template *t, const ChatMessages *m, St
     jval_dict_put(a, env.vars, S("tools"), or_none(vars->tools));
     jval_dict_put(a, env.vars, S("documents"), or_none(vars->documents));
     jval_dict_put(a, env.vars, S("add_generation_prompt"), jval_bool(add_generation_prompt));
-    if (bos.ptr)
-        jval_dict_put(a, env.vars, S("bos_token"), jval_str(bos));
-    if (eos.ptr)
-        jval_dict_put(a, env.vars, S("eos_token"), jval_str(eos));
+    if (bos.ptr) jval_dict_put(a, env.vars, S("bos_token"), jval_str(bos));
+    if (eos.ptr) jval_dict_put(a, env.vars, S("eos_token"), jval_str(eos));
     for (size_t i = 0; vars->extra.type == J_DICT && i < vars->extra.dict->n; i++)
         jdict_put(a, env.vars.dict, vars->extra.dict->at[i].key, vars->extra.dict->at[i].val);
     return template_render(a, t, &env, out, err);
