@@ -1,0 +1,29 @@
+#!/bin/sh
+# `make web`, after the wasm modules: generated sources, types, the package (web/lib) and the page (web/dist).
+# Nothing is done when nothing changed, so that the second `make run` is quick.
+set -eu
+cd "$(dirname "$0")/.."
+out=web/dist/index.html
+if [ -f "$out" ] && [ -z "$(find web/src web/app web/*.json web/*.ts build/wasm/*.wasm src/base/err.def tools/build_web.sh \
+    src/device/webgpu_commands.def -newer "$out" -type f ! -path 'web/src/wasm/*' -print | head -n 1)" ]; then
+    exit 0
+fi
+python3 tools/gen_errors.py
+mkdir -p web/src/wasm
+cp build/wasm/hob.wasm build/wasm/kernels_simd128.wasm web/src/wasm/
+cd web
+PATH="$PWD/node_modules/.bin:$PATH"
+tsc --noEmit
+rm -rf lib
+tsc -p tsconfig.lib.json
+mkdir -p lib/wasm
+cp src/wasm/*.wasm lib/wasm/
+vite build --logLevel warn
+python3 - <<'PY'
+import glob, gzip, os
+total = 0
+for path in sorted(glob.glob("dist/**", recursive=True)):
+    if os.path.isfile(path) and not path.endswith(".map"):
+        total += len(gzip.compress(open(path, "rb").read(), 9))
+print("web/dist: %d KB gzipped, wasm included" % round(total / 1024))
+PY

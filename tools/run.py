@@ -1,0 +1,86 @@
+"""`make run`: serves the chat page and opens it; with ASK in the environment asks that page in a headless browser.
+
+Set-up and building are done by now. PORT, DEVICE, N, THREADS, TEMP, JSON are read from the environment too, and no
+text of a person's passes a shell.
+"""
+import importlib.machinery
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import webbrowser
+
+import serve
+
+ROOT = serve.ROOT
+
+
+def setup():
+    loader = importlib.machinery.SourceFileLoader("hob_setup", os.path.join(ROOT, "tools", "setup"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("hob_setup", loader))
+    loader.exec_module(module)
+    return module
+
+
+def die(text):
+    print(text, file=sys.stderr)
+    sys.exit(1)
+
+
+def port_wanted():
+    text = os.environ.get("PORT") or "4627"
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        die("PORT=%s: a port is a number from 1 to 65535" % text)
+    return int(text)
+
+
+def has_display():
+    if sys.platform == "darwin" or os.name == "nt":
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and bool(shutil.which("xdg-open"))
+
+
+def ask(url):
+    chrome = setup().find_chrome()
+    if not chrome:
+        code = subprocess.call([sys.executable, os.path.join(ROOT, "tools", "setup"), "browser"])
+        chrome = setup().find_chrome()
+        if code != 0 or not chrome:
+            die("asking the page needs Chromium, Chrome or Edge: install one, or set CHROME to its path")
+    env = dict(os.environ, HOB_URL=url, CHROME=chrome)
+    return subprocess.call(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")], env=env)
+
+
+def main():
+    for name, values in (("DEVICE", ("", "auto", "webgpu", "cpu")),):
+        if os.environ.get(name, "") not in values:
+            die("%s=%s: one of %s" % (name, os.environ[name], ", ".join(values[1:])))
+    port = port_wanted()
+    url = "http://127.0.0.1:%d/" % port
+    who = serve.ours(port)
+    if who not in (True, None):
+        die("port %d is held by %s; choose another: make run PORT=%d" % (port, who, port + 1))
+    try:
+        server = None if who else serve.start(port)
+    except OSError as e:
+        die("port %d cannot be used: %s; choose another: make run PORT=%d" % (port, e.strerror, port + 1))
+    if os.environ.get("ASK"):
+        if server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        return ask(url)
+    print("\n  %s%s\n" % (url, "" if server else "   (already being served)"), flush=True)
+    if has_display():
+        webbrowser.open(url)
+    if server:
+        print("Ctrl-C ends it.", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

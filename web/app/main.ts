@@ -1,0 +1,331 @@
+// main.ts: the chat page, by the package's public surface only: load a model, talk, stop, switch device, drop a file.
+import { HobError, createEngine, webgpuHelp } from "../src/index.js";
+import type { ChatMessage, DeviceName, Engine, EngineOptions, ModelInput, Progress, Trial } from "../src/index.js";
+import models from "./models.json";
+
+type Wish = DeviceName | "auto";
+
+const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
+const prompt = $<HTMLTextAreaElement>("prompt");
+const send = $<HTMLButtonElement>("send");
+const stop = $<HTMLButtonElement>("stop");
+const log = $("log");
+const scroll = $("scroll");
+const device = $<HTMLDetailsElement>("device");
+
+// The address may ask for a device, a temperature, a length: what `make run ASK=...` uses.
+const query = new URLSearchParams(location.search);
+const number = (name: string) => (query.has(name) ? Number(query.get(name)) : undefined);
+const wish = query.get("device") as Wish | null;
+const sampling = {
+    temperature: number("temperature") ?? 0.6,
+    top_k: number("top_k") ?? 40,
+    seed: number("seed"),
+    max_tokens: number("max_tokens"),
+};
+
+let engine: Engine | null = null;
+let model: ModelInput = query.get("model") ?? models.default.url;
+let messages: ChatMessage[] = [];
+let answering: AbortController | null = null;
+let loads = 0;
+
+// Whoever drives the page from outside (a test, the command line) listens to these.
+const announce = (what: string, detail: object) => document.dispatchEvent(new CustomEvent(`hob:${what}`, { detail }));
+
+// ---- numbers for people ------------------------------------------------------------------------------------
+const mb = (bytes: number) => (bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`);
+const rate = (tps: number) => (tps >= 100 ? tps.toFixed(0) : tps.toFixed(1));
+const label = { webgpu: "WebGPU", cpu: "CPU" } as const;
+
+function figure(t: Trial | undefined): string {
+    if (!t) return "";
+    if (t.error || !t.gbps) return t.error ? "failed its trial" : "";
+    return `${t.gbps >= 10 ? t.gbps.toFixed(0) : t.gbps.toFixed(1)} GB/s, ${t.adapter}`;
+}
+
+// ---- loading -------------------------------------------------------------------------------------------------
+const stages = {
+    start: "Starting",
+    header: "Reading the model's description",
+    probe: "Timing this machine's devices",
+    compile: "Compiling the model for this device",
+} as const;
+
+function showProgress(p: Progress): void {
+    const bar = $<HTMLProgressElement>("bar");
+    announce("progress", p);
+    if (p.stage === "load" || p.stage === "store") {
+        bar.value = p.total ? p.done / p.total : 0;
+        $("stage").textContent = p.stage === "load" ? "Loading the model" : "Fetching the model";
+        $("amount").textContent = `${mb(p.done)} of ${mb(p.total)}, ${mb(p.perSecond)}/s`;
+    } else {
+        bar.removeAttribute("value");
+        $("stage").textContent = stages[p.stage];
+        $("amount").textContent = "\u00a0";
+    }
+}
+
+function fail(e: unknown, doing: string): void {
+    const box = $("error");
+    const message = e instanceof Error ? e.message : String(e);
+    box.replaceChildren(`${doing}: ${message}`);
+    if (e instanceof HobError && !engine) {
+        const again = document.createElement("button");
+        again.textContent = "Try again";
+        again.onclick = () => void load(model, chosen());
+        box.append(again);
+    }
+    box.hidden = false;
+    announce("error", { message, code: e instanceof HobError ? e.code : "PAGE" });
+}
+
+const chosen = () => document.querySelector<HTMLInputElement>("input[name=device]:checked")!.value as Wish;
+
+async function load(input: ModelInput, on: Wish): Promise<void> {
+    const turn = ++loads;
+    const again = input === model ? engine : null;
+    model = input;
+    engine = null;
+    answering?.abort();
+    busy("Loading the model");
+    $("error").hidden = true;
+    $("loading").hidden = false;
+    $("welcome").hidden = true;
+    $("model-name").textContent = input instanceof File ? input.name : "";
+    device.classList.remove("ready");
+    $("device-name").textContent = "loading";
+    const options: EngineOptions = { model: input, device: on, onProgress: (p) => turn === loads && showProgress(p), ctx: number("ctx") };
+    try {
+        const next = again ?? (await createEngine({ ...options, onLog: (line) => console.info(line) }));
+        if (again) await again.reload(options);
+        if (turn !== loads) return next.close();
+        engine = next;
+        ready(next);
+    } catch (e) {
+        again?.close();
+        if (turn !== loads) return;
+        $("device-name").textContent = "no model";
+        fail(e, input instanceof File ? `${input.name} could not be opened` : "The model could not be loaded");
+        $("loading").hidden = true;
+        prompt.placeholder = "Drop a .gguf file to begin";
+    }
+    void showHelp();
+}
+
+function ready(e: Engine): void {
+    const i = e.info;
+    $("loading").hidden = true;
+    $("model-name").textContent = $("model-name").title = i.name;
+    $("device-name").textContent = label[i.device];
+    device.classList.add("ready");
+    for (const name of ["webgpu", "cpu"] as const)
+        $(`figure-${name}`).textContent = figure(i.trials.find((t) => t.device === name));
+    $("why").textContent = `${label[i.device]}: ${i.why}.`;
+    const facts: [string, string][] = [
+        ["Model", `${i.architecture}, ${(i.parameters / 1e6).toFixed(0)}M parameters, ${mb(i.file_bytes)}`],
+        ["Context", `${i.ctx.toLocaleString("en")} tokens, cache ${mb(i.kv_bytes)}`],
+        ["Compiled", `${i.kernels} kernels in ${i.compile_ms.toFixed(0)} ms, ${i.steps} steps a token`],
+        ["Loaded", `in ${(i.load_ms / 1000).toFixed(1)} s, page memory ${mb(i.heap_bytes)}`],
+    ];
+    $("facts").replaceChildren(
+        ...facts.flatMap(([name, value]) => {
+            const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
+            [dt.textContent, dd.textContent] = [name, value];
+            return [dt, dd];
+        }),
+    );
+    $("note").textContent = model === models.default.url ? models.default.note : `${i.name} answers from this tab.`;
+    $("welcome").hidden = messages.length > 0;
+    $("status").textContent = `${label[i.device]}: ${i.why}`;
+    idle();
+    announce("ready", i);
+}
+
+async function showHelp(): Promise<void> {
+    const gpu = navigator.gpu as GPU | undefined;
+    const adapter = gpu ? await gpu.requestAdapter().catch(() => null) : null;
+    const text = webgpuHelp(navigator.userAgent, Boolean(gpu), Boolean(adapter), window.isSecureContext);
+    const help = $("help");
+    help.hidden = text === null;
+    help.textContent = text && `To use the GPU. ${text}`;
+    document.querySelector<HTMLInputElement>("input[value=webgpu]")!.disabled = text !== null;
+}
+
+// ---- the conversation ------------------------------------------------------------------------------------------
+function bubble(role: string, text: string): HTMLElement {
+    const article = document.createElement("article");
+    article.className = role;
+    const who = document.createElement("h3");
+    who.textContent = role === "user" ? "You" : engine?.info.name ?? "Model";
+    const body = document.createElement("div");
+    body.textContent = text;
+    article.append(who, body);
+    log.append(article);
+    return body;
+}
+
+const atEnd = () => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
+const toEnd = () => (scroll.scrollTop = scroll.scrollHeight);
+
+function busy(placeholder: string): void {
+    send.disabled = true;
+    prompt.placeholder = placeholder;
+}
+
+function idle(): void {
+    send.hidden = false;
+    stop.hidden = true;
+    send.disabled = !engine;
+    prompt.placeholder = engine ? "Message" : "Loading the model";
+    document.body.dataset["state"] = engine ? "ready" : "loading";
+}
+
+async function ask(text: string): Promise<void> {
+    const e = engine;
+    if (!e || answering || !text.trim()) return;
+    $("error").hidden = true;
+    $("welcome").hidden = true;
+    messages.push({ role: "user", content: text });
+    bubble("user", text);
+    const body = bubble("assistant", "");
+    body.classList.add("thinking");
+    toEnd();
+    const mine = (answering = new AbortController());
+    send.hidden = true;
+    stop.hidden = false;
+    document.body.dataset["state"] = "answering";
+    let answer = "";
+    const start = performance.now();
+    let first = 0;
+    let pieces = 0;
+    try {
+        const stream = await e.chat.completions.create(
+            { messages, stream: true, ...sampling },
+            { signal: mine.signal },
+        );
+        for await (const chunk of stream) {
+            const piece = chunk.choices[0]?.delta.content;
+            if (!piece) continue;
+            const follow = atEnd();
+            first ||= performance.now();
+            body.classList.remove("thinking");
+            body.append(piece);
+            answer += piece;
+            if (++pieces > 1) $("status").textContent = `${rate(((pieces - 1) * 1000) / (performance.now() - first))} tokens/s`;
+            announce("text", { piece });
+            if (follow) toEnd();
+        }
+        const s = e.stats;
+        if (s) {
+            const ended = s.finish_reason === "length" ? ", cut at its limit" : mine.signal.aborted ? ", stopped" : "";
+            $("status").textContent =
+                `${s.answer_tokens} tokens at ${rate(s.decode_tps)}/s on ${label[e.info.device]}, first after ${(s.ttft_ms / 1000).toFixed(2)} s${ended}`;
+            announce("end", { ...s, answer, device: e.info.device, load_ms: e.info.load_ms, wall_ms: performance.now() - start });
+        }
+        $("live").textContent = answer;
+    } catch (error) {
+        fail(error, "The answer failed");
+    }
+    body.classList.remove("thinking");
+    if (answering === mine) answering = null;
+    if (log.contains(body)) {
+        if (answer) messages.push({ role: "assistant", content: answer });
+        else {
+            // nothing was said: the question may be asked again
+            messages.pop();
+            if (mine.signal.aborted || !$("error").hidden) prompt.value ||= text;
+            body.parentElement!.previousElementSibling?.remove();
+            body.parentElement!.remove();
+        }
+    }
+    idle();
+}
+
+function fresh(): void {
+    answering?.abort();
+    messages = [];
+    log.replaceChildren();
+    $("error").hidden = true;
+    $("welcome").hidden = !engine;
+    $("status").textContent = "\u00a0";
+    prompt.focus();
+}
+
+// ---- hands -------------------------------------------------------------------------------------------------------
+const fit = () => {
+    prompt.style.height = "auto";
+    prompt.style.height = `${Math.min(prompt.scrollHeight, 200)}px`;
+};
+function submit(): void {
+    if (!engine || answering) return;
+    const text = prompt.value;
+    if (!text.trim()) return;
+    prompt.value = "";
+    fit();
+    void ask(text);
+}
+prompt.addEventListener("input", fit);
+prompt.addEventListener("keydown", (e) => {
+    if (e.key !== "Enter" || e.shiftKey || e.isComposing) return;
+    e.preventDefault();
+    submit();
+});
+$("form").addEventListener("submit", (e) => {
+    e.preventDefault();
+    submit();
+});
+stop.addEventListener("click", () => {
+    answering?.abort();
+    prompt.focus();
+});
+$("new").addEventListener("click", fresh);
+document.addEventListener("keydown", (e) => {
+    if (e.key !== "Escape") return;
+    if (device.open) {
+        device.open = false;
+        device.querySelector("summary")!.focus();
+    } else {
+        answering?.abort();
+    }
+});
+document.addEventListener("click", (e) => {
+    if (device.open && !device.contains(e.target as Node)) device.open = false;
+});
+$("switch").addEventListener("change", () => void load(model, chosen()));
+
+function openFile(file: File | undefined): void {
+    if (!file) return;
+    if (/\.gguf$/i.test(file.name)) void load(file, chosen());
+    else fail(new Error("only .gguf files can be opened"), file.name);
+}
+$<HTMLInputElement>("file").addEventListener("change", (e) => {
+    const input = e.target as HTMLInputElement;
+    openFile(input.files?.[0]);
+    input.value = "";
+});
+let over = 0; // dragenter and dragleave come for every element
+const drop = (shown: boolean) => ($("drop").hidden = !shown);
+document.addEventListener("dragenter", (e) => {
+    e.preventDefault();
+    if (e.dataTransfer?.types.includes("Files")) drop(++over > 0);
+});
+document.addEventListener("dragleave", () => drop(--over > 0));
+document.addEventListener("dragover", (e) => e.preventDefault());
+document.addEventListener("drop", (e) => {
+    e.preventDefault();
+    drop(false);
+    over = 0;
+    openFile(e.dataTransfer?.files[0]);
+});
+
+for (const text of ["Why is the sky blue?", "Write a short poem about the sea.", "Explain what a compiler does."]) {
+    const b = document.createElement("button");
+    b.type = "button";
+    b.textContent = text;
+    b.onclick = () => void ask(text);
+    $("samples").append(b);
+}
+if (wish) document.querySelector<HTMLInputElement>(`input[name=device][value="${CSS.escape(wish)}"]`)?.click();
+else void load(model, "auto");
+prompt.focus();

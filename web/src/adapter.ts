@@ -1,0 +1,72 @@
+// adapter.ts: the adapter that the browser gives, and what it can do as the text of a device profile.
+//
+// No feature is required: each is asked for only where it is there, and limits are raised only as far as they go.
+
+export interface AdapterInfo {
+    /** For people: "Google SwiftShader". */
+    label: string;
+    /** The built-in profile to start from. */
+    base: "gpu" | "software";
+    /** Lines `field = value` that override it (src/program/profile.def). */
+    profile: string;
+}
+
+export interface Opened {
+    device: GPUDevice;
+    info: AdapterInfo;
+}
+
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|basic render|\bwarp\b/i;
+
+/** null: this browser has no adapter for us; the string says why. */
+export async function openAdapter(): Promise<Opened | string> {
+    if (!("gpu" in navigator) || !navigator.gpu) return "this browser has no WebGPU";
+    try {
+        const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+        if (!adapter) return "the browser offers no adapter";
+        const l = adapter.limits;
+        const subgroup = subgroupSize(adapter);
+        const device = await adapter.requestDevice({
+            requiredFeatures: subgroup ? ["subgroups"] : [],
+            requiredLimits: {
+                maxBufferSize: l.maxBufferSize,
+                maxStorageBufferBindingSize: l.maxStorageBufferBindingSize,
+            },
+        });
+        return { device, info: describe(adapter, device.limits, subgroup) };
+    } catch (e) {
+        return (e as Error).message;
+    }
+}
+
+// One fixed number, or 0: kernels are printed for a size, so a range of sizes is of no use.
+function subgroupSize(adapter: GPUAdapter): number {
+    const info = adapter.info;
+    if (!adapter.features.has("subgroups")) return 0;
+    const { subgroupMinSize: lo, subgroupMaxSize: hi } = info;
+    return lo && lo === hi && lo <= 128 ? lo : 0;
+}
+
+function describe(adapter: GPUAdapter, l: GPUSupportedLimits, subgroup: number): AdapterInfo {
+    const info = adapter.info;
+    const words = [info.vendor, info.architecture, info.device, info.description].filter(Boolean);
+    const label = [...new Set(words)].join(" ") || "a GPU of no name";
+    const isFallback = Boolean(info.isFallbackAdapter) || Boolean((adapter as { isFallbackAdapter?: boolean }).isFallbackAdapter);
+    const fields: Record<string, number> = {
+        max_wg_size: powerBelow(Math.min(l.maxComputeInvocationsPerWorkgroup, l.maxComputeWorkgroupSizeX, 1024)),
+        wg_size: powerBelow(Math.min(64, l.maxComputeInvocationsPerWorkgroup)),
+        shared_bytes: Math.min(l.maxComputeWorkgroupStorageSize, 1 << 20),
+        subgroup,
+        max_bindings: Math.min(8, l.maxStorageBuffersPerShaderStage),
+        max_binding_bytes: Math.floor(l.maxStorageBufferBindingSize / 256) * 256,
+        max_buffer_bytes: Math.floor(l.maxBufferSize / 256) * 256,
+        offset_align: Math.max(16, l.minStorageBufferOffsetAlignment),
+        max_grid: Math.min(l.maxComputeWorkgroupsPerDimension, 2 ** 31),
+    };
+    const profile = Object.entries(fields).map(([name, value]) => `${name} = ${value}\n`);
+    return { label, base: isFallback || SOFTWARE.test(label) ? "software" : "gpu", profile: profile.join("") };
+}
+
+function powerBelow(n: number): number {
+    return 2 ** Math.floor(Math.log2(Math.max(n, 1)));
+}

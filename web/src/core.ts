@@ -1,0 +1,172 @@
+// core.ts: the wasm core: its module, its memory, and its exports as plain functions (src/api/wasm*.c).
+//
+// Texts cross by argument buffers that the core owns; memory may move whenever the core runs, so views are made
+// anew at each use. The kernels of the CPU path are a second module on the same memory, and its functions are put
+// into the core's table of functions.
+import { HobError, failure, type ErrorBody } from "./errors.js";
+
+export const STATE = {
+    IDLE: 0,
+    WORKING: 1,
+    WAITING: 2,
+    NEED: 3,
+    HEADER: 4,
+    READY: 5,
+    TEXT: 6,
+    END: 7,
+    FAILED: 8,
+} as const; // ORDER PAGE_STATE (src/api/wasm_int.h)
+
+interface Exports {
+    memory: WebAssembly.Memory;
+    __indirect_function_table: WebAssembly.Table;
+    _initialize(): void;
+    hob_w_new(): number;
+    hob_w_arg(page: number, i: number, n: number): number;
+    hob_w_out(page: number): number;
+    hob_w_out_n(page: number): number;
+    hob_w_open(page: number, size: number, name: number, n: number, ctx: number): void;
+    hob_w_adapter(page: number, base: number, baseN: number, text: number, textN: number): number;
+    hob_w_step(page: number): number;
+    hob_w_need_off(page: number): number;
+    hob_w_need_n(page: number): number;
+    hob_w_need_at(page: number): number;
+    hob_w_filled(page: number, ok: number): void;
+    hob_w_probe(page: number, gpu: number, budget: number): number;
+    hob_w_probe_step(page: number): number;
+    hob_w_probe_ms(page: number): number;
+    hob_w_probe_bytes(page: number): number;
+    hob_w_probe_end(page: number): void;
+    hob_w_load(page: number, gpu: number): number;
+    hob_w_load_done(page: number): number;
+    hob_w_load_total(page: number): number;
+    hob_w_info(page: number): void;
+    hob_w_ask(page: number, json: number, n: number, now: number): number;
+    hob_w_cancel(page: number): void;
+    hob_w_stats(page: number): void;
+    hob_w_answer(page: number, ticket: number, ok: number, token: number): void;
+    hob_w_lost(page: number): void;
+    hob_w_kernel(keyLo: number, keyHi: number, fn: number): number;
+}
+
+export interface CoreHost {
+    /** Runs a command list that lies in the core's memory. */
+    gpu(words: Uint32Array): void;
+    log(line: string): void;
+}
+
+const utf8 = new TextEncoder();
+const text = new TextDecoder();
+
+export async function compileModule(url: URL): Promise<WebAssembly.Module> {
+    const reply = await fetch(url).catch((e: Error) => {
+        throw failure("NETWORK", `${url.pathname}: no answer (${e.message})`);
+    });
+    if (!reply.ok) throw failure("NETWORK", `${url.pathname}: the server answers ${reply.status}`);
+    if (/application\/wasm/.test(reply.headers.get("Content-Type") ?? ""))
+        return WebAssembly.compileStreaming(reply);
+    return WebAssembly.compile(await reply.arrayBuffer());
+}
+
+export class Core {
+    private constructor(
+        readonly c: Exports,
+        readonly page: number,
+    ) {}
+
+    static async start(module: WebAssembly.Module, host: CoreHost): Promise<Core> {
+        let memory: WebAssembly.Memory;
+        const env = {
+            hob_gpu: (at: number, n: number) => host.gpu(new Uint32Array(memory.buffer, at, n)),
+            hob_log: (at: number, n: number) => host.log(text.decode(new Uint8Array(memory.buffer, at, n))),
+        };
+        const instance = await WebAssembly.instantiate(module, {
+            env,
+            wasi_snapshot_preview1: wasi(module, () => memory),
+        });
+        const c = instance.exports as unknown as Exports;
+        memory = c.memory;
+        c._initialize();
+        const page = c.hob_w_new();
+        if (page === 0) throw failure("OUT_OF_MEMORY", "the page has no memory left");
+        return new Core(c, page);
+    }
+
+    bytes(at: number, n: number): Uint8Array {
+        return new Uint8Array(this.c.memory.buffer, at, n);
+    }
+
+    get heapBytes(): number {
+        return this.c.memory.buffer.byteLength;
+    }
+
+    /** Puts a text into argument buffer i: its address and length. */
+    arg(i: number, value: string): [at: number, n: number] {
+        const data = utf8.encode(value);
+        const at = this.c.hob_w_arg(this.page, i, data.length);
+        if (at === 0) throw failure("OUT_OF_MEMORY", `a text of ${data.length} bytes`);
+        this.bytes(at, data.length).set(data);
+        return [at, data.length];
+    }
+
+    out(): string {
+        return text.decode(this.bytes(this.c.hob_w_out(this.page), this.c.hob_w_out_n(this.page)));
+    }
+
+    /** The error that the core left in its output. */
+    error(): HobError {
+        const body = JSON.parse(this.out()) as { error: ErrorBody };
+        return new HobError(body.error);
+    }
+
+    info<T>(): T {
+        this.c.hob_w_info(this.page);
+        return JSON.parse(this.out()) as T;
+    }
+
+    stats<T>(): T {
+        this.c.hob_w_stats(this.page);
+        return JSON.parse(this.out()) as T;
+    }
+
+    /** Kernels of the CPU path: the module's own table of {key, function, name} tells which is which. */
+    async addKernels(module: WebAssembly.Module): Promise<number> {
+        const memory = this.c.memory;
+        const instance = await WebAssembly.instantiate(module, {
+            env: { memory },
+            wasi_snapshot_preview1: wasi(module, () => memory),
+        });
+        const e = instance.exports as Record<string, unknown>;
+        (e["_initialize"] as (() => void) | undefined)?.();
+        const functions = e["__indirect_function_table"] as WebAssembly.Table;
+        const at = (e["hob_kernels_simd128"] as WebAssembly.Global).value as number;
+        const count = new DataView(memory.buffer).getUint32(
+            (e["hob_kernels_simd128_count"] as WebAssembly.Global).value as number,
+            true,
+        );
+        const table = this.c.__indirect_function_table;
+        const base = table.grow(count);
+        for (let i = 0; i < count; i++) {
+            const row = new DataView(memory.buffer, at + i * 16, 16);
+            table.set(base + i, functions.get(row.getUint32(8, true)));
+            this.c.hob_w_kernel(row.getUint32(0, true), row.getUint32(4, true), base + i);
+        }
+        return count;
+    }
+}
+
+// The few system calls that libc may ask for: a clock; everything else says that it is not there.
+function wasi(module: WebAssembly.Module, memory: () => WebAssembly.Memory): Record<string, WebAssembly.ImportValue> {
+    const calls: Record<string, WebAssembly.ImportValue> = {};
+    for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
+        if (from === "wasi_snapshot_preview1" && kind === "function") calls[name] = () => 52; // ENOSYS
+    }
+    calls["clock_time_get"] = (_id: number, _precision: bigint, at: number) => {
+        new DataView(memory().buffer).setBigUint64(at, BigInt(Math.round(performance.now() * 1e6)), true);
+        return 0;
+    };
+    calls["proc_exit"] = (code: number) => {
+        throw new Error(`the core ended itself with ${code}`);
+    };
+    return calls;
+}

@@ -1,0 +1,210 @@
+// engine.ts: the page's end: a worker that holds the model, and chat completions over it in OpenAI's shapes.
+import { HobError, failure, type ErrorBody } from "./errors.js";
+import type { FromWorker, ToWorker } from "./protocol.js";
+import type { SourceInput } from "./source.js";
+import type {
+    AnswerStats,
+    ChatChunk,
+    ChatCompletion,
+    ChatRequest,
+    ChatStream,
+    CreateOptions,
+    Engine,
+    EngineInfo,
+    EngineOptions,
+    Completions,
+} from "./types.js";
+
+/** One answer on its way: objects that came and were not taken yet, or somebody waiting for the next. */
+class Answer implements ChatStream {
+    readonly controller = new AbortController();
+    readonly began: Promise<void>;
+    private readonly queue: ChatChunk[] = [];
+    private error: HobError | null = null;
+    private over = false;
+    private wake: (() => void) | null = null;
+    private ready!: () => void;
+
+    constructor(cancel: () => void, outside: AbortSignal | undefined) {
+        this.began = new Promise((done) => (this.ready = done));
+        this.controller.signal.addEventListener("abort", cancel, { once: true });
+        const abort = () => this.controller.abort(outside?.reason);
+        if (outside?.aborted) abort();
+        else outside?.addEventListener("abort", abort, { once: true });
+    }
+
+    take(lines: string): void {
+        for (const line of lines.split("\n")) if (line) this.queue.push(JSON.parse(line) as ChatChunk);
+        this.stir();
+    }
+
+    end(error: ErrorBody | null): void {
+        this.over = true;
+        this.error = error && new HobError(error);
+        this.stir();
+    }
+
+    private stir(): void {
+        this.ready();
+        this.wake?.();
+    }
+
+    /** Waits until there is something: rejects when the answer never began. */
+    async first(): Promise<this> {
+        await this.began;
+        if (this.error && this.queue.length === 0) throw this.error;
+        return this;
+    }
+
+    async *[Symbol.asyncIterator](): AsyncGenerator<ChatChunk, void> {
+        try {
+            for (;;) {
+                const next = this.queue.shift();
+                if (next) {
+                    yield next;
+                } else if (this.over) {
+                    if (this.error) throw this.error;
+                    return;
+                } else {
+                    await new Promise<void>((done) => (this.wake = done));
+                    this.wake = null;
+                }
+            }
+        } finally {
+            if (!this.over) this.controller.abort();
+        }
+    }
+}
+
+async function sourceOf(model: EngineOptions["model"]): Promise<{ input: SourceInput; transfer: Transferable[] }> {
+    if (model instanceof File) return { input: { file: model }, transfer: [] };
+    if (!(model instanceof Response)) return { input: { url: new URL(model, location.href).href }, transfer: [] };
+    const name = decodeURIComponent(new URL(model.url || "model", location.href).pathname.split("/").pop() || "model");
+    if (!model.body) throw failure("NETWORK", `${name}: the response has no body`);
+    const size = Number(model.headers.get("Content-Length") ?? 0);
+    if (!streamsCross()) return { input: { blob: await model.blob(), name }, transfer: [] };
+    return { input: { stream: model.body, name, size }, transfer: [model.body as unknown as Transferable] };
+}
+
+function streamsCross(): boolean {
+    const s = new ReadableStream();
+    try {
+        structuredClone(s, { transfer: [s as unknown as Transferable] });
+        return true;
+    } catch {
+        return false;
+    }
+}
+
+class PageEngine implements Engine {
+    readonly chat: { readonly completions: Completions };
+    info!: EngineInfo;
+    stats: AnswerStats | null = null;
+    private readonly worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "hob" });
+    private readonly answers = new Map<number, Answer>();
+    private opening: { done(): void; fail(e: Error): void; options: Partial<EngineOptions> } | null = null;
+    private count = 0;
+
+    constructor(private readonly log: ((line: string) => void) | undefined) {
+        this.chat = { completions: { create: this.create.bind(this) as Completions["create"] } };
+        this.worker.onmessage = (e: MessageEvent<FromWorker>) => this.hear(e.data);
+        this.worker.onerror = (e) => this.broken(e.message || "the worker could not be started");
+    }
+
+    private post(m: ToWorker, transfer: Transferable[] = []): void {
+        this.worker.postMessage(m, transfer);
+    }
+
+    private broken(message: string): void {
+        const error = failure("PAGE", message);
+        this.opening?.fail(error);
+        this.opening = null;
+        for (const a of this.answers.values()) a.end({ message, type: "server_error", param: null, code: "PAGE" });
+        this.answers.clear();
+    }
+
+    private hear(m: FromWorker): void {
+        switch (m.type) {
+            case "progress":
+                this.opening?.options.onProgress?.(m.progress);
+                break;
+            case "log":
+                this.log?.(m.line);
+                break;
+            case "ready":
+                this.info = m.info;
+                this.opening?.done();
+                this.opening = null;
+                break;
+            case "failed":
+                this.opening?.fail(new HobError(m.error));
+                this.opening = null;
+                break;
+            case "text":
+                this.answers.get(m.id)?.take(m.lines);
+                break;
+            case "end":
+                this.stats = m.stats;
+                this.answers.get(m.id)?.take(m.lines);
+                this.finish(m.id, null);
+                break;
+            case "error":
+                this.finish(m.id, m.error);
+                break;
+        }
+    }
+
+    private finish(id: number, error: ErrorBody | null): void {
+        this.answers.get(id)?.end(error);
+        this.answers.delete(id);
+    }
+
+    open(input: SourceInput | null, transfer: Transferable[], options: Partial<EngineOptions>): Promise<void> {
+        return new Promise((done, fail) => {
+            this.opening = { done, fail, options };
+            options.signal?.addEventListener("abort", () => {
+                this.close();
+                fail(options.signal!.reason as Error);
+            });
+            this.post({ type: "open", source: input, device: options.device ?? "auto", ctx: options.ctx ?? 0 }, transfer);
+        });
+    }
+
+    async reload(options: Pick<EngineOptions, "device" | "ctx" | "onProgress">): Promise<void> {
+        if (this.answers.size) throw failure("ENGINE_BUSY", "an answer is being made; stop it first");
+        await this.open(null, [], options);
+    }
+
+    private async create(request: ChatRequest, options: CreateOptions = {}): Promise<ChatStream | ChatCompletion> {
+        const id = ++this.count;
+        const answer = new Answer(() => this.post({ type: "cancel", id }), options.signal);
+        this.answers.set(id, answer);
+        if (!answer.controller.signal.aborted) this.post({ type: "ask", id, request: JSON.stringify(request) });
+        else this.finish(id, { message: "the request was aborted", type: "aborted", param: null, code: "INTERRUPTED" });
+        await answer.first();
+        if (request.stream) return answer;
+        for await (const whole of answer) {
+            if (options.signal?.aborted) throw options.signal.reason;
+            return whole as unknown as ChatCompletion;
+        }
+        throw failure("PAGE", "the answer ended without a word");
+    }
+
+    close(): void {
+        this.worker.terminate();
+        this.broken("the engine was closed");
+    }
+}
+
+/** Opens a model: resolves when it can answer. */
+export async function createEngine(options: EngineOptions): Promise<Engine> {
+    const { input, transfer } = await sourceOf(options.model);
+    const engine = new PageEngine(options.onLog);
+    try {
+        await engine.open(input, transfer, options);
+    } catch (e) {
+        engine.close();
+        throw e;
+    }
+    return engine;
+}

@@ -1,0 +1,5 @@
+export { createEngine } from "./engine.js";
+export { HobError } from "./errors.js";
+export type { ErrorId } from "./errors.gen.js";
+export { webgpuHelp } from "./support.js";
+export type * from "./types.js";

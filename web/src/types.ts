@@ -1,0 +1,132 @@
+// types.ts: what a page sees: the engine, and chat completions in OpenAI's shapes with their names unchanged.
+
+export interface ChatMessage {
+    role: "system" | "user" | "assistant" | (string & {});
+    content: string;
+    name?: string;
+}
+
+/** Passed to the core as it is; a field that hob does not know is an error that names it. */
+export interface ChatRequest {
+    messages: ChatMessage[];
+    model?: string;
+    stream?: boolean;
+    stream_options?: { include_usage?: boolean };
+    max_tokens?: number;
+    temperature?: number;
+    top_k?: number;
+    seed?: number;
+    stop?: string | string[];
+}
+
+export type FinishReason = "stop" | "length" | (string & {});
+
+export interface Usage {
+    prompt_tokens: number;
+    completion_tokens: number;
+    total_tokens: number;
+    prompt_tokens_details?: { cached_tokens: number };
+}
+
+export interface ChatCompletion {
+    id: string;
+    object: "chat.completion";
+    created: number;
+    model: string;
+    choices: { index: number; message: { role: "assistant"; content: string }; finish_reason: FinishReason }[];
+    usage: Usage;
+}
+
+export interface ChatChunk {
+    id: string;
+    object: "chat.completion.chunk";
+    created: number;
+    model: string;
+    choices: { index: number; delta: { role?: "assistant"; content?: string }; finish_reason: FinishReason | null }[];
+    usage?: Usage;
+}
+
+/** A stream is read once; leaving the loop early ends the answer. */
+export interface ChatStream extends AsyncIterable<ChatChunk> {
+    controller: AbortController;
+}
+
+/** How long the last answer took. */
+export interface AnswerStats {
+    prompt_tokens: number;
+    cached_tokens: number;
+    answer_tokens: number;
+    ttft_ms: number;
+    prefill_tps: number;
+    decode_tps: number;
+    finish_reason: FinishReason;
+}
+
+export type DeviceName = "webgpu" | "cpu";
+
+/** One device's trial: the largest matrix product of the model's layers, timed; or why the device is out. */
+export interface Trial {
+    device: DeviceName;
+    adapter: string;
+    ms?: number;
+    gbps?: number;
+    error?: string;
+}
+
+export interface EngineInfo {
+    name: string;
+    architecture: string;
+    parameters: number;
+    file_bytes: number;
+    device: DeviceName;
+    profile: string;
+    ctx: number;
+    weight_bytes: number;
+    kv_bytes: number;
+    kernels: number;
+    steps: number;
+    compile_ms: number;
+    load_ms: number;
+    heap_bytes: number;
+    trials: Trial[];
+    /** Why this device, in a sentence. */
+    why: string;
+}
+
+export type Progress =
+    | { stage: "start" | "header" | "probe" | "compile" }
+    | { stage: "store"; done: number; total: number; perSecond: number }
+    | { stage: "load"; done: number; total: number; perSecond: number };
+
+/** A URL, a file that was dropped or picked, or a Response that was fetched already. */
+export type ModelInput = string | URL | File | Response;
+
+export interface EngineOptions {
+    model: ModelInput;
+    /** `auto` times both devices and takes the faster one. */
+    device?: DeviceName | "auto";
+    /** Context length; the model's own, at most 2,048, by default. */
+    ctx?: number;
+    onProgress?: (p: Progress) => void;
+    onLog?: (line: string) => void;
+    signal?: AbortSignal;
+}
+
+export interface CreateOptions {
+    signal?: AbortSignal;
+}
+
+export interface Completions {
+    create(request: ChatRequest & { stream: true }, options?: CreateOptions): Promise<ChatStream>;
+    create(request: ChatRequest & { stream?: false }, options?: CreateOptions): Promise<ChatCompletion>;
+    create(request: ChatRequest, options?: CreateOptions): Promise<ChatStream | ChatCompletion>;
+}
+
+export interface Engine {
+    readonly chat: { readonly completions: Completions };
+    readonly info: EngineInfo;
+    readonly stats: AnswerStats | null;
+    /** Opens the same file again, on another device perhaps; nothing is asked of the person. */
+    reload(options: Pick<EngineOptions, "device" | "ctx" | "onProgress">): Promise<void>;
+    close(): void;
+}

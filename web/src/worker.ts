@@ -1,0 +1,213 @@
+// worker.ts: the worker: the wasm core, its devices and the loop that steps it. Everything heavy happens here.
+import { openAdapter, type Opened } from "./adapter.js";
+import { Core, STATE, compileModule } from "./core.js";
+import { HobError, errorBody, failure } from "./errors.js";
+import { Gpu } from "./gpu.js";
+import type { FromWorker, ToWorker } from "./protocol.js";
+import { openSource, type ModelSource } from "./source.js";
+import type { AnswerStats, DeviceName, EngineInfo, Progress, Trial } from "./types.js";
+
+const CORE = new URL("./wasm/hob.wasm", import.meta.url);
+const KERNELS = new URL("./wasm/kernels_simd128.wasm", import.meta.url);
+const PROBE_MS = 130; // for each device, the rest of 300 ms is for asking
+const SLICE_MS = 12; // work between two looks at the messages
+
+let source: ModelSource | null = null;
+let modules: Promise<[WebAssembly.Module, WebAssembly.Module]> | null = null;
+let open: { core: Core; gpu: Gpu | null } | null = null;
+let asking = 0; // id of the answer being made
+let cancelled = 0;
+
+const post = (m: FromWorker) => postMessage(m);
+const progress = (p: Progress) => post({ type: "progress", progress: p });
+
+onmessage = (e: MessageEvent<ToWorker>) => {
+    const m = e.data;
+    if (m.type === "cancel") cancelled = m.id;
+    if (m.type === "ask") void answer(m.id, m.request);
+    if (m.type === "open") void openModel(m).catch((e) => post({ type: "failed", error: errorBody(e) }));
+};
+
+// Lets messages in: a timer would wait for four milliseconds.
+const channel = new MessageChannel();
+let resume: (() => void) | null = null;
+channel.port1.onmessage = () => resume?.();
+const breathe = () =>
+    new Promise<void>((done) => {
+        resume = done;
+        channel.port2.postMessage(0);
+    });
+
+function tell(core: Core, gpu: Gpu | null): void {
+    if (!gpu) return;
+    for (const a of gpu.drain()) core.c.hob_w_answer(core.page, a.ticket, a.ok ? 1 : 0, a.token);
+    if (gpu.lost) core.c.hob_w_lost(core.page);
+}
+
+// The core says that something failed; the device may know more.
+function explain(core: Core, gpu: Gpu | null): HobError {
+    const e = core.error();
+    if (!gpu?.failed || !/^DEVICE_/.test(e.code)) return e;
+    return new HobError({ ...errorBody(e), message: `${e.message} (${gpu.failed})` });
+}
+
+/** Steps until the core says something that is not about going on. */
+async function run(core: Core, gpu: Gpu | null, step: () => number, each?: () => void): Promise<number> {
+    let since = performance.now();
+    for (;;) {
+        tell(core, gpu);
+        const state = step();
+        if (state === STATE.WAITING && gpu) {
+            await gpu.progress();
+        } else if (state === STATE.NEED) {
+            await fill(core);
+        } else if (state !== STATE.WORKING && state !== STATE.WAITING) {
+            return state;
+        }
+        if (performance.now() - since > SLICE_MS) {
+            each?.();
+            await breathe();
+            since = performance.now();
+        }
+    }
+}
+
+async function fill(core: Core): Promise<void> {
+    const off = core.c.hob_w_need_off(core.page);
+    const n = core.c.hob_w_need_n(core.page);
+    const data = await source!.read(off, n);
+    if (data.length !== n) throw failure("IO", `${source!.name} ends before byte ${off + n}`);
+    core.bytes(core.c.hob_w_need_at(core.page), n).set(data);
+    core.c.hob_w_filled(core.page, 1);
+}
+
+function speed(stage: "store" | "load"): (done: number, total: number) => void {
+    const start = performance.now();
+    let last = 0;
+    return (done, total) => {
+        const now = performance.now();
+        if (now - last < 60 && done < total) return;
+        last = now;
+        progress({ stage, done, total, perSecond: (done * 1000) / Math.max(now - start, 1) });
+    };
+}
+
+async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
+    const start = performance.now();
+    open?.gpu?.close();
+    open = null;
+    progress({ stage: "start" });
+    if (m.source) {
+        source?.close();
+        source = null;
+        source = await openSource(m.source, speed("store"));
+    }
+    modules ??= Promise.all([compileModule(CORE), compileModule(KERNELS)]);
+    modules.catch(() => (modules = null));
+    const wanted: Promise<Opened | string> = m.device === "cpu" ? Promise.resolve("not asked for") : openAdapter();
+    const [[coreModule, kernelModule], adapter] = await Promise.all([modules, wanted]);
+    let gpu: Gpu | null = null;
+    const core: Core = await Core.start(coreModule, {
+        gpu: (list) => gpu!.run(list),
+        log: (line) => post({ type: "log", line }),
+    });
+    try {
+        await core.addKernels(kernelModule);
+        if (typeof adapter !== "string") {
+            gpu = new Gpu(adapter.device, adapter.info, () => core.c.memory.buffer as ArrayBuffer);
+            const ok = core.c.hob_w_adapter(core.page, ...core.arg(0, adapter.info.base), ...core.arg(1, adapter.info.profile));
+            if (!ok) throw core.error();
+        }
+        progress({ stage: "header" });
+        core.c.hob_w_open(core.page, source!.size, ...core.arg(0, source!.name), m.ctx);
+        if ((await run(core, gpu, () => core.c.hob_w_step(core.page))) !== STATE.HEADER) throw explain(core, gpu);
+
+        const { device, why, trials } = await choose(core, gpu, adapter, m.device);
+        if (device === "cpu") {
+            gpu?.close();
+            gpu = null;
+        }
+        progress({ stage: "compile" });
+        await breathe();
+        if (!core.c.hob_w_load(core.page, device === "webgpu" ? 1 : 0)) throw explain(core, gpu);
+        const loading = speed("load");
+        const told = () => loading(core.c.hob_w_load_done(core.page), core.c.hob_w_load_total(core.page));
+        if ((await run(core, gpu, () => core.c.hob_w_step(core.page), told)) !== STATE.READY) throw explain(core, gpu);
+        told();
+        open = { core, gpu };
+        const info: EngineInfo = { ...core.info<EngineInfo>(), why, trials };
+        info.load_ms = performance.now() - start;
+        info.heap_bytes = core.heapBytes;
+        post({ type: "ready", info });
+    } catch (e) {
+        gpu?.close();
+        throw e;
+    }
+}
+
+interface Choice {
+    device: DeviceName;
+    why: string;
+    trials: Trial[];
+}
+
+// Where there is a choice, both devices are timed on what decoding does most.
+async function choose(core: Core, gpu: Gpu | null, adapter: Opened | string, asked: DeviceName | "auto"): Promise<Choice> {
+    if (asked === "webgpu" && !gpu)
+        throw failure("DEVICE_UNKNOWN", `WebGPU cannot be used: ${adapter as string}; use the CPU`);
+    progress({ stage: "probe" });
+    const cpu = await trial(core, null, { device: "cpu", adapter: "WebAssembly SIMD, one thread" });
+    const trials = [cpu];
+    if (gpu) trials.unshift(await trial(core, gpu, { device: "webgpu", adapter: gpu.adapter.label }));
+    const web = gpu ? trials[0]! : null;
+    if (asked !== "auto") return { device: asked, why: "you chose it", trials };
+    if (!web) return { device: "cpu", why: `no WebGPU: ${adapter as string}`, trials };
+    if (web.error) return { device: "cpu", why: `WebGPU failed its trial: ${web.error}`, trials };
+    if (cpu.error) return { device: "webgpu", why: `the CPU failed its trial: ${cpu.error}`, trials };
+    const ratio = cpu.ms! / web.ms!;
+    const times = (x: number) => (x < 10 ? x.toFixed(1) : x.toFixed(0));
+    return ratio > 1
+        ? { device: "webgpu", why: `its matrix product is ${times(ratio)} times as fast`, trials }
+        : { device: "cpu", why: `its matrix product is ${times(1 / ratio)} times as fast`, trials };
+}
+
+async function trial(core: Core, gpu: Gpu | null, t: Trial): Promise<Trial> {
+    const { c, page } = core;
+    if (!c.hob_w_probe(page, gpu ? 1 : 0, PROBE_MS)) return { ...t, error: core.error().message };
+    if ((await run(core, gpu, () => c.hob_w_probe_step(page))) !== STATE.IDLE)
+        return { ...t, error: explain(core, gpu).message };
+    const ms = c.hob_w_probe_ms(page);
+    const gbps = c.hob_w_probe_bytes(page) / Math.max(ms, 1e-6) / 1e6;
+    c.hob_w_probe_end(page);
+    return { ...t, ms, gbps };
+}
+
+async function answer(id: number, request: string): Promise<void> {
+    try {
+        if (!open) throw failure("ENGINE_BUSY", "no model is open");
+        if (asking) throw failure("ENGINE_BUSY", "an answer is being made; stop it first");
+        const { core, gpu } = open;
+        const { c, page } = core;
+        if (!c.hob_w_ask(page, ...core.arg(0, request), Math.floor(Date.now() / 1000))) throw core.error();
+        asking = id;
+        let state: number;
+        do {
+            const step = () => {
+                if (cancelled === id) c.hob_w_cancel(page);
+                return c.hob_w_step(page);
+            };
+            state = await run(core, gpu, step);
+            if (state === STATE.TEXT) {
+                post({ type: "text", id, lines: core.out() });
+                await breathe();
+            }
+        } while (state === STATE.TEXT);
+        if (state !== STATE.END) throw explain(core, gpu);
+        const lines = core.out();
+        asking = 0;
+        post({ type: "end", id, lines, stats: core.stats<AnswerStats>() });
+    } catch (e) {
+        if (asking === id) asking = 0;
+        post({ type: "error", id, error: errorBody(e) });
+    }
+}

@@ -1,0 +1,26 @@
+// A headless Chromium with WebGPU, for `make run ASK=...` and the page's tests: a fresh profile, no network of its own.
+import fs from "node:fs";
+import { chromium } from "playwright-core";
+
+// Where no GPU is to be seen, Chromium's software adapter is asked for by name: it hides otherwise.
+const noGpu = process.platform === "linux" && !fs.existsSync("/dev/dri") && !fs.existsSync("/dev/nvidia0");
+
+export const FLAGS = [
+    "--enable-unsafe-webgpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    ...(noGpu || process.env.HOB_ADAPTER === "swiftshader" ? ["--use-webgpu-adapter=swiftshader"] : []),
+    ...(process.getuid?.() === 0 ? ["--no-sandbox"] : []),
+];
+
+/** Everything but 127.0.0.1 is cut off by the browser itself. */
+export const OFFLINE = '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1';
+
+export function launch(extra = []) {
+    const executablePath = process.env.CHROME;
+    if (!executablePath) throw new Error("CHROME must name a Chromium, Chrome or Edge");
+    return chromium.launch({ executablePath, headless: true, args: [...FLAGS, ...extra] });
+}
