@@ -349,24 +349,26 @@ static bool gen_reduce(Build *b, NestStage *s, int r0, Block *into) {
     return true;
 }
 
-static bool gen_from(Build *b, NestStage *s, int i, Block *into) {
-    bool root = !s->at;
-    if (root && !b->wrapped && (i == s->nloops || !loop_is_wg(s->loop[i].kind))) {
-        b->wrapped = true;
-        static const LoopKind kinds[] = {LOOP_THREAD_X, LOOP_THREAD_Y};
-        static const char *const names[] = {"tx", "ty"};
-        for (int d = 1; d >= 0; d--) {
-            if (b->threads[d] < 1) continue;
-            Var *v = var_new(b->x, names[d], TY_I32, 0, b->threads[d] - 1);
-            Stmt *f = stmt_new(b->a, into, ST_FOR);
-            f->loop = kinds[d];
-            f->var = v;
-            f->extent = ex_int(b->x, b->threads[d]);
-            b->tid[d] = v;
-            into = &f->body;
-        }
-        b->top = into;
+// Inside the workgroup loops: the threads. What is computed from here on is computed by each of them.
+static Block *open_threads(Build *b, Block *into) {
+    static const LoopKind kinds[] = {LOOP_THREAD_X, LOOP_THREAD_Y};
+    static const char *const names[] = {"tx", "ty"};
+    b->wrapped = true;
+    for (int d = 1; d >= 0; d--) {
+        if (b->threads[d] < 1) continue;
+        Var *v = var_new(b->x, names[d], TY_I32, 0, b->threads[d] - 1);
+        Stmt *f = stmt_new(b->a, into, ST_FOR);
+        f->loop = kinds[d];
+        f->var = v;
+        f->extent = ex_int(b->x, b->threads[d]);
+        b->tid[d] = v;
+        into = &f->body;
     }
+    return b->top = into;
+}
+
+static bool gen_from(Build *b, NestStage *s, int i, Block *into) {
+    if (!b->wrapped && (i == s->nloops || !loop_is_wg(s->loop[i].kind))) into = open_threads(b, into);
     if (i == s->nloops) {
         gen_leaf(b, s, into);
         return true;
@@ -376,6 +378,7 @@ static bool gen_from(Build *b, NestStage *s, int i, Block *into) {
     int sub = b->nsub;
     Block *body = open_loop(b, l, into);
     b->serial += repeats(l->kind);
+    if (!b->wrapped && (i + 1 == s->nloops || !loop_is_wg(s->loop[i + 1].kind))) body = open_threads(b, body);
     bool ok = gen_placed(b, s, l->var, body) && gen_from(b, s, i + 1, body);
     b->serial -= repeats(l->kind);
     b->nsub = sub;

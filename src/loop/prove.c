@@ -540,8 +540,13 @@ static i64 search(Prover *p, const Poly *q, i64 enough)
 
 void prover_range(Prover *p, const Expr *e, i64 enough_lo, i64 enough_hi, i64 *lo, i64 *hi)
 {
+    // What the variables' own ranges say (the verifier holds every let to its range) is often enough.
+    if (expr_range(e, lo, hi) && *lo >= enough_lo && *hi <= enough_hi)
+        return;
     p->steps = SEARCH_STEPS;
     Bounds r = range_of(p, e);
+    r.lo = MAX2(r.lo, *lo);
+    r.hi = MIN2(r.hi, *hi);
     if (r.lo < enough_lo)
         r.lo = MAX2(r.lo, search(p, poly_of(p, e), enough_lo));
     if (r.hi > enough_hi) {
