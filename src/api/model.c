@@ -56,7 +56,7 @@ bool model_graph(Model *m, const ModelOptions *o, Err *err)
         return err_file(err, gguf_source(m->file)->name);
     if (!m->has_vocab || m->vocab.n_tokens <= m->graph->vocab)
         return true;
-    err_set(err, ERR_VOCAB_FIT, "the vocabulary has %u tokens, the embedding table %u rows", m->vocab.n_tokens,
+    err_set(err, ERR_ENGINE_VOCAB, "the vocabulary has %u tokens, the embedding table %u rows", m->vocab.n_tokens,
             m->graph->vocab);
     return err_file(err, gguf_source(m->file)->name);
 }

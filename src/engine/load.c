@@ -11,6 +11,7 @@
 #define WINDOW_DEFAULT (1u << 20)
 #else
 #define WINDOW_DEFAULT (8u << 20)
+#define BATCH_BYTES ((u64)256 << 10) // read from a file that is not mapped at a time
 #endif
 
 bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err)
@@ -56,20 +57,6 @@ bool engine_poll_error(const PollResult *r, Err *err)
 
 // ---- weights ----------------------------------------------------------------------------------------------
 
-// The file's tensor behind row r of a weight and its row there; NULL: padding.
-static const WeightSegment *segment_of(const Weight *w, u32 r, u32 *row)
-{
-    for (int i = 0; i < w->nseg; i++) {
-        const WeightSegment *s = &w->seg[i];
-        u32 step = MAX2(s->row_step, 1u);
-        if (r >= s->row && (r - s->row) % step == 0 && (r - s->row) / step < s->rows) {
-            *row = (r - s->row) / step;
-            return s;
-        }
-    }
-    return NULL;
-}
-
 static bool segment_ok(const Weight *w, const WeightSegment *s, const FileTensor *t, Err *err)
 {
     if (!t) {
@@ -78,48 +65,52 @@ static bool segment_ok(const Weight *w, const WeightSegment *s, const FileTensor
         u64 rows = 1;
         for (int i = 1; i < t->nd; i++)
             rows *= t->dims[i];
+        u64 cols = t->dims[0];
         const FileTypeInfo *f = filetype_info(t->type);
-        // a vector is a weight of one row; whatever the file stores widens to f32
-        if (t->dims[0] == w->cols && rows == s->rows && (f->quant == w->encoding || w->encoding == QUANT_F32))
+        if (w->cols == 1 && rows == 1 && f->elems == 1) // a vector is a weight of rows of one element
+            rows = cols, cols = 1;
+        // whatever the file stores widens to f32
+        if (cols == w->cols && rows == s->rows && (f->quant == w->encoding || w->encoding == QUANT_F32))
             return true;
-        err_set(err, ERR_ENGINE_WEIGHT, "%U x %U of %s is not the %u x %u of %s that the program expects", rows,
-                t->dims[0], f->name, s->rows, w->cols, quant_info(w->encoding)->name);
+        err_set(err, ERR_ENGINE_WEIGHT, "%U x %U of %s is not the %u x %u of %s that the program expects", rows, cols,
+                f->name, s->rows, w->cols, quant_info(w->encoding)->name);
     }
     return err_subject(err, s->tensor);
 }
 
-static u64 row_bytes(const FileTensor *t)
+static u64 row_bytes(const FileTensor *t, const Weight *w)
 {
     const FileTypeInfo *f = filetype_info(t->type);
-    return t->dims[0] / f->elems * f->bytes;
+    return (u64)w->cols / f->elems * f->bytes;
 }
 
-// Reads and repacks rows [first, first + n) into planes of a window that begins at woven row `first`.
-static bool fill_window(Engine *e, const Weight *w, u32 first, u32 n, const RepackTarget *to, Err *err)
+// Reads and repacks those rows of a segment that lie in rows [first, first + n) of the weight. A mapped
+// file is read where it lies.
+static bool fill_segment(Engine *e, const Weight *w, const WeightSegment *s, u32 first, u32 n, const RepackTarget *to,
+                         Err *err)
 {
     Source *src = gguf_source(e->d.file);
-    for (int i = 0; i < w->nseg; i++) {
-        const WeightSegment *s = &w->seg[i];
-        const FileTensor *t = gguf_tensor(e->d.file, s->tensor);
-        if (!segment_ok(w, s, t, err))
-            return false;
-        u64 bytes = row_bytes(t);
-        u8 *row = NULL;
-        if (!src->map && !(row = arena_try(e->window, bytes, 1)))
-            return err_set(err, ERR_OUT_OF_MEMORY, "a row of %U bytes", bytes);
-        for (u32 r = first; r < first + n && r < w->rows; r++) {
-            u32 at;
-            if (segment_of(w, r, &at) != s)
-                continue;
-            u64 off = t->off + at * bytes;
-            const u8 *from = src->map ? src->map + off : row;
-            if (!src->map && !src->read(src, off, row, (size_t)bytes)) {
-                err_set(err, ERR_IO, "the file cannot be read; is it still there?");
-                err_at(err, off);
-                err_subject(err, s->tensor);
-                return err_file(err, src->name);
-            }
-            if (!quant_repack_row(to, t->type, from, r - first))
+    const FileTensor *t = gguf_tensor(e->d.file, s->tensor);
+    if (!segment_ok(w, s, t, err))
+        return false;
+    u64 bytes = row_bytes(t), step = MAX2(s->row_step, 1u);
+    u64 row = first > s->row ? (first - s->row + step - 1) / step : 0; // of the segment
+    u64 end = (u64)first + n > s->row ? MIN2(((u64)first + n - s->row + step - 1) / step, s->rows) : 0;
+    u64 batch = MAX2(BATCH_BYTES / bytes, 1);
+    u8 *buf = NULL;
+    if (row < end && !src->map && !(buf = arena_try(e->window, MIN2(batch, end - row), bytes)))
+        return err_set(err, ERR_OUT_OF_MEMORY, "rows of %U bytes", bytes);
+    while (row < end) {
+        u64 k = MIN2(batch, end - row), off = t->off + row * bytes;
+        if (!src->map && !src->read(src, off, buf, (size_t)(k * bytes))) {
+            err_set(err, ERR_IO, "the file cannot be read; is it still there?");
+            err_at(err, off);
+            err_subject(err, s->tensor);
+            return err_file(err, src->name);
+        }
+        for (u64 i = 0; i < k; i++, row++) {
+            const u8 *from = src->map ? src->map + t->off + row * bytes : buf + i * bytes;
+            if (!quant_repack_row(to, t->type, from, (u32)(s->row + row * step - first)))
                 return err_set(err, ERR_ENGINE_WEIGHT, "%s does not repack to %s", filetype_info(t->type)->name,
                                quant_info(w->encoding)->name);
         }
@@ -156,8 +147,9 @@ static bool load_window(Engine *e, Err *err)
         if (per_row && !(to.plane[i] = arena_try(e->window, n * per_row, 4)))
             return err_set(err, ERR_OUT_OF_MEMORY, "a window of %u rows", n);
     }
-    if (!fill_window(e, w, e->next_row, n, &to, err))
-        return false;
+    for (int i = 0; i < w->nseg; i++)
+        if (!fill_segment(e, w, &w->seg[i], e->next_row, n, &to, err))
+            return false;
     for (int i = 0; i < 2; i++)
         if (!write_plane(e, w, i, e->next_row, n, to.plane[i], padded, err))
             return false;
@@ -249,7 +241,7 @@ EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err)
     }
     if (progress)
         *progress = e->progress;
-    if (!ok && gguf_source(e->d.file)->wait) { // nothing of this window was written yet: it is asked for again
+    if (!ok && e->d.file && gguf_source(e->d.file)->wait) { // nothing of this window was written yet: it is asked for again
         *err = (Err){0};
         return ENGINE_WAITING;
     }

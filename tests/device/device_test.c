@@ -1,0 +1,272 @@
+// The front of every device: handles, ranges, tickets, what happens when the device is lost.
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "device/device.h"
+
+typedef struct Open {
+    Arena *arena;
+    NullScript script;
+    Device *d;
+    Err err;
+} Open;
+
+static void open_null(Open *o, bool async)
+{
+    *o = (Open){.arena = arena_new(NULL), .script = {.async = async, .poll_after = async ? 2 : 0}};
+    DeviceOptions opts = {.self = &o->script};
+    assert_true(device_open(o->arena, S("null"), &opts, &o->d, &o->err));
+}
+
+static void close_null(Open *o)
+{
+    device_close(o->d);
+    arena_free(o->arena);
+}
+
+static void an_unknown_device_is_named(void **state)
+{
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Device *d;
+    Err err = {0};
+    assert_false(device_open(a, S("abacus"), NULL, &d, &err));
+    assert_int_equal(err.id, ERR_DEVICE_UNKNOWN);
+    assert_true(str_has(str_c(err.msg), S("abacus")) && str_has(str_c(err.msg), S("cpu")));
+    arena_free(a);
+}
+
+static void stale_handles_are_errors(void **state)
+{
+    (void)state;
+    Open o;
+    open_null(&o, false);
+    BufferHandle first, second;
+    u32 word = 7;
+    assert_true(device_buffer_make(o.d, 64, BUF_ARENA, &first, &o.err));
+    device_buffer_free(o.d, first);
+    device_buffer_free(o.d, first); // nothing happens
+    assert_true(device_buffer_make(o.d, 64, BUF_ARENA, &second, &o.err));
+    assert_int_equal(handle_index(first.id), handle_index(second.id)); // the place is used again
+    assert_int_equal(device_buffer_write(o.d, first, 0, &word, 4, &o.err), 0);
+    assert_int_equal(o.err.id, ERR_DEVICE_HANDLE);
+    o.err = (Err){0};
+    assert_int_not_equal(device_buffer_write(o.d, second, 0, &word, 4, &o.err), 0);
+    assert_int_equal(device_buffer_write(o.d, (BufferHandle){0}, 0, &word, 4, &o.err), 0);
+    close_null(&o);
+}
+
+static void ranges_are_checked_without_overflow(void **state)
+{
+    (void)state;
+    Open o;
+    open_null(&o, false);
+    BufferHandle b;
+    u32 words[16] = {0};
+    assert_true(device_buffer_make(o.d, 64, BUF_ARENA, &b, &o.err));
+    const u64 bad[][2] = {{0, 68}, {64, 4}, {4, 64}, {2, 4}, {0, 3}, {0, 0}, {UINT64_MAX - 3, 8}, {8, UINT64_MAX - 3}};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        o.err = (Err){0};
+        assert_int_equal(device_buffer_write(o.d, b, bad[i][0], words, bad[i][1], &o.err), 0);
+        assert_int_equal(o.err.id, ERR_DEVICE_RANGE);
+        o.err = (Err){0};
+        assert_int_equal(device_buffer_read(o.d, b, bad[i][0], words, bad[i][1], &o.err), 0);
+        assert_int_equal(o.err.id, ERR_DEVICE_RANGE);
+    }
+    o.err = (Err){0};
+    assert_int_not_equal(device_buffer_write(o.d, b, 60, words, 4, &o.err), 0);
+    assert_false(device_buffer_make(o.d, 0, BUF_ARENA, &b, &o.err));
+    close_null(&o);
+}
+
+static void answers_come_in_the_order_of_their_tickets(void **state)
+{
+    (void)state;
+    for (int async = 0; async < 2; async++) {
+        Open o;
+        open_null(&o, async);
+        BufferHandle b;
+        u32 word = 3, back = 0;
+        assert_true(device_buffer_make(o.d, 64, BUF_ARENA, &b, &o.err));
+        Ticket w = device_buffer_write(o.d, b, 8, &word, 4, &o.err);
+        Ticket r = device_buffer_read(o.d, b, 8, &back, 4, &o.err);
+        assert_int_equal(device_outstanding(o.d), 2);
+        Ticket got[2] = {0};
+        for (int i = 0, n = 0; i < 10 && n < 2; i++) {
+            PollResult p = device_poll(o.d);
+            if (p.status == POLL_OK)
+                got[n++] = p.ticket;
+        }
+        assert_int_equal(got[0], w);
+        assert_int_equal(got[1], r);
+        assert_int_equal(back, 3);
+        assert_int_equal(device_poll(o.d).status, POLL_NOTHING);
+        close_null(&o);
+    }
+}
+
+static void a_lost_device_loses_every_ticket_and_refuses_everything(void **state)
+{
+    (void)state;
+    Open o;
+    open_null(&o, true);
+    BufferHandle b;
+    u32 word = 0;
+    assert_true(device_buffer_make(o.d, 64, BUF_ARENA, &b, &o.err));
+    o.script.lose_call = 4;
+    for (int i = 0; i < 3; i++)
+        assert_int_not_equal(device_buffer_write(o.d, b, 0, &word, 4, &o.err), 0);
+    assert_int_equal(device_buffer_write(o.d, b, 0, &word, 4, &o.err), 0);
+    assert_int_equal(o.err.id, ERR_DEVICE_LOST);
+    for (int i = 0; i < 3; i++) {
+        PollResult p = device_poll(o.d);
+        assert_int_equal(p.status, POLL_LOST);
+        assert_int_equal(p.error, ERR_DEVICE_LOST);
+    }
+    assert_int_equal(device_poll(o.d).status, POLL_NOTHING);
+    o.err = (Err){0};
+    BufferHandle c;
+    assert_false(device_buffer_make(o.d, 64, BUF_ARENA, &c, &o.err));
+    assert_int_equal(o.err.id, ERR_DEVICE_LOST);
+    close_null(&o);
+}
+
+static void too_many_unpolled_tickets_are_refused(void **state)
+{
+    (void)state;
+    Open o;
+    open_null(&o, true);
+    BufferHandle b;
+    u32 word = 0;
+    assert_true(device_buffer_make(o.d, 64, BUF_ARENA, &b, &o.err));
+    for (int i = 0; i < TICKETS_MAX; i++)
+        assert_int_not_equal(device_buffer_write(o.d, b, 0, &word, 4, &o.err), 0);
+    assert_int_equal(device_buffer_write(o.d, b, 0, &word, 4, &o.err), 0);
+    assert_int_equal(o.err.id, ERR_DEVICE_LIMIT);
+    close_null(&o);
+}
+
+// ---- a program on the processor: one interpreted kernel that adds one to each word of its range -----------------
+
+static bool add_one(void *user, Arena *scratch, const ProgKernel *k, void *const *arg, const u64 *bytes,
+                    const i32 *dims, u32 begin, u32 end, Err *err)
+{
+    (void)user, (void)scratch, (void)k, (void)err;
+    const i32 *params = arg[0];
+    assert_int_equal(bytes[1], 128);
+    assert_int_equal(dims[0], 5);
+    for (u32 i = begin; i < end; i++)
+        ((i32 *)arg[1])[i] += params[PARAM_T];
+    return true;
+}
+
+static void said(void *user, Str line)
+{
+    ++*(int *)user;
+    assert_true(str_has(line, S("add_one")));
+}
+
+static void the_processor_runs_steps_with_the_params_of_their_slot(void **state)
+{
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Err err = {0};
+    int lines = 0;
+    Device *d;
+    DeviceOptions opts = {.threads = 2, .interp = add_one, .log = said, .user = &lines};
+    assert_true(device_open(a, S("cpu"), &opts, &d, &err));
+    ProgKernel kernel = {.name = S("add_one"), .nest_key = 1, .nbind = 2, .writes = {false, true}, .ir = (const void *)a};
+    ProgBuffer buffers[3] = {{.name = S("params")}, {.name = S("ring")}, {.name = S("data")}};
+    Step step = {.name = S("s"), .bind = {{0, 0, 64}, {2, 64, 128}}, .dims = {5},
+                 .grid = {{8, 0, 1, 1, false}, {0, 1, 1, 1, false}, {0, 1, 1, 1, false}}};
+    Program p = {.ctx = 8, .chunk = 4, .m_max = 1, .vocab = 4, .nkernels = 1, .nbuffers = 3, .kernels = &kernel,
+                 .buffers = buffers, .buf_params = 0, .buf_ring = 1, .buf_logits = 2};
+    buffers[0].size = round_up(program_param_words(&p) * 4, 64) * PARAM_SLOTS;
+    buffers[1].size = TOKEN_RING * 4;
+    buffers[2].size = 256;
+    p.regimes[REGIME_FEW] = (Regime){.n = 4, .nsteps = 1, .head = 1, .greedy = 1, .sample = 1, .steps = &step};
+    BufferHandle bh[3];
+    for (int i = 0; i < 3; i++)
+        assert_true(device_buffer_make(d, buffers[i].size, BUF_ARENA, &bh[i], &err));
+    KernelHandle kh;
+    Ticket t;
+    assert_true(device_kernel_make(d, &kernel, &kh, &t, &err));
+    DeviceBind bind = {&p, bh, &kh};
+    BoundHandle bound;
+    assert_true(device_bind(d, &bind, &bound, &err));
+    i32 params[64] = {0};
+    for (int i = 0; i < 3; i++) {
+        params[PARAM_T] = 4 + i;
+        Submit s = {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 3, .t = 4, .slot = i, .params = params,
+                    .read_ring = -1};
+        assert_int_not_equal(device_submit(d, &s, &err), 0);
+    }
+    i32 back[64];
+    assert_int_not_equal(device_buffer_read(d, bh[2], 0, back, 256, &err), 0);
+    while (device_poll(d).status == POLL_OK) {}
+    assert_int_equal(back[15], 0);
+    for (int i = 0; i < 24; i++) // 8 * n, from byte 64 on
+        assert_int_equal(back[16 + i], 4 + 5 + 6);
+    assert_int_equal(back[16 + 24], 0);
+    assert_int_equal(lines, 1); // said once, not three times
+
+    // what is not in the program is refused before the device sees it
+    const Submit wrong[] = {
+        {.bound = bound, .regime = REGIME_FEW, .last = 2, .n = 3, .t = 4, .params = params, .read_ring = -1},
+        {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 5, .t = 5, .params = params, .read_ring = -1},
+        {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 3, .t = 9, .params = params, .read_ring = -1},
+        {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 3, .t = 2, .params = params, .read_ring = -1},
+        {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 3, .m = 2, .t = 4, .params = params, .read_ring = -1},
+        {.bound = bound, .regime = 7, .last = 1, .n = 3, .t = 4, .params = params, .read_ring = -1},
+        {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 3, .t = 4, .params = params, .read_ring = TOKEN_RING},
+        {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 3, .t = 4, .slot = PARAM_SLOTS, .params = params, .read_ring = -1},
+    };
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        err = (Err){0};
+        assert_int_equal(device_submit(d, &wrong[i], &err), 0);
+        assert_int_equal(err.id, ERR_DEVICE_RANGE);
+    }
+    err = (Err){0};
+    Binding good = step.bind[1];
+    step.bind[1] = (Binding){2, 192, 128}; // past the buffer's end
+    assert_false(device_bind(d, &bind, &bound, &err));
+    assert_int_equal(err.id, ERR_DEVICE_RANGE);
+    step.bind[1] = good;
+    device_close(d);
+    arena_free(a);
+}
+
+static void a_missing_kernel_without_an_interpreter_is_an_error(void **state)
+{
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Err err = {0};
+    Device *d;
+    assert_true(device_open(a, S("cpu"), NULL, &d, &err));
+    ProgKernel kernel = {.name = S("nobody_has_this"), .nest_key = 12345, .nbind = 1};
+    KernelHandle k;
+    Ticket t;
+    assert_false(device_kernel_make(d, &kernel, &k, &t, &err));
+    assert_int_equal(err.id, ERR_DEVICE_KERNEL);
+    assert_int_equal(device_outstanding(d), 0);
+    device_close(d);
+    arena_free(a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_unknown_device_is_named),
+        cmocka_unit_test(stale_handles_are_errors),
+        cmocka_unit_test(ranges_are_checked_without_overflow),
+        cmocka_unit_test(answers_come_in_the_order_of_their_tickets),
+        cmocka_unit_test(a_lost_device_loses_every_ticket_and_refuses_everything),
+        cmocka_unit_test(too_many_unpolled_tickets_are_refused),
+        cmocka_unit_test(the_processor_runs_steps_with_the_params_of_their_slot),
+        cmocka_unit_test(a_missing_kernel_without_an_interpreter_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,300 @@
+// The engine's states on the null device: whatever a device does, an answer ends in order and nothing hangs.
+#include "fake.h"
+
+static const i32 prompt[20] = {'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j',
+                               'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't'};
+
+static bool is_end(void *user, i32 token)
+{
+    (void)user;
+    return token == FAKE_END;
+}
+
+static bool ask(Fake *f, size_t n, i64 max)
+{
+    EngineRequest r = {.prompt = prompt, .n = n, .max_tokens = max, .is_end = is_end};
+    return engine_start(f->engine, &r, &f->err);
+}
+
+static void answer_in(bool async)
+{
+    Fake f;
+    fake_open(&f, async);
+    assert_int_equal(fake_load(&f), ENGINE_DONE);
+    fake_answer(&f, 20, (i32[]){'x', 'y', 'z'}, 3);
+    assert_true(ask(&f, 20, 0));
+    for (const char *p = "xyz"; *p; p++) {
+        assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+        assert_int_equal(engine_token(f.engine), *p);
+    }
+    assert_int_equal(fake_step(&f), ENGINE_DONE);
+    assert_int_equal(engine_finish(f.engine), FINISH_STOP);
+    assert_int_equal(engine_stats(f.engine)->answer_tokens, 3);
+    assert_int_equal(engine_step(f.engine, &f.err), ENGINE_IDLE);
+    fake_close(&f);
+}
+
+static void answers_end_at_an_end_token(void **state)
+{
+    (void)state;
+    answer_in(false);
+    answer_in(true);
+}
+
+static void prefill_goes_in_chunks(void **state)
+{
+    (void)state;
+    Fake f;
+    fake_open(&f, false);
+    fake_load(&f);
+    fake_answer(&f, 20, (i32[]){'x'}, 1);
+    u32 before = f.script.submits;
+    assert_true(ask(&f, 20, 1));
+    assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+    assert_int_equal(f.script.submits - before, 3); // 8 + 8 + 4, the last with the sampler
+    assert_int_equal(fake_step(&f), ENGINE_DONE);
+    assert_int_equal(engine_finish(f.engine), FINISH_LENGTH);
+    fake_close(&f);
+}
+
+static void decode_runs_ahead_on_a_device_that_answers_later(void **state)
+{
+    (void)state;
+    Fake f;
+    fake_open(&f, true);
+    fake_load(&f);
+    static const i32 many[40] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    fake_answer(&f, 4, many, 40);
+    assert_true(ask(&f, 4, 0));
+    assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+    assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+    assert_true(device_outstanding(f.device) >= 3);
+    fake_close(&f);
+}
+
+static void nothing_is_asked_past_max_tokens(void **state)
+{
+    (void)state;
+    Fake f;
+    fake_open(&f, true);
+    fake_load(&f);
+    static const i32 many[40] = {7};
+    fake_answer(&f, 4, many, 40);
+    u32 before = f.script.submits;
+    assert_true(ask(&f, 4, 5));
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+    assert_int_equal(fake_step(&f), ENGINE_DONE);
+    assert_int_equal(engine_finish(f.engine), FINISH_LENGTH);
+    assert_int_equal(f.script.submits - before, 5);
+    fake_close(&f);
+}
+
+static void a_full_context_ends_with_length(void **state)
+{
+    (void)state;
+    Fake f;
+    fake_open(&f, true);
+    fake_load(&f);
+    static i32 many[FAKE_CTX];
+    fake_answer(&f, 20, many, FAKE_CTX);
+    assert_true(ask(&f, 20, 0));
+    int n = 0;
+    while (fake_step(&f) == ENGINE_TOKEN)
+        n++;
+    assert_int_equal(engine_finish(f.engine), FINISH_LENGTH);
+    assert_int_equal(n, FAKE_CTX + 1 - 20); // the row at the last place still has a next token
+    fake_close(&f);
+}
+
+static void a_prompt_longer_than_the_context_is_refused_and_nothing_is_lost(void **state)
+{
+    (void)state;
+    Fake f;
+    fake_open(&f, false);
+    fake_load(&f);
+    static i32 much[FAKE_CTX + 1];
+    EngineRequest r = {.prompt = much, .n = FAKE_CTX + 1};
+    assert_false(engine_start(f.engine, &r, &f.err));
+    assert_int_equal(f.err.id, ERR_ENGINE_PROMPT);
+    f.err = (Err){0};
+    fake_answer(&f, 20, (i32[]){'x'}, 1);
+    assert_true(ask(&f, 20, 1));
+    assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+    fake_close(&f);
+}
+
+static void wrong_options_are_refused(void **state)
+{
+    (void)state;
+    Fake f;
+    fake_open(&f, false);
+    fake_load(&f);
+    const SampleOptions bad[] = {{-1, 0, 0}, {0.0 / 0.0, 0, 0}, {1e9, 0, 0}, {0, -1, 0}};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        EngineRequest r = {.prompt = prompt, .n = 1, .sample = bad[i]};
+        f.err = (Err){0};
+        assert_false(engine_start(f.engine, &r, &f.err));
+        assert_int_equal(f.err.id, ERR_ENGINE_OPTION);
+    }
+    EngineRequest wrong = {.prompt = (i32[]){FAKE_VOCAB}, .n = 1};
+    f.err = (Err){0};
+    assert_false(engine_start(f.engine, &wrong, &f.err));
+    assert_int_equal(f.err.id, ERR_ENGINE_TOKEN);
+    fake_close(&f);
+}
+
+static void a_second_turn_reads_only_what_is_new(void **state)
+{
+    (void)state;
+    Fake f;
+    fake_open(&f, true);
+    fake_load(&f);
+    fake_answer(&f, 10, (i32[]){'k', 'l', 'm'}, 3); // what the next prompt says there too
+    assert_true(ask(&f, 10, 3));
+    while (fake_step(&f) == ENGINE_TOKEN) {}
+    assert_true(ask(&f, 20, 1));
+    fake_answer(&f, 20, (i32[]){'x'}, 1);
+    // ten tokens of the prompt, and of the answer those that were fed back
+    assert_int_equal(engine_stats(f.engine)->cached_tokens, 12);
+    assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+    // the same prompt again: its last token is read anew, because logits are wanted
+    engine_stop(f.engine, FINISH_CANCEL);
+    assert_true(ask(&f, 20, 1));
+    assert_int_equal(engine_stats(f.engine)->cached_tokens, 19);
+    engine_forget(f.engine);
+    assert_true(ask(&f, 20, 1));
+    assert_int_equal(engine_stats(f.engine)->cached_tokens, 0);
+    fake_close(&f);
+}
+
+static void a_cancelled_answer_leaves_the_engine_ready(void **state)
+{
+    (void)state;
+    Fake f;
+    fake_open(&f, true);
+    fake_load(&f);
+    static const i32 many[50] = {3, 1, 4, 1, 5};
+    for (int when = 0; when < 6; when++) { // in prefill, and after each of some tokens
+        fake_answer(&f, 20, many, 50);
+        assert_true(ask(&f, 20, 0));
+        engine_step(f.engine, &f.err);
+        for (int i = 0; i < when; i++)
+            assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+        engine_stop(f.engine, FINISH_CANCEL);
+        assert_int_equal(engine_finish(f.engine), FINISH_CANCEL);
+        // what was in flight must not be taken for this one's tokens
+        fake_answer(&f, 12, (i32[]){42}, 1);
+        assert_true(ask(&f, 12, 0));
+        assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+        assert_int_equal(engine_token(f.engine), 42);
+        assert_int_equal(fake_step(&f), ENGINE_DONE);
+    }
+    fake_close(&f);
+}
+
+static void one_answer_at_a_time(void **state)
+{
+    (void)state;
+    Fake f;
+    fake_open(&f, false);
+    fake_load(&f);
+    assert_true(ask(&f, 20, 0));
+    assert_false(ask(&f, 20, 0));
+    assert_int_equal(f.err.id, ERR_ENGINE_BUSY);
+    fake_close(&f);
+}
+
+// Whatever call fails, the engine says so, stays failed, and gives everything back.
+static void every_failing_call_is_an_error(void **state)
+{
+    (void)state;
+    for (int lose = 0; lose < 2; lose++) {
+        for (int async = 0; async < 2; async++) {
+            for (u32 call = 1; call < 12; call++) {
+                Fake f;
+                fake_open(&f, async);
+                if (lose)
+                    f.script.lose_call = call;
+                else
+                    f.script.fail_call = call;
+                EngineState s = fake_load(&f);
+                static const i32 many[30] = {1};
+                fake_answer(&f, 20, many, 30);
+                if (s == ENGINE_DONE && ask(&f, 20, 20))
+                    while ((s = fake_step(&f)) == ENGINE_TOKEN) {}
+                assert_int_equal(s, ENGINE_FAILED);
+                assert_int_equal(f.err.id, lose ? ERR_DEVICE_LOST : ERR_DEVICE_FAILED);
+                Err again = {0};
+                assert_int_equal(engine_step(f.engine, &again), ENGINE_FAILED);
+                assert_int_equal(again.id, f.err.id);
+                fake_close(&f);
+            }
+        }
+    }
+}
+
+static EngineState check(void *user, const Engine *e, int regime, u32 step, Err *err)
+{
+    (void)regime;
+    int *count = user;
+    assert_int_equal(device_outstanding(engine_device(e)), 0);
+    if (++*count % 3)
+        return *count % 3 == 1 ? ENGINE_WORKING : ENGINE_WAITING;
+    return step == 99 ? err_set(err, ERR_ENGINE_CHECK, "wrong"), ENGINE_FAILED : ENGINE_DONE;
+}
+
+static void each_kernel_is_checked_once_and_alone(void **state)
+{
+    (void)state;
+    Fake f;
+    fake_open(&f, true);
+    engine_free(f.engine);
+    int count = 0;
+    EngineDesc d = {.device = f.device, .program = &f.program, .hooks = {check, &count}};
+    assert_true(engine_new(f.arena, &d, &f.engine, &f.err));
+    fake_load(&f);
+    fake_answer(&f, 20, (i32[]){1, 2, 3}, 3);
+    assert_true(ask(&f, 20, 0));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+    assert_int_equal(fake_step(&f), ENGINE_DONE);
+    assert_int_equal(count, 3);
+    fake_close(&f);
+}
+
+static void eval_reads_logits_of_every_row(void **state)
+{
+    (void)state;
+    Fake f;
+    fake_open(&f, true);
+    fake_load(&f);
+    EvalResult r = {0};
+    assert_true(engine_eval(f.engine, f.arena, prompt, 12, 0, &r, &f.err));
+    assert_int_equal(r.n, 11);
+    assert_int_equal(r.top[10], 0);
+    for (size_t i = 0; i < r.n; i++) // the null device's logits are all zero
+        assert_true(r.logprob[i] < -5.55 && r.logprob[i] > -5.56);
+    assert_false(engine_eval(f.engine, f.arena, prompt, 1, 0, &r, &f.err));
+    fake_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_end_at_an_end_token),
+        cmocka_unit_test(prefill_goes_in_chunks),
+        cmocka_unit_test(decode_runs_ahead_on_a_device_that_answers_later),
+        cmocka_unit_test(nothing_is_asked_past_max_tokens),
+        cmocka_unit_test(a_full_context_ends_with_length),
+        cmocka_unit_test(a_prompt_longer_than_the_context_is_refused_and_nothing_is_lost),
+        cmocka_unit_test(wrong_options_are_refused),
+        cmocka_unit_test(a_second_turn_reads_only_what_is_new),
+        cmocka_unit_test(a_cancelled_answer_leaves_the_engine_ready),
+        cmocka_unit_test(one_answer_at_a_time),
+        cmocka_unit_test(every_failing_call_is_an_error),
+        cmocka_unit_test(each_kernel_is_checked_once_and_alone),
+        cmocka_unit_test(eval_reads_logits_of_every_row),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
