@@ -113,10 +113,14 @@ async function load(input: ModelInput, on: Wish): Promise<void> {
     void showHelp();
 }
 
+const isDefault = () => model === models.default.url;
+const modelName = () => (isDefault() ? models.default.name : engine?.info.name) ?? "Model";
+
 function ready(e: Engine): void {
     const i = e.info;
     $("loading").hidden = true;
-    $("model-name").textContent = $("model-name").title = i.name;
+    $("model-name").textContent = modelName();
+    $("model-name").title = isDefault() ? models.default.note : i.name;
     $("device-name").textContent = label[i.device];
     device.classList.add("ready");
     for (const name of ["webgpu", "cpu"] as const)
@@ -135,7 +139,7 @@ function ready(e: Engine): void {
             return [dt, dd];
         }),
     );
-    $("note").textContent = model === models.default.url ? models.default.note : `${i.name} answers from this tab.`;
+    $("note").textContent = isDefault() ? models.default.note : `${i.name} answers from this tab.`;
     $("welcome").hidden = messages.length > 0;
     $("status").textContent = `${label[i.device]}: ${i.why}`;
     idle();
@@ -157,7 +161,7 @@ function bubble(role: string, text: string): HTMLElement {
     const article = document.createElement("article");
     article.className = role;
     const who = document.createElement("h3");
-    who.textContent = role === "user" ? "You" : engine?.info.name ?? "Model";
+    who.textContent = role === "user" ? "You" : modelName();
     const body = document.createElement("div");
     body.textContent = text;
     article.append(who, body);

@@ -1,0 +1,135 @@
+// What the page's tests share: a server, a browser without a network, pages that are watched, results as lines.
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { OFFLINE, launch } from "../../web/tools/chrome.mjs";
+
+export const ROOT = path.resolve(import.meta.dirname, "../..");
+export const MODEL = path.join(ROOT, "models", "SmolLM2-135M-Instruct.Q4_1.gguf");
+export const SCREENS = path.join(ROOT, "build", "screens");
+
+let failed = 0;
+export const failures = () => failed;
+
+/** Runs one test; its name is a sentence. */
+export async function test(name, run) {
+    const only = process.env.ONLY;
+    if (only && !name.includes(only)) return;
+    try {
+        const more = await run();
+        console.log(`PASS ${name}${more ? `: ${more}` : ""}`);
+    } catch (e) {
+        failed++;
+        console.log(`FAIL ${name}: ${String(e.message ?? e).split("\n")[0]}`);
+    }
+}
+
+export function must(condition, what) {
+    if (!condition) throw new Error(what);
+}
+
+export async function startServer() {
+    const child = spawn("python3", ["-c", "import sys; sys.path.insert(0, 'tools'); import serve; s = serve.start(0); " +
+        "print(s.server_address[1], flush=True); s.serve_forever()"], { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
+    const port = await new Promise((done, fail) => {
+        child.stdout.once("data", (d) => done(Number(String(d).trim())));
+        child.once("exit", () => fail(new Error("the server did not start")));
+    });
+    return { url: `http://127.0.0.1:${port}/`, stop: () => child.kill() };
+}
+
+export const startBrowser = () => launch([OFFLINE]);
+
+// Runs in the worker before its own code: counts what the page asks of WebGPU.
+const COUNT = `
+globalThis.counts = {};
+const count = (name) => (counts[name] = (counts[name] ?? 0) + 1);
+const wrap = (type, method, name) => {
+    const own = type.prototype[method];
+    type.prototype[method] = function (...a) { count(name); return own.apply(this, a); };
+};
+if (globalThis.GPUDevice) {
+    wrap(GPUDevice, "createBindGroup", "groups");
+    wrap(GPUDevice, "createComputePipelineAsync", "pipelines");
+    wrap(GPUDevice, "createComputePipeline", "pipelines");
+    wrap(GPUQueue, "submit", "submits");
+    wrap(GPUComputePassEncoder, "dispatchWorkgroups", "dispatches");
+    wrap(GPUComputePassEncoder, "dispatchWorkgroupsIndirect", "dispatches");
+}
+`;
+export const NO_WEBGPU = `Object.defineProperty(navigator, "gpu", { value: undefined });`;
+
+/** The least that WebGPU guarantees, or less where `over` says so. */
+export const smallLimits = (over = {}) => `
+const least = ${JSON.stringify({ maxBufferSize: 268435456, maxStorageBufferBindingSize: 134217728, ...over })};
+const own = GPU.prototype.requestAdapter;
+GPU.prototype.requestAdapter = async function (o) {
+    const adapter = await own.call(this, o);
+    const limits = new Proxy(adapter.limits, { get: (t, k) => least[k] ?? Reflect.get(t, k, t) });
+    return new Proxy(adapter, { get: (t, k) => {
+        if (k === "limits") return limits;
+        if (k === "requestDevice") return async () => {
+            const device = await t.requestDevice();
+            return new Proxy(device, { get: (d, k2) => {
+                if (k2 === "limits") return limits;
+                const v = Reflect.get(d, k2, d);
+                return typeof v === "function" ? v.bind(d) : v;
+            } });
+        };
+        const v = Reflect.get(t, k, t);
+        return typeof v === "function" ? v.bind(t) : v;
+    } });
+};
+`;
+
+/** A page that is watched: its errors, every address it asks for, and the page's own announcements. */
+export async function openPage(browser, url, { before = "", context = {} } = {}) {
+    const c = await browser.newContext(context);
+    const page = await c.newPage();
+    const seen = { errors: [], requests: [], events: [] };
+    page.on("pageerror", (e) => seen.errors.push(e.message));
+    page.on("request", (r) => seen.requests.push(r.url()));
+    await c.route(/\/worker-[^/]*\.js$/, async (route) => {
+        const reply = await route.fetch();
+        await route.fulfill({ response: reply, body: COUNT + before + (await reply.text()) });
+    });
+    await page.exposeFunction("testHears", (what, detail) => seen.events.push({ what, detail }));
+    await page.addInitScript(() => {
+        for (const what of ["ready", "end", "error"])
+            document.addEventListener(`hob:${what}`, (e) => window.testHears(what, e.detail));
+    });
+    if (before === NO_WEBGPU) await page.addInitScript(NO_WEBGPU);
+    await page.goto(url);
+    const last = (what) => seen.events.filter((e) => e.what === what).at(-1)?.detail;
+    const count = () => page.workers()[0].evaluate(() => ({ ...globalThis.counts }));
+    return { page, context: c, seen, last, count, close: () => c.close() };
+}
+
+export async function untilReady(p, ms = 240_000) {
+    await p.page.waitForFunction(() => document.body.dataset.state === "ready" || !document.getElementById("error").hidden,
+        null, { timeout: ms });
+    const error = p.last("error");
+    if (error) throw new Error(error.message);
+}
+
+/** Asks by keyboard and waits for the whole answer. */
+export async function ask(p, text, ms = 240_000) {
+    const before = p.seen.events.length;
+    await p.page.fill("#prompt", text);
+    await p.page.press("#prompt", "Enter");
+    const start = Date.now();
+    for (;;) {
+        const news = p.seen.events.slice(before);
+        const end = news.find((e) => e.what === "end");
+        if (end) return end.detail;
+        const error = news.find((e) => e.what === "error");
+        if (error) throw new Error(error.detail.message);
+        if (Date.now() - start > ms) throw new Error(`no answer to "${text}" in ${ms / 1000} s`);
+        await p.page.waitForTimeout(50);
+    }
+}
+
+export async function screenshot(p, name) {
+    fs.mkdirSync(SCREENS, { recursive: true });
+    await p.page.screenshot({ path: path.join(SCREENS, `${name}.png`) });
+}

@@ -1,0 +1,234 @@
+// The chat page in a real browser, with the network cut off outside 127.0.0.1: talks on both devices, what is counted
+// while it does, and what it says when something is missing.
+import fs from "node:fs";
+import path from "node:path";
+import zlib from "node:zlib";
+import {
+    MODEL, NO_WEBGPU, ROOT, ask, failures, must, openPage, screenshot, smallLimits, startBrowser, startServer, test, untilReady,
+} from "./lib.mjs";
+
+const FIRST = "Name the capital of France.";
+const SECOND = "And of Italy?";
+const server = await startServer();
+const browser = await startBrowser();
+const at = (query) => `${server.url}?temperature=0&max_tokens=16&${query}`;
+const answers = {};
+
+// ---- sizes ---------------------------------------------------------------------------------------------------
+function gzipped(dir, keep = () => true) {
+    let sum = 0;
+    for (const name of fs.readdirSync(path.join(ROOT, dir), { recursive: true })) {
+        const full = path.join(ROOT, dir, name);
+        if (fs.statSync(full).isFile() && keep(name)) sum += zlib.gzipSync(fs.readFileSync(full), { level: 9 }).length;
+    }
+    return sum / 1024;
+}
+for (const [name, limit, kb] of [
+    ["the core is at most 180 KB gzipped", 180, () => gzipped("build/wasm", (n) => n === "hob.wasm")],
+    ["the kernel modules are at most 80 KB gzipped", 80, () => gzipped("build/wasm", (n) => /^kernels_\w+\.wasm$/.test(n))],
+    ["the page without model is at most 450 KB gzipped", 450, () => gzipped("web/dist", (n) => !n.endsWith(".gguf"))],
+])
+    await test(name, () => {
+        const size = kb();
+        must(size > 0 && size <= limit, `${size.toFixed(0)} KB`);
+        return `${size.toFixed(0)} KB`;
+    });
+
+// ---- two turns on each device -----------------------------------------------------------------------------------
+for (const device of ["cpu", "webgpu"])
+    await test(`a two-turn chat finishes on ${device} without a network`, async () => {
+        const p = await openPage(browser, at(`device=${device}`));
+        try {
+            await untilReady(p);
+            must(p.last("ready").device === device, `the page took ${p.last("ready").device}`);
+            const one = await ask(p, FIRST);
+            const before = await p.count();
+            const two = await ask(p, SECOND);
+            const after = await p.count();
+            must(one.answer && two.answer, "an answer is empty");
+            must(two.cached_tokens > 0, "the second turn read the first again");
+            answers[device] = one.answer + "|" + two.answer;
+            must((await p.page.locator("#log article").count()) === 4, "not four messages");
+            const outside = await p.page.evaluate(() => fetch("https://example.com/").then(() => "answered", () => "failed"));
+            must(outside === "failed", "a request to the outside was answered");
+            const strangers = p.seen.requests.filter((r) => !r.startsWith(server.url) && !/^(data|blob):/.test(r) && !r.includes("example.com"));
+            must(strangers.length === 0, `asked for ${strangers[0]}`);
+            must(p.seen.errors.length === 0, p.seen.errors[0]);
+            if (device === "webgpu") {
+                const info = p.last("ready");
+                const grew = (name) => (after[name] ?? 0) - (before[name] ?? 0);
+                // what was handed over past the end of the answer counts too: at most the depth of run-ahead
+                const tokens = two.answer_tokens;
+                must(grew("groups") === 0, `${grew("groups")} bind groups were made during an answer`);
+                must(grew("pipelines") === 0, `${grew("pipelines")} pipelines were made during an answer`);
+                must(grew("submits") <= tokens + 8, `${grew("submits")} submits for ${tokens} tokens`);
+                must(grew("dispatches") <= grew("submits") * info.steps * 1.2, "more dispatches than steps");
+                must((after.pipelines ?? 0) <= 26, `${after.pipelines} pipelines`); // 24 and the trial's
+                must(info.heap_bytes <= 64 << 20, `the heap is ${info.heap_bytes >> 20} MB`);
+                return `${grew("submits")} submits, ${grew("dispatches")} dispatches for ${tokens} tokens, heap ${info.heap_bytes >> 20} MB`;
+            }
+            return `${one.decode_tps.toFixed(1)} tokens/s`;
+        } finally {
+            await p.close();
+        }
+    });
+await test("both devices give the same greedy answers", () => {
+    must(answers.cpu && answers.webgpu, "one of them gave none");
+    must(answers.cpu === answers.webgpu, `${JSON.stringify(answers.cpu)} and ${JSON.stringify(answers.webgpu)}`);
+});
+
+// ---- choosing, switching, missing -------------------------------------------------------------------------------
+await test("auto times both devices and says why it chose", async () => {
+    const p = await openPage(browser, at("device=auto"));
+    try {
+        await untilReady(p);
+        const info = p.last("ready");
+        must(info.trials.length === 2 && info.trials.every((t) => t.gbps > 0), JSON.stringify(info.trials));
+        must(/times as fast/.test(info.why), info.why);
+        await p.page.click("#device summary");
+        for (const name of ["webgpu", "cpu"])
+            must(/GB\/s/.test(await p.page.textContent(`#figure-${name}`)), `no figure for ${name}`);
+        await p.page.keyboard.press("Escape");
+        const other = info.device === "cpu" ? "webgpu" : "cpu";
+        await ask(p, FIRST);
+        await p.page.click("#device summary");
+        await p.page.check(`input[value=${other}]`);
+        await p.page.waitForFunction((o) => document.getElementById("device-name").textContent.toLowerCase() === o, other, { timeout: 240_000 });
+        await p.page.keyboard.press("Escape");
+        const two = await ask(p, SECOND);
+        must(two.device === other, `still ${two.device}`);
+        must((await p.page.locator("#log article").count()) === 4, "the switch lost messages");
+        return `${info.device}: ${info.why}`;
+    } finally {
+        await p.close();
+    }
+});
+await test("without WebGPU the page says what to do and runs on the CPU", async () => {
+    const p = await openPage(browser, at(""), { before: NO_WEBGPU });
+    try {
+        await untilReady(p);
+        must(p.last("ready").device === "cpu", "not on the CPU");
+        await p.page.click("#device summary");
+        const help = await p.page.textContent("#help");
+        must(/enable-unsafe-webgpu|settings|about:config|Update/.test(help), `no step: ${help}`);
+        must((await ask(p, FIRST)).answer, "no answer");
+        await screenshot(p, "no-webgpu");
+    } finally {
+        await p.close();
+    }
+});
+await test("an adapter with the least limits answers as a large one", async () => {
+    const p = await openPage(browser, at("device=webgpu"), { before: smallLimits() });
+    try {
+        await untilReady(p);
+        const one = await ask(p, FIRST);
+        must(!answers.webgpu || answers.webgpu.startsWith(one.answer + "|"), one.answer);
+    } finally {
+        await p.close();
+    }
+});
+await test("an adapter that is too small is a clear error and loses nothing", async () => {
+    const p = await openPage(browser, at("device=webgpu"), {
+        before: smallLimits({ maxBufferSize: 1 << 20, maxStorageBufferBindingSize: 1 << 20 }),
+    });
+    try {
+        const why = await untilReady(p).then(() => null, (e) => e.message);
+        must(why && /adapter|bind|buffer|MB/.test(why), `it says: ${why}`);
+        await p.page.click("#device summary");
+        await p.page.check("input[value=cpu]");
+        await p.page.waitForSelector("body[data-state=ready]", { timeout: 240_000 });
+        return why;
+    } finally {
+        await p.close();
+    }
+});
+
+// ---- files --------------------------------------------------------------------------------------------------------
+await test("a dropped file becomes the model, and a wrong one is refused", async () => {
+    const p = await openPage(browser, at("device=cpu&model=nowhere.gguf"));
+    const drop = (make) =>
+        p.page.evaluate(async (code) => {
+            const data = new DataTransfer();
+            data.items.add(await eval(code)());
+            document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+        }, `(${make})`);
+    try {
+        await p.page.waitForSelector("#error:not([hidden])");
+        must(/404/.test(p.last("error").message), p.last("error").message);
+        await drop(() => new File(["not a model"], "wrong.gguf"));
+        await p.page.waitForFunction(() => /wrong\.gguf/.test(document.getElementById("error").textContent) && !document.getElementById("error").hidden);
+        must(/^GGUF_/.test(p.last("error").code), p.last("error").code);
+        await drop(() => new File(["text"], "notes.txt"));
+        await p.page.waitForFunction(() => /notes\.txt/.test(document.getElementById("error").textContent));
+        await p.page.evaluate(() => (document.body.insertAdjacentHTML("beforeend", '<input type="file" id="disk">')));
+        await p.page.setInputFiles("#disk", MODEL);
+        await drop(() => document.getElementById("disk").files[0]);
+        await p.page.waitForSelector("body[data-state=ready]", { timeout: 240_000 });
+        const one = await ask(p, FIRST);
+        must(!answers.cpu || answers.cpu.startsWith(one.answer + "|"), one.answer);
+    } finally {
+        await p.close();
+    }
+});
+
+// ---- hands and looks ------------------------------------------------------------------------------------------------
+await test("by keyboard alone: ask, stop, new chat", async () => {
+    const p = await openPage(browser, `${server.url}?device=cpu&temperature=0&max_tokens=400`);
+    try {
+        await untilReady(p);
+        must((await p.page.evaluate(() => document.activeElement.id)) === "prompt", "the prompt has no focus");
+        await p.page.keyboard.type("Write a long story about a lighthouse.");
+        await p.page.keyboard.press("Enter");
+        await p.page.waitForFunction(() => document.querySelector("article.assistant div")?.textContent.length > 20, null, { timeout: 120_000 });
+        await p.page.keyboard.press("Escape");
+        await p.page.waitForSelector("body[data-state=ready]", { timeout: 10_000 });
+        must(p.last("end").answer_tokens < 400, "it was not stopped");
+        const reached = [];
+        for (let i = 0; i < 12; i++) {
+            await p.page.keyboard.press("Tab");
+            reached.push(await p.page.evaluate(() => document.activeElement.id || document.activeElement.tagName));
+        }
+        for (const id of ["new", "file", "SUMMARY"]) must(reached.includes(id), `${id} is not reached by Tab: ${reached}`);
+        await p.page.focus("#new");
+        await p.page.keyboard.press("Enter");
+        must((await p.page.locator("#log article").count()) === 0, "the conversation is still there");
+        must((await p.page.evaluate(() => document.activeElement.id)) === "prompt", "the prompt has no focus");
+    } finally {
+        await p.close();
+    }
+});
+await test("a request's mistakes and a prompt that is too long are told", async () => {
+    const p = await openPage(browser, `${server.url}?device=cpu&temperature=0&max_tokens=4&ctx=64`);
+    try {
+        await untilReady(p);
+        const why = await ask(p, "many words ".repeat(200)).then(() => null, (e) => e.message);
+        must(why && /context/.test(why), `it says: ${why}`);
+        must((await ask(p, "Hi")).answer_tokens > 0, "the next answer failed");
+    } finally {
+        await p.close();
+    }
+});
+for (const scheme of ["light", "dark"])
+    for (const [width, height] of [[1280, 800], [390, 780]])
+        await test(`nothing overflows at ${width} pixels, ${scheme}`, async () => {
+            const p = await openPage(browser, at("device=cpu&max_tokens=60"), { context: { colorScheme: scheme, viewport: { width, height } } });
+            try {
+                await untilReady(p);
+                await screenshot(p, `welcome-${width}-${scheme}`);
+                await ask(p, "Why is the sky blue?");
+                await screenshot(p, `chat-${width}-${scheme}`);
+                await p.page.click("#device summary");
+                await screenshot(p, `device-${width}-${scheme}`);
+                const wide = await p.page.evaluate(() => {
+                    const sheet = document.querySelector(".sheet").getBoundingClientRect();
+                    return { page: document.documentElement.scrollWidth, left: sheet.left, right: sheet.right };
+                });
+                must(wide.page <= width && wide.left >= 0 && wide.right <= width, JSON.stringify(wide));
+            } finally {
+                await p.close();
+            }
+        });
+
+await browser.close();
+server.stop();
+process.exit(failures() ? 1 : 0);
