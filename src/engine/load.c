@@ -93,7 +93,7 @@ static bool fill_segment(Engine *e, const Weight *w, const WeightSegment *s, u32
     const FileTensor *t = gguf_tensor(e->d.file, s->tensor);
     if (!segment_ok(w, s, t, err))
         return false;
-    u64 bytes = row_bytes(t), step = MAX2(s->row_step, 1u);
+    u64 bytes = row_bytes(t, w), step = MAX2(s->row_step, 1u);
     u64 row = first > s->row ? (first - s->row + step - 1) / step : 0; // of the segment
     u64 end = (u64)first + n > s->row ? MIN2(((u64)first + n - s->row + step - 1) / step, s->rows) : 0;
     u64 batch = MAX2(BATCH_BYTES / bytes, 1);

@@ -123,6 +123,9 @@ Buffer *lower_arg(Lower *l, int tensor, const char *name, Type type, int nd, con
     if (type == t->type && type != TY_F32) {
         b->lo = t->lo;
         b->hi = t->hi;
+        // A kernel made before any model is seen knows no model's ranges, only the menu's.
+        if (l->p->dims && type == TY_I32 && t->kind == TEN_RING) b->hi = (1 << 20) - 1;
+        if (l->p->dims && type == TY_I32 && t->kind == TEN_VALUE) b->hi = MAX2(t->hi, (1 << 12) - 1);
     }
     l->f->arg[l->f->nargs++] = b;
     o->arg[o->nargs++] = (LowerArg){ARG_TENSOR, tensor};
@@ -229,9 +232,24 @@ static const LowerFn lower_fns[] = {
 #undef OP
 };
 
-static void kernel_name(Lower *l, Buf *out) {
-    for (int i = 0; i < l->gr->nnodes; i++)
-        buf_fmt(out, "%s%s", i ? "_" : "", op_name(l->g->nodes.at[l->gr->node[i]].op));
+// norm_matmul_rope_append_q4_1_960x576_n1: what it does, on what, for how many rows. Only for people and schedule files.
+static void kernel_name(const Lower *l, Buf *out) {
+    const Weight *w = NULL;
+    for (int i = 0; i < l->gr->nnodes; i++) {
+        const Node *nd = &l->g->nodes.at[l->gr->node[i]];
+        buf_fmt(out, "%s%s", i ? "_" : "", op_name(nd->op));
+        if (nd->op == OP_matmul) w = l->g->tensors.at[nd->in[1]].weight;
+        if (nd->op == OP_embed) w = l->g->tensors.at[nd->in[0]].weight;
+    }
+    if (w != NULL) buf_fmt(out, "_%s", quant_info(w->encoding)->name);
+    if (w != NULL && !l->p->dims) buf_fmt(out, "_%ux%u", w->rows, w->cols);
+    if (l->n_max == 1) {
+        buf_add(out, S("_n1"));
+    } else if (l->p->dims) {
+        buf_add(out, S("_nm"));
+    } else {
+        buf_fmt(out, "_n%D", l->n_max);
+    }
 }
 
 bool lower_group(Arena *a, Exprs *x, const Graph *g, const Group *gr, const Profile *p, u32 regime_n, Lowered *out,

@@ -147,8 +147,10 @@ static bool rope_append_fused(Lower *l, const Node *nd) {
     const Expr *is_q = ex_lt(x, p, lower_int(l, q_pairs));
     const Expr *kv = ex_select(x, ex_lt(x, p, lower_int(l, q_pairs + k_pairs)), t, mine);
     const Expr *to_y[2] = {n, o};
-    const Expr *to_cache[3] = {ex_sub(x, h, lower_int(l, a->heads)), slot_of(l, rows, n, ctx),
-                               ex_add(x, ex_mul(x, j, lower_int(l, 2)), e)};
+    // The predicate keeps the head in range, but in terms of p: said again, for proofs after tiles took p apart.
+    const Expr *head = ex_max(x, ex_sub(x, h, lower_int(l, a->heads)), lower_int(l, 0));
+    if (padded / 2 > all) head = ex_min(x, head, lower_int(l, 2 * a->kv_heads - 1));
+    const Expr *to_cache[3] = {head, slot_of(l, rows, n, ctx), ex_add(x, ex_mul(x, j, lower_int(l, 2)), e)};
     const Expr *is_kv = ex_le(x, lower_int(l, q_pairs), p);
     if (padded / 2 > all) is_kv = ex_land(x, is_kv, ex_lt(x, p, lower_int(l, all)));
     lower_store(s, y, 2, to_y, t, is_q);

@@ -33,6 +33,13 @@ static Buffer *arg2(Lower *l, int tensor, const char *name, Type t, const Expr *
     return lower_arg(l, tensor, name, t, 2, dims);
 }
 
+// Counts are u32, which may wrap and so need no proof; where one becomes an index it is limited again.
+static const Expr *counted(Exprs *x, const Expr *cond) { return ex_select(x, cond, ex_uint(x, 1), ex_uint(x, 0)); }
+
+static const Expr *limited(Exprs *x, const Expr *count, u32 most) {
+    return ex_cast(x, TY_I32, ex_min(x, count, ex_uint(x, most)));
+}
+
 // Element i of block b of a row over the vocabulary, `past` where it lies past the end.
 static const Expr *in_block(Lower *l, const Vocab *v, const Buffer *buf, const Expr *m, const Expr *b, const Expr *i,
                             const Expr *past) {
@@ -96,12 +103,12 @@ bool lower_sample_count(Lower *l, const Node *nd) {
     const Expr *limit = threshold(l, nd->in[1], v.rows, m);
     const Expr *want = ex_add(x, limit, ex_shl(x, ex_add(x, j, lower_int(l, 1)), shift));
     const Expr *k = in_block(l, &v, key, m, b, i, lower_int(l, -1));
-    const Expr *one = ex_select(x, ex_le(x, want, k), lower_int(l, 1), lower_int(l, 0));
-    const Buffer *count = lower_temp_range(l, s, RED_SUM, one, 0, ARG_BLOCK);
+    const Buffer *count = lower_temp(l, s, RED_SUM, counted(x, ex_le(x, want, k)));
     s = lower_stage(l, "out");
     const Expr *at[3] = {lower_axis(l, s, "m", v.rows), lower_axis(l, s, "j", digits), lower_axis(l, s, "b", v.blocks)};
     const Expr *dims[3] = {v.rows, digits, v.blocks};
-    lower_store(s, lower_arg(l, nd->out, "y", TY_I32, 3, dims), 3, at, ex_load(x, count, at), NULL);
+    lower_store(s, lower_arg(l, nd->out, "y", TY_I32, 3, dims), 3, at, limited(x, ex_load(x, count, at), ARG_BLOCK),
+                NULL);
     return true;
 }
 
@@ -114,7 +121,7 @@ bool lower_sample_digit(Lower *l, const Node *nd) {
     Stage *s = lower_stage(l, "total");
     const Expr *m = lower_axis(l, s, "m", v.rows), *j = lower_axis(l, s, "j", digits);
     const Expr *at[3] = {m, j, lower_red(l, s, "b", v.blocks)};
-    const Buffer *total = lower_temp_range(l, s, RED_SUM, ex_load(x, count, at), 0, 1 << 24);
+    const Buffer *total = lower_temp(l, s, RED_SUM, ex_cast(x, TY_U32, ex_load(x, count, at)));
 
     // Counts fall as the digit grows, so the digit is how many candidates still have top_k keys.
     s = lower_stage(l, "digit");
@@ -122,13 +129,13 @@ bool lower_sample_digit(Lower *l, const Node *nd) {
     j = lower_red(l, s, "j", digits);
     const Expr *asked = lower_param(l, PARAM_TOP_K);
     const Expr *top_k = ex_select(x, ex_le(x, asked, lower_int(l, 0)), v.vocab, ex_min(x, asked, v.vocab));
-    const Expr *enough = ex_le(x, top_k, lower_load(l, total, m, j));
-    const Buffer *digit =
-        lower_temp_range(l, s, RED_SUM, ex_select(x, enough, lower_int(l, 1), lower_int(l, 0)), 0, DIGITS);
+    const Expr *enough = ex_le(x, ex_cast(x, TY_U32, top_k), lower_load(l, total, m, j));
+    const Buffer *digit = lower_temp(l, s, RED_SUM, counted(x, enough));
 
     s = lower_stage(l, "out");
     m = lower_axis(l, s, "m", v.rows);
-    const Expr *limit = ex_add(x, threshold(l, nd->in[1], v.rows, m), ex_shl(x, lower_load(l, digit, m, NULL), shift));
+    const Expr *d = limited(x, lower_load(l, digit, m, NULL), DIGITS);
+    const Expr *limit = ex_add(x, threshold(l, nd->in[1], v.rows, m), ex_shl(x, d, shift));
     limit = ex_max(x, ex_min(x, limit, lower_int(l, KEY_TOP)), lower_int(l, 0));
     lower_store(s, arg1(l, nd->out, "y", TY_I32, v.rows), 1, &m, limit, NULL);
     return true;
@@ -217,11 +224,11 @@ bool lower_sample_block(Lower *l, const Node *nd) {
     const Expr *m = lower_axis(l, s, "m", v.rows), *b = lower_red(l, s, "b", v.blocks);
     const Expr *r = ex_mulhi(x, random_u32(l, &v, m, 0), lower_load(l, prefix, m, last));
     const Expr *below = ex_le(x, lower_load(l, prefix, m, b), r);
-    const Expr *one = ex_select(x, below, lower_int(l, 1), lower_int(l, 0));
-    const Buffer *before = lower_temp_range(l, s, RED_SUM, one, 0, MENU_MAX_VOCAB / ARG_BLOCK);
+    const Buffer *before = lower_temp(l, s, RED_SUM, counted(x, below));
     s = lower_stage(l, "out");
     m = lower_axis(l, s, "m", v.rows);
-    const Expr *chosen = ex_max(x, ex_min(x, lower_load(l, before, m, NULL), last), lower_int(l, 0));
+    const Expr *b0 = limited(x, lower_load(l, before, m, NULL), MENU_MAX_VOCAB / ARG_BLOCK);
+    const Expr *chosen = ex_max(x, ex_min(x, b0, last), lower_int(l, 0));
     lower_store(s, arg1(l, nd->out, "y", TY_I32, v.rows), 1, &m, chosen, NULL);
     return true;
 }
@@ -257,11 +264,11 @@ bool lower_sample_join(Lower *l, const Node *nd) {
     const Expr *m = lower_axis(l, s, "m", v.rows), *i = lower_red(l, s, "i", v.block);
     const Expr *r = ex_mulhi(x, random_u32(l, &v, m, 1), lower_load(l, prefix, m, last));
     const Expr *below = ex_le(x, lower_load(l, prefix, m, i), r);
-    const Expr *one = ex_select(x, below, lower_int(l, 1), lower_int(l, 0));
-    const Buffer *before = lower_temp_range(l, s, RED_SUM, one, 0, ARG_BLOCK);
+    const Buffer *before = lower_temp(l, s, RED_SUM, counted(x, below));
     s = lower_stage(l, "out");
     m = lower_axis(l, s, "m", v.rows);
-    const Expr *id = ex_add(x, ex_mul(x, chosen_block(l, &v, nd->in[1], m), v.block), lower_load(l, before, m, NULL));
+    const Expr *at_i = limited(x, lower_load(l, before, m, NULL), ARG_BLOCK);
+    const Expr *id = ex_add(x, ex_mul(x, chosen_block(l, &v, nd->in[1], m), v.block), at_i);
     id = ex_max(x, ex_min(x, id, ex_sub(x, v.vocab, lower_int(l, 1))), lower_int(l, 0));
     const Expr *at = ex_and(x, lower_row_field(l, v.rows, m, ROW_NEXT), lower_int(l, TOKEN_RING - 1));
     lower_store(s, ring, 1, &at, id, NULL);

@@ -79,8 +79,8 @@ int model_weight(ModelFile *f, const char *name, u64 rows, u64 cols, bool needed
         f->failed = true;
         return -1;
     }
-    if (vector && t->type != FT_F32) {
-        err_set(f->err, ERR_MODEL_TYPE, "a vector must be F32, not %s", filetype_info(t->type)->name);
+    if (vector && filetype_info(t->type)->elems != 1) {
+        err_set(f->err, ERR_MODEL_TYPE, "a vector must be F32, F16 or BF16, not %s", filetype_info(t->type)->name);
         err_at(f->err, t->off);
         err_subject(f->err, str_c(name));
         f->failed = true;
@@ -88,7 +88,7 @@ int model_weight(ModelFile *f, const char *name, u64 rows, u64 cols, bool needed
     }
     Weight *w = NEW(f->arena, Weight);
     w->name = arena_str(f->arena, str_c(name));
-    w->encoding = filetype_info(t->type)->quant;
+    w->encoding = vector ? QUANT_F32 : filetype_info(t->type)->quant; // a vector widens: it is small
     w->rows = (u32)rows;
     w->cols = (u32)cols;
     w->interleave = 1;

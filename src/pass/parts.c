@@ -71,6 +71,7 @@ static void sampler_constants(Parts *p) {
     Dim one = dim_const(1), many = dim_const(64);
     p->start = graph_tensor(p->g, TEN_CONST, TY_I32, 1, &one, "sample.start", -1);
     p->g->tensors.at[p->start].data = NEW(p->g->arena, u32);
+    p->g->tensors.at[p->start].lo = p->g->tensors.at[p->start].hi = 0;
     p->table = graph_tensor(p->g, TEN_CONST, TY_U32, 1, &many, "sample.exp2", -1);
     p->g->tensors.at[p->table].data = exp2_table(p->g->arena);
 }

@@ -81,7 +81,6 @@ bool profile_named(Str name, Profile *out) {
         // step costs a fork and join, not a dispatch.
         p.dims = 1;
         p.fuse_norm = 0;
-        p.fuse_epilogue = 0;
         p.attn_parts = 1;
         p.step_cost = 2000;
         p.offset_align = 64;

@@ -1,0 +1,289 @@
+// compile/compile.c: the driver: graph + device profile -> program.
+//
+// For each regime (1 row, a few, a chunk): copy the graph, run the list of passes, group, plan memory, then turn each
+// group into a step. Groups that are alike share a kernel, found by signature before any lowering; a new one is
+// lowered, scheduled by its rule (or by the user's text), built and printed. Weights, caches and constants are shared
+// by all regimes; the arena's buffers are as large as the regime that needs most.
+#include "compile/compile_int.h"
+
+static const u32 no_regime_n = 0;
+
+static u32 regime_rows(const Graph *g, int r) {
+    if (r == REGIME_ROW) return 1;
+    if (r == REGIME_FEW) return g->chunk >= 2 ? MIN2(g->chunk, 8u) : no_regime_n;
+    return g->chunk > 8 ? g->chunk : no_regime_n;
+}
+
+static Str unique_name(Compile *c, const char *name) {
+    i32 times = 0;
+    Str s = str_c(name);
+    if (strmap_get(c->kernel_names, s, &times)) {
+        strmap_put(c->kernel_names, s, times + 1);
+        return str_fmt(c->arena, "%s_%d", name, times + 1);
+    }
+    strmap_put(c->kernel_names, s, 1);
+    return s;
+}
+
+static bool schedule_nest(Compile *c, Nest *n, Str name) {
+    Str mine = {0};
+    if (c->o->schedule_text.len > 0) mine = schedule_section(c->o->schedule_text, name);
+    if (mine.len > 0) return schedule_apply(n, mine, c->o->schedule_file, c->err);
+    return rule_apply(n, c->err);
+}
+
+static bool print_kernel(Compile *c, ProgKernel *k) {
+    if (c->o->dialect == NULL || k->text.len > 0) return true;
+    Buf text = {.arena = c->arena};
+    if (!emit_kernel(c->o->dialect, k->ir, c->p, &text, c->err)) return err_subject(c->err, k->name);
+    k->text = buf_str(&text);
+    return true;
+}
+
+static int kernel_by_nest(const Compile *c, u64 key) {
+    for (size_t i = 0; i < c->kernels.n; i++)
+        if (c->kernels.at[i].nest_key == key) return (int)i;
+    return -1;
+}
+
+// A lowered group -> a kernel of the program, unless one with the same nest is there.
+static bool make_kernel(Compile *c, const Graph *g, const Group *gr, Lowered *l, int *out) {
+    u64 key = l->nest->key;
+    *out = kernel_by_nest(c, key);
+    if (*out >= 0) return true;
+    ProgKernel k = {.nest_key = key, .name = unique_name(c, l->nest->f->name)};
+    if (!schedule_nest(c, l->nest, k.name)) return err_subject(c->err, k.name);
+    Kernel *ir;
+    if (!nest_build(c->arena, l->nest, &ir, c->err)) return err_subject(c->err, k.name);
+    bool edited = c->o->schedule_text.len > 0 || c->o->graph_text.len > 0;
+    // Kernels over run-time dimensions are beyond the verifier's proofs; the interpreter checks them on real ones.
+    if ((edited || (c->o->verify && !c->p->dims)) && !kernel_verify(ir, c->p, c->err)) return err_subject(c->err, k.name);
+    ir->name = k.name;
+    k.schedule = arena_str(c->arena, buf_str(&l->nest->log));
+    u64 version = c->o->dialect != NULL ? dialect_version(c->o->dialect) : 0;
+    k.kernel_key = hash_bytes(hash_str(key, k.schedule), &version, sizeof version);
+    k.nbind = ir->nargs;
+    for (int i = 0; i < 3; i++) k.wg[i] = ir->wg[i];
+    for (int i = 0; i < ir->nargs; i++) k.writes[i] = ir->arg[i]->written;
+    k.ir = ir;
+    *out = (int)c->kernels.n;
+    vec_push(c->arena, &c->kernels, k);
+    dump_kernel(c, l, &k);
+    (void)g;
+    (void)gr;
+    return true;
+}
+
+static bool find_made(Compile *c, const Graph *g, const Group *gr, u32 n, const Made **out) {
+    u64 sig = group_signature(g, gr, n);
+    for (size_t i = 0; i < c->made.n; i++)
+        if (c->made.at[i].signature == sig) {
+            *out = &c->made.at[i];
+            return true;
+        }
+    Made m = {.signature = sig, .group = gr, .graph = g};
+    Exprs *x = exprs_new(c->arena);
+    if (!lower_group(c->arena, x, g, gr, c->p, n, &m.lowered, c->err)) return false;
+    if (!make_kernel(c, g, gr, &m.lowered, &m.kernel)) return false;
+    vec_push(c->arena, &c->made, m);
+    *out = &c->made.at[c->made.n - 1];
+    return true;
+}
+
+// What a step moves and computes at the regime's largest n: for `inspect --cost`, not for planning.
+static void cost(const Graph *g, const Group *gr, u32 n, Step *s) {
+    i64 m = MIN2(g->m_max, n);
+    for (int i = 0; i < gr->nnodes; i++) {
+        const Node *nd = &g->nodes.at[gr->node[i]];
+        u64 out = 0;
+        const Tensor *y = nd->out >= 0 ? &g->tensors.at[nd->out] : NULL;
+        if (y != NULL) out = (u64)dim_value(y->dim[0], n, m, g->ctx) * (u64)(y->nd > 1 ? y->dim[1].c : 1);
+        switch (nd->op) {
+        case OP_matmul: s->flops += 2 * out * g->tensors.at[nd->in[1]].weight->cols; break;
+        case OP_attention:
+        case OP_attention_part: // scores and weighted values over the whole context, at most
+            s->flops += 4 * (u64)n * (u64)nd->attr.heads * (u64)nd->attr.head_dim * g->ctx;
+            break;
+        case OP_rms_norm: s->flops += 4 * out; break;
+        default: s->flops += out; break;
+        }
+    }
+}
+
+static bool make_step(Compile *c, const Graph *g, const Group *gr, const MemPlan *plan, u32 n, Step *s) {
+    const Made *made;
+    if (!find_made(c, g, gr, n, &made)) return false;
+    const Lowered *l = &made->lowered;
+    const ProgKernel *k = &c->kernels.at[made->kernel];
+    *s = (Step){.name = arena_str(c->arena, gr->name), .kernel = (u32)made->kernel, .layer = gr->layer};
+    must(k->nbind == l->nargs && l->nargs <= STEP_MAX_BINDINGS);
+    for (int i = 0; i < l->nargs; i++) {
+        if (l->arg[i].kind == ARG_PARAMS) {
+            s->bind[i] = (Binding){c->prog->buf_params, 0, (u64)program_param_words(c->prog) * 4};
+        } else {
+            int place = group_place(made->graph, made->group, l->arg[i].tensor);
+            if (!bind_tensor(c, g, group_tensor(g, gr, place), plan, &s->bind[i])) return false;
+        }
+        s->bytes += s->bind[i].size;
+    }
+    memcpy(s->dims, l->dims, sizeof s->dims);
+    cost(g, gr, n, s);
+    if (!grid_make(c, k->ir, s->dims, n, s->grid)) return err_subject(c->err, gr->name);
+    return true;
+}
+
+static bool touches_m(const Graph *g, const Group *gr) {
+    for (int i = 0; i < gr->nnodes; i++) {
+        const Node *nd = &g->nodes.at[gr->node[i]];
+        if (nd->op == OP_take_rows) return true;
+        for (int j = 0; j < nd->nin; j++)
+            if (g->tensors.at[nd->in[j]].dim[0].cm != 0) return true;
+    }
+    return false;
+}
+
+static bool has_op(const Graph *g, const Group *gr, OpId op) {
+    for (int i = 0; i < gr->nnodes; i++)
+        if (g->nodes.at[gr->node[i]].op == op) return true;
+    return false;
+}
+
+// trunk, head, argmax, sampler: where each begins.
+static void find_ranges(const Graph *g, const Grouping *gr, Regime *r) {
+    r->head = r->greedy = r->sample = r->nsteps = gr->n;
+    for (int i = gr->n - 1; i >= 0; i--) {
+        const Group *q = &gr->group[i];
+        if (touches_m(g, q)) r->head = i;
+        if (has_op(g, q, OP_argmax_join)) r->sample = i + 1;
+    }
+    for (int i = r->sample - 1; i >= 0; i--)
+        if (has_op(g, &gr->group[i], OP_argmax_part) || has_op(g, &gr->group[i], OP_argmax_join)) r->greedy = i;
+    if (r->sample == gr->n && r->greedy == gr->n) { // no argmax: the sampler, if any, follows the head
+        for (int i = gr->n - 1; i >= 0; i--)
+            if (has_op(g, &gr->group[i], OP_argmax_part)) r->greedy = r->sample = i;
+    }
+}
+
+static bool run_passes(Compile *c, PassContext *pc, Graph *g) {
+    int count;
+    const PassRow *row = passes(&count);
+    for (int i = 0; i < count; i++) {
+        if (!row[i].run(pc, g)) return false;
+        if ((c->o->verify || c->o->graph_text.len > 0) && !graph_verify(g, c->err))
+            return err_subject(c->err, str_c(row[i].name));
+        dump_graph(c, row[i].name, pc->regime_n, g);
+    }
+    return true;
+}
+
+static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
+    Regime *r = &c->prog->regimes[index];
+    PassContext pc = {.arena = c->arena, .profile = c->p, .regime_n = n, .err = c->err};
+    Graph *g = graph_copy(c->arena, source);
+    Grouping groups;
+    MemPlan plan;
+    if (!run_passes(c, &pc, g) || !pass_fuse(&pc, g, &groups)) return false;
+    dump_groups(c, n, g, &groups);
+    if (!pass_plan_memory(&pc, g, &groups, &plan)) return false;
+    dump_plan(c, n, &plan, groups.n);
+    for (int i = 0; i < plan.ncolours; i++) {
+        if (c->arena_buffer[i] < 0)
+            c->arena_buffer[i] = (int)buffer_add(c, str_fmt(c->arena, "arena.%d", i), BUF_ARENA, 0, NULL);
+        ProgBuffer *b = &c->buffers.at[c->arena_buffer[i]];
+        b->size = MAX2(b->size, plan.colour_bytes[i]);
+    }
+    r->n = n;
+    r->arena_bytes = plan.arena_bytes;
+    r->lower_bound_bytes = plan.lower_bound_bytes;
+    r->nitems = plan.nitems;
+    r->items = plan.items;
+    find_ranges(g, &groups, r);
+    r->steps = NEW_N(c->arena, Step, groups.n + 1);
+    for (int i = 0; i < groups.n; i++) {
+        if (!make_step(c, g, &groups.group[i], &plan, n, &r->steps[i])) return false;
+        bool print = c->o->regimes == 0 || (c->o->regimes >> index & 1) != 0;
+        if (print && !print_kernel(c, &c->kernels.at[r->steps[i].kernel])) return false;
+        if (walk_wanted(c, g, &groups.group[i]) && !walk_print(c, g, &groups.group[i], &r->steps[i], i)) return false;
+    }
+    return true;
+}
+
+// A schedule file with a section for a kernel that is not there would be silently ignored: an error instead.
+static bool check_sections(Compile *c) {
+    Str rest = c->o->schedule_text;
+    for (int line = 1; rest.len > 0; line++) {
+        Str s = str_trim(str_cut(rest, '\n', &rest)), after;
+        if (!str_starts(s, S("kernel ")) || !str_ends(s, S(":"))) continue;
+        Str name = str_trim(str_sub(s, 7, s.len - 1));
+        str_cut(name, '#', &after);
+        bool found = false;
+        for (size_t i = 0; i < c->kernels.n; i++) found = found || str_eq(c->kernels.at[i].name, name);
+        if (found) continue;
+        err_set(c->err, ERR_COMPILE_SCHEDULE, "no kernel is named '%S'; `hob inspect --dump schedule` lists them", name);
+        err_line(c->err, line, 1);
+        return err_file(c->err, c->o->schedule_file);
+    }
+    return true;
+}
+
+static bool program_buffers(Compile *c, const Graph *g) {
+    Program *p = c->prog;
+    u64 align = (u64)c->p->offset_align;
+    p->buf_params = buffer_add(c, S("params"), BUF_PARAMS, round_up((u64)program_param_words(p) * 4, align) * PARAM_SLOTS, NULL);
+    p->buf_ring = buffer_add(c, S("tokens"), BUF_RING, TOKEN_RING * 4, NULL);
+    u64 logits = (u64)g->m_max * g->vocab * 4;
+    if (logits > (u64)MIN2(c->p->max_binding_bytes, c->p->max_buffer_bytes)) {
+        err_set(c->err, ERR_PASS_BINDING, "%U bytes of logits; this device binds at most %D at once", logits,
+                MIN2(c->p->max_binding_bytes, c->p->max_buffer_bytes));
+        return err_subject(c->err, S("logits"));
+    }
+    p->buf_logits = buffer_add(c, S("logits"), BUF_LOGITS, logits, NULL);
+    return true;
+}
+
+bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program **out, Err *err) {
+    Program *p = NEW(a, Program);
+    Compile c = {.arena = a, .o = o, .p = o->profile, .prog = p, .err = err};
+    c.weight_of = strmap_new(a, 512);
+    c.buffer_of = strmap_new(a, 64);
+    c.kernel_names = strmap_new(a, 64);
+    for (int i = 0; i < 8; i++) c.arena_buffer[i] = -1;
+    if (o->graph_text.len > 0) {
+        g = graph_read(a, o->graph_text, o->graph_file, err);
+        if (g == NULL) return false;
+    } else if (o->verify && !graph_verify(g, err)) {
+        return false;
+    }
+    p->profile = *o->profile;
+    p->ctx = g->ctx;
+    p->chunk = g->chunk;
+    p->m_max = g->m_max;
+    p->vocab = g->vocab;
+    p->layers = g->layers;
+    dump_graph(&c, "graph", g->chunk, g);
+    if (!program_buffers(&c, g)) return false;
+    for (int r = 0; r < REGIME_COUNT; r++) {
+        u32 n = regime_rows(g, r);
+        if (n != no_regime_n && !make_regime(&c, g, r, n)) return false;
+    }
+    if (!check_sections(&c)) return false;
+    place_weights(&c);
+    p->nkernels = (int)c.kernels.n;
+    p->kernels = c.kernels.at;
+    p->nbuffers = (int)c.buffers.n;
+    p->buffers = c.buffers.at;
+    p->nweights = (int)c.weights.n;
+    p->weights = c.weights.at;
+    if (dump_wanted(&c, "program")) program_print(p, o->dump);
+    *out = p;
+    return true;
+}
+
+bool compile_text(Arena *a, Program *p, int kernel, const Dialect *d, Err *err) {
+    ProgKernel *k = &p->kernels[kernel];
+    if (k->text.len > 0) return true;
+    Buf text = {.arena = a};
+    if (!emit_kernel(d, k->ir, &p->profile, &text, err)) return err_subject(err, k->name);
+    k->text = buf_str(&text);
+    return true;
+}
