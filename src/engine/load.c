@@ -11,8 +11,8 @@
 #define WINDOW_DEFAULT (1u << 20)
 #else
 #define WINDOW_DEFAULT (8u << 20)
-#define BATCH_BYTES ((u64)256 << 10) // read from a file that is not mapped at a time
 #endif
+#define BATCH_BYTES ((u64)256 << 10) // read from a file that is not mapped at a time
 
 bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err)
 {
