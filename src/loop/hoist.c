@@ -313,7 +313,9 @@ static void add_lets(Hoister *h, Home *m, size_t *next, size_t upto, bool vec, b
     for (; *next < m->all.n && m->all.at[*next]->first <= upto; (*next)++) {
         Shared *s = m->all.at[*next];
         bool wanted = s->uses > 1 || (s->invariant && !bound);
-        if (!wanted || is_cheap(s->e) || (vec && s->e->type == TY_BOOL))
+        // A lane's own index stays where it is used: printers must see how it counts.
+        bool lane_index = vec && s->e->type == TY_I32 && (s->e->op == EX_ADD || s->e->op == EX_SUB || s->e->op == EX_MUL);
+        if (!wanted || is_cheap(s->e) || lane_index || (vec && s->e->type == TY_BOOL))
             continue;
         ptrmap_clear(&h->done); // later uses see the let
         add_let(h, s, out);

@@ -47,20 +47,25 @@ static bool collect(const Block *b, Touches *t) {
     return !t->full;
 }
 
-// Does each lane have an index of its own? l, or base + c * l.
-static bool one_each(Exprs *x, const Expr *e, const Var *lane) {
-    const Expr *base;
-    i64 coef = 0;
-    return expr_affine(x, e, lane, &base, &coef) && coef != 0;
+// Two indices of one dimension that no two different lanes share: the same expression, one value a lane, or ranges of
+// the lane side by side.
+static bool no_lane_meets(Exprs *x, const Expr *p, const Expr *q, const Var *lane, i64 lanes) {
+    const Expr *bp, *bq;
+    i64 cp = 0, cq = 0, off;
+    if (!expr_affine(x, p, lane, &bp, &cp) || !expr_affine(x, q, lane, &bq, &cq) || cp != cq) return false;
+    if (bp == bq) return cp != 0;
+    if (!expr_is_int(expr_simplify(x, ex_sub(x, bp, bq)), &off)) return false;
+    i64 reach = (cp < 0 ? -cp : cp) * (lanes - 1);
+    return off > reach || -off > reach;
 }
 
-static bool apart(Exprs *x, const Touches *a, const Touches *b, const Var *lane) {
+static bool apart(Exprs *x, const Touches *a, const Touches *b, const Var *lane, i64 lanes) {
     for (int i = 0; i < a->n; i++)
         for (int k = 0; k < b->n; k++) {
             const Touch *p = &a->at[i], *q = &b->at[k];
             if (p->buf != q->buf || !(p->stored || q->stored)) continue;
             bool own = false;
-            for (int d = 0; d < p->buf->nd; d++) own |= p->idx[d] == q->idx[d] && one_each(x, p->idx[d], lane);
+            for (int d = 0; d < p->buf->nd; d++) own |= no_lane_meets(x, p->idx[d], q->idx[d], lane, lanes);
             if (!own) return false;
         }
     return true;
@@ -100,7 +105,8 @@ static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *ne
             continue;
         }
         *mine = (Touches){0};
-        bool plain = collect(&s->body, mine);
+        i64 lanes;
+        bool plain = expr_is_int(s->extent, &lanes) && collect(&s->body, mine);
         while (plain && i < b->n) {
             Stmt *t = b->at[i];
             if (may_pass(t, mine)) {
@@ -114,7 +120,7 @@ static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *ne
             for (size_t q = 0; q < t->body.n; q++) simple &= t->body.at[q]->kind == ST_STORE || t->body.at[q]->kind == ST_LET;
             if (!simple) break;
             rename_lane(k->x, &t->body, t->var, s->var);
-            bool ok = collect(&t->body, next) && apart(k->x, mine, next, s->var);
+            bool ok = collect(&t->body, next) && apart(k->x, mine, next, s->var, lanes);
             if (!ok) {
                 rename_lane(k->x, &t->body, s->var, t->var);
                 break;

@@ -125,9 +125,7 @@ static void row_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
     NestStage *out = rule_out(w->t);
     const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis), *k = m->acc->def.red[0].var->name;
     const char *an = axis(m->acc, 0), *ao = axis(m->acc, 1);
-    i64 all;
-    bool known = rule_loop_extent(out, o, &all);
-    if (known && all * m->stride % rows) rows = vec;
+    while (rows > vec && expr_divisor(out->def.ax[m->o_axis].extent) * m->stride % rows) rows -= vec;
     i64 tile = MAX2(rows / m->stride, 1);
     rule_line(w, "split out.%s %D ob oi", o, tile);
     if (nest_stage(w->t, S("out"))->inexact[m->o_axis]) rule_line(w, "guard out %s", o);
@@ -232,6 +230,8 @@ static bool write_row(const Nest *n, const i64 *params, Buf *out, Err *err) {
 }
 
 static void choose_row(const Nest *n, i64 *params) {
+    // One vector of rows is one chain of additions: a CPU needs several to be busy between them.
+    if (!n->profile->gpu) params[ROW_VECS] = 4;
     params[ROW_FACTOR] = n->profile->gpu; // a CPU has fused multiply-add: taking m out costs it more than it saves
 }
 
@@ -261,8 +261,7 @@ static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
     NestStage *out = rule_out(w->t);
     const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis), *k = m->acc->def.red[0].var->name;
     const char *an = axis(m->acc, 0), *ao = axis(m->acc, 1);
-    i64 all;
-    if (rule_loop_extent(out, o, &all) && all * m->stride % rows) rows = vec;
+    while (rows > vec && expr_divisor(out->def.ax[m->o_axis].extent) * m->stride % rows) rows -= vec;
     rule_line(w, "split out.%s %D ob oi", o, MAX2(rows / m->stride, 1));
     if (nest_stage(w->t, S("out"))->inexact[m->o_axis]) rule_line(w, "guard out %s", o);
     rule_line(w, "split out.%s %D nb ni", n, p[ROWS_TILE]);
