@@ -130,14 +130,14 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
     Var *n = var_new(x, "n", TY_I32, 1, s->rows);
     at->n = n;
     f->sym[f->nsyms].var = n, f->sym[f->nsyms++].word = PARAM_N;
-    const Expr *rows = ex_int(x, s->rows), *hd = expr_simplify(x, ex_mul(x, at->heads, at->d));
+    const Expr *rows = s->rows == 1 ? ex_int(x, 1) : ex_var(x, n), *hd = expr_simplify(x, ex_mul(x, at->heads, at->d));
     at->q = arg(x, f, "q", TY_F32, 2, (const Expr *[]){rows, hd}, false);
     at->cache = arg(x, f, "cache", TY_F32, 4, (const Expr *[]){ex_int(x, 2), at->kv, at->ctx, at->d}, false);
     at->y = s->parts == 1 ? arg(x, f, "y", TY_F32, 2, (const Expr *[]){rows, hd}, true)
                           : arg(x, f, "y", TY_F32, 4, (const Expr *[]){rows, at->heads, ex_int(x, s->parts), ex_add(x, at->d, ex_int(x, 2))}, true);
-    const Expr *words = ex_int(x, PARAM_ROWS + ROW_WORDS * s->chunk + s->m_max);
+    const Expr *words = ex_add(x, ex_mul(x, rows, ex_int(x, ROW_WORDS)), ex_int(x, PARAM_ROWS));
     at->params = arg(x, f, "params", TY_I32, 1, &words, false);
-    ((Buffer *)at->params)->lo = 0, ((Buffer *)at->params)->hi = s->ctx - 1;
+    ((Buffer *)at->params)->lo = 0, ((Buffer *)at->params)->hi = sym ? (1 << 20) - 1 : s->ctx - 1;
     formula(a, x, at, f);
     // the defaults are a correct kernel on any device
     at->block = 8, at->lanes = 0, at->threads = 1;
