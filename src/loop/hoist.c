@@ -260,6 +260,18 @@ static void count_block(Hoister *h, Block *b)
 }
 
 // ---- second walk: lets ---------------------------------------------------------------------------------------------
+// The let that stands for e here: its own, or one that an enclosing block has made already.
+static const Var *let_of(const Hoister *h, const Home *own, const Expr *e, int level)
+{
+    i64 have;
+    if (ptrmap_get(&own->of, e, &have) && ((const Shared *)(intptr_t)have)->var)
+        return ((const Shared *)(intptr_t)have)->var;
+    for (int j = MIN2(level, h->depth + 1) - 1; j >= 0 && level <= h->depth; j--)
+        if (ptrmap_get(&h->path[j].home->of, e, &have) && ((const Shared *)(intptr_t)have)->var)
+            return ((const Shared *)(intptr_t)have)->var;
+    return NULL;
+}
+
 static const Expr *rewritten(Hoister *h, const Expr *e)
 {
     i64 have;
@@ -270,8 +282,9 @@ static const Expr *rewritten(Hoister *h, const Expr *e)
     int level = level_of(h, e);
     Home *m = level > h->depth ? h->here : h->path[level].home;
     const Expr *r = e;
-    if (ptrmap_get(&m->of, e, &have) && ((const Shared *)(intptr_t)have)->var) {
-        r = ex_var(h->x, ((const Shared *)(intptr_t)have)->var);
+    const Var *let = let_of(h, m, e, level);
+    if (let) {
+        r = ex_var(h->x, let);
     } else {
         const Expr *a[BUFFER_MAX_DIMS] = {0};
         for (int i = 0; i < e->nargs; i++)
@@ -297,9 +310,11 @@ static void add_let(Hoister *h, Shared *s, Block *out)
                               : ex_node(h->x, (ExprOp)e->op, a[0], a[1], a[2]);
     if (e->type != TY_F32)
         expr_range(e, &lo, &hi);
+    if (h->names[e->type] == 16 || h->names[e->type] == 32) // f16 and u32 are types
+        h->names[e->type]++;
     Str label = ptrmap_get(&h->hint, e, &name)
                     ? str_c((const char *)(intptr_t)name)
-                    : str_fmt(h->arena, "%c%d", "iufb"[e->type], h->names[e->type]++);
+                    : str_fmt(h->arena, "%c%d", "iufb"[e->type], h->names[e->type]++); // ORDER TYPE
     s->var = var_new(h->x, arena_cstr(h->arena, label), (Type)e->type, lo, hi);
     if (e->type == TY_I32 || e->type == TY_U32)
         s->var->divisor = expr_divisor(e);
