@@ -25,10 +25,11 @@ static Str unique_name(Compile *c, const char *name) {
     return s;
 }
 
-static bool schedule_nest(Compile *c, Nest *n, Str name) {
+static bool schedule_nest(Compile *c, Nest *n, Str name, bool *edited) {
     Str mine = {0};
     if (c->o->schedule_text.len > 0) mine = schedule_section(c->o->schedule_text, name);
-    if (mine.len > 0) return schedule_apply(n, mine, c->o->schedule_file, c->err);
+    *edited = mine.len > 0;
+    if (*edited) return schedule_apply(n, mine, c->o->schedule_file, c->err);
     return rule_apply(n, c->err);
 }
 
@@ -52,16 +53,19 @@ static bool make_kernel(Compile *c, const Graph *g, const Group *gr, Lowered *l,
     *out = kernel_by_nest(c, key);
     if (*out >= 0) return true;
     ProgKernel k = {.nest_key = key, .name = unique_name(c, l->nest->f->name)};
-    if (!schedule_nest(c, l->nest, k.name)) return err_subject(c->err, k.name);
+    bool own;
+    if (!schedule_nest(c, l->nest, k.name, &own)) return err_subject(c->err, k.name);
     Kernel *ir;
     if (!nest_build(c->arena, l->nest, &ir, c->err)) return err_subject(c->err, k.name);
     bool edited = c->o->schedule_text.len > 0 || c->o->graph_text.len > 0;
     // Kernels over run-time dimensions are beyond the verifier's proofs; the interpreter checks them on real ones.
-    if ((edited || (c->o->verify && !c->p->dims)) && !kernel_verify(ir, c->p, c->err)) return err_subject(c->err, k.name);
+    if ((edited || c->o->verify) && !c->p->dims && !kernel_verify(ir, c->p, c->err)) return err_subject(c->err, k.name);
     ir->name = k.name;
     k.schedule = arena_str(c->arena, buf_str(&l->nest->log));
     u64 version = c->o->dialect != NULL ? dialect_version(c->o->dialect) : 0;
     k.kernel_key = hash_bytes(hash_str(key, k.schedule), &version, sizeof version);
+    // A kernel made at build time is found by its nest, whatever the schedule: not the one this schedule asks for.
+    if (own && c->p->dims) k.nest_key = k.kernel_key;
     k.nbind = ir->nargs;
     for (int i = 0; i < 3; i++) k.wg[i] = ir->wg[i];
     for (int i = 0; i < ir->nargs; i++) k.writes[i] = ir->arg[i]->written;
