@@ -75,9 +75,14 @@ static void begin(Emit *e)
         type(&t, m->buf->type, 0);
         line(e, "%s%S *restrict %s = arg[%d];", m->buf->written ? "" : "const ", buf_str(&t), m->name, i);
     }
-    for (int i = 0; i < k->ndims; i++)
-        line(e, "const i32 %s = dims[%d];", name_of(e, k->dim[i])->text, i);
-    if (!k->ndims)
+    bool dims = false;
+    for (int i = 0; i < k->ndims; i++) {
+        const Name *n = name_of(e, k->dim[i]);
+        if (n->used)
+            line(e, "const i32 %s = dims[%d];", n->text, i);
+        dims |= n->used;
+    }
+    if (!dims)
         line(e, "(void)dims;");
     for (size_t i = 0; i < e->order.n; i++)
         if (e->order.at[i]->buf->scope == SCOPE_SHARED)

@@ -173,20 +173,12 @@ static void store(Emit *e, const Stmt *s)
 // The body under a condition or loop that goes differently in each lane: scalars, one lane after the other.
 static bool in_lanes(Emit *e, const Stmt *s);
 
-static bool if_stmt(Emit *e, const Stmt *s)
-{
-    line(e, "if (%S) {", text(e, in_place(e, s->cond), 0));
-    e->indent++;
-    bool ok = block(e, &s->body);
-    e->indent--;
-    line(e, "}");
-    return ok;
-}
 
 static bool serial(Emit *e, const Stmt *s)
 {
     const char *name = define(e, s->var, 0);
-    Str extent = text(e, in_place(e, s->extent), 0);
+    Buf extent = {.arena = e->arena};
+    operand(e, in_place(e, s->extent), &extent);
     Buf var = {.arena = e->arena};
     for (const char *p = e->d->variable; *p; p++) {
         if (*p != '%')
@@ -197,7 +189,7 @@ static bool serial(Emit *e, const Stmt *s)
             buf_fmt(&var, "%s", name);
     }
     line(e, s->var->type == TY_U32 ? "for (%S = 0u; %s < %S; %s++) {" : "for (%S = 0; %s < %S; %s++) {", buf_str(&var),
-         name, extent, name);
+         name, buf_str(&extent), name);
     e->indent++;
     bool ok = block(e, &s->body);
     e->indent--;
@@ -225,6 +217,21 @@ static bool scoped(Emit *e, const Block *b)
         e->indent--;
         line(e, "}");
     }
+    return ok;
+}
+
+// What never runs is not printed: WGSL refuses a constant index past the end there too.
+static bool if_stmt(Emit *e, const Stmt *s)
+{
+    const Expr *cond = in_place(e, s->cond);
+    i64 known;
+    if (expr_is_int(cond, &known))
+        return known ? scoped(e, &s->body) : true;
+    line(e, "if (%S) {", text(e, cond, 0));
+    e->indent++;
+    bool ok = block(e, &s->body);
+    e->indent--;
+    line(e, "}");
     return ok;
 }
 
@@ -356,8 +363,10 @@ static bool symbols(Emit *e)
         return emit_fail(e, ERR_EMIT_NAME, "its symbols are read from an argument named params, which it lacks");
     for (int i = 0; i < k->nsyms; i++) {
         Buf b = {.arena = e->arena};
-        const Mem *m = mem_of(e, params);
-        must(m->used);
+        if (!name_of(e, k->sym[i].var)->used)
+            continue;
+        Mem *m = mem_of(e, params);
+        m->used = true;
         element(e, m, ex_int(e->x, k->sym[i].word), &b);
         if (params->type != k->sym[i].var->type)
             return emit_fail(e, ERR_EMIT_NAME, "params and %s have different types", k->sym[i].var->name);
@@ -377,11 +386,10 @@ bool emit_function(const Dialect *d, const Kernel *k, const Profile *p, Str fn, 
     strmap_put(e.taken, fn, 1);
     for (int i = 0; i < k->ndims; i++)
         define(&e, k->dim[i], 0);
+    for (int i = 0; i < k->nsyms; i++)
+        define(&e, k->sym[i].var, 0);
     if (!place_all(&e))
         return false;
-    for (int i = 0; i < k->nargs && k->nsyms; i++)
-        if (!strcmp(k->arg[i]->name, "params"))
-            mem_of(&e, k->arg[i])->used = true;
     if (!symbols(&e) || !block(&e, &k->body) || !e.ok)
         return false;
     e.out = out;
@@ -393,19 +401,22 @@ bool emit_function(const Dialect *d, const Kernel *k, const Profile *p, Str fn, 
     return e.ok;
 }
 
-bool emit_kernel(const Dialect *d, const Kernel *k, const Profile *p, Buf *out, Err *err)
+Str c_name(Arena *a, Str from)
 {
-    Buf name = {.arena = exprs_arena(k->x)};
-    for (size_t i = 0; i < k->name.len; i++) {
-        char c = k->name.ptr[i];
+    Buf name = {.arena = a};
+    for (size_t i = 0; i < from.len; i++) {
+        char c = from.ptr[i];
         bool word = is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
         if (i == 0 && is_digit(c))
             buf_char(&name, 'k');
         buf_char(&name, word ? c : '_');
     }
-    if (!name.len)
-        buf_add(&name, S("kernel"));
-    return emit_function(d, k, p, buf_str(&name), false, out, err);
+    return name.len ? buf_str(&name) : S("kernel");
+}
+
+bool emit_kernel(const Dialect *d, const Kernel *k, const Profile *p, Buf *out, Err *err)
+{
+    return emit_function(d, k, p, c_name(exprs_arena(k->x), k->name), false, out, err);
 }
 
 static const Dialect *const dialects[] = {&dialect_wgsl, &dialect_c};

@@ -19,4 +19,13 @@ u32 dialect_version(const Dialect *d);  // part of a kernel's key
 bool emit_kernel(const Dialect *d, const Kernel *k, const Profile *p, Buf *out, Err *err);
 void emit_prelude(const Dialect *d, const Profile *p, Buf *out);
 
+// menu.c: the kernels of a build, printed to one C file that needs no header of ours and ends in
+//     const struct KernelEntry hob_kernels_ISA[] = {{nest key, function, "name"}, ...}; // sorted by nest key
+//     const uint32_t hob_kernels_ISA_count
+// with KernelEntry as in device/device.h. A nest key that was given before is printed once.
+typedef struct EmitMenu EmitMenu;
+EmitMenu *emit_menu_begin(Arena *a, const Profile *p, Str isa, Buf *out);
+bool emit_menu_row(EmitMenu *m, u64 nest_key, const Kernel *k, Err *err);
+void emit_menu_end(EmitMenu *m);
+
 #endif

@@ -31,6 +31,7 @@ typedef struct Mem {
 typedef struct Name {
     const char *text;
     int lanes; // 0: a scalar
+    bool used;
 } Name;
 
 typedef struct Emit {
@@ -92,6 +93,7 @@ struct Dialect {
 };
 
 // menu.c's way in: a C function of another name
+Str c_name(Arena *a, Str name); // as an identifier
 bool emit_function(const Dialect *d, const Kernel *k, const Profile *p, Str fn, bool is_static, Buf *out, Err *err);
 
 // place.c
@@ -116,6 +118,7 @@ void pop_sub(Emit *e);
 // value.c
 bool varies(Emit *e, const Expr *x);
 void value(Emit *e, const Expr *x, int lanes, Buf *o); // may print temporaries to e->out first
+void operand(Emit *e, const Expr *x, Buf *o); // a scalar beside a sign
 void declare(Emit *e, const char *form, Type t, int lanes, const char *name, Str init);
 void element(Emit *e, const Mem *m, const Expr *flat, Buf *o); // one scalar
 bool vector_access(Emit *e, const Mem *m, const Expr *flat, const Expr **base); // lanes side by side

@@ -77,16 +77,21 @@ static void note(Emit *e, const Buffer *b, const Expr *const *idx, bool store)
     }
 }
 
-static void note_load(void *user, const Expr *x)
+static void note_node(void *user, const Expr *x)
 {
     if (x->op == EX_LOAD)
         note(user, x->buf, x->args, false);
+    if (x->op == EX_VAR) {
+        Name *n = name_of(user, x->var);
+        if (n)
+            n->used = true;
+    }
 }
 
 static void note_expr(Emit *e, const Expr *x)
 {
-    if (x && x->loads)
-        expr_walk(x, note_load, e);
+    if (x && (x->loads || x->top >= 0))
+        expr_walk(x, note_node, e);
 }
 
 static bool note_block(Emit *e, const Block *b);
@@ -201,8 +206,11 @@ static void choose(Emit *e, Mem *m)
 
 bool place_all(Emit *e)
 {
-    for (int i = 0; i < e->k->nargs; i++)
+    for (int i = 0; i < e->k->nargs; i++) {
         mem_of(e, e->k->arg[i]);
+        for (int d = 0; d < e->k->arg[i]->nd; d++)
+            note_expr(e, e->k->arg[i]->dims[d]);
+    }
     if (!note_block(e, &e->k->body))
         return false;
     for (size_t i = 0; i < e->order.n; i++)

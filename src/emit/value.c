@@ -48,6 +48,12 @@ void value(Emit *e, const Expr *x, int lanes, Buf *o)
     put(e, x, lanes, P_ANY, o);
 }
 
+// WGSL reads `a < b >> c` as the opening of a template: beside a sign, all but sums and products has parentheses.
+void operand(Emit *e, const Expr *x, Buf *o)
+{
+    put(e, x, 0, P_SUM, o);
+}
+
 // ---- spellings -----------------------------------------------------------------------------------------
 
 static void spell(Emit *e, const char *form, Type t, int lanes, Type from, const Str *arg, Buf *o)
@@ -65,6 +71,15 @@ static void spell(Emit *e, const char *form, Type t, int lanes, Type from, const
         default: buf_add(o, arg[*p - '0']);
         }
     }
+}
+
+// How tight argument i must hold together: between parentheses and commas anything goes.
+static int level(const char *form, int i)
+{
+    for (const char *p = form; *p; p++)
+        if (p[0] == '%' && p[1] == '0' + i)
+            return p > form && (p[-1] == '(' || p[-1] == ' ') && (p[2] == ',' || p[2] == ')') ? P_ANY : P_ATOM;
+    return P_ATOM;
 }
 
 void declare(Emit *e, const char *form, Type t, int lanes, const char *name, Str init)
@@ -339,7 +354,7 @@ static void shift(Emit *e, const Expr *x, const char *form, int lanes, int above
         infix(e, form, a, b, lanes, above, P_ANY, o);
         return;
     }
-    Str arg[2] = {text_of(e, a, lanes, P_ATOM), text_of(e, b, lanes, P_ATOM)};
+    Str arg[2] = {text_of(e, a, lanes, level(form, 0)), text_of(e, b, lanes, level(form, 1))};
     spell(e, form, (Type)x->type, lanes, (Type)a->type, arg, o);
 }
 
@@ -382,13 +397,13 @@ static void operation(Emit *e, const Expr *x, int lanes, int above, Buf *o)
         return;
     }
     if (lanes && x->op == EX_SELECT && !varies(e, x->args[0])) { // one answer for all lanes
-        arg[0] = text_of(e, x->args[0], 0, P_ATOM);
         form = e->d->op[EX_SELECT];
+        arg[0] = text_of(e, x->args[0], 0, level(form, 0));
     } else {
-        arg[0] = text_of(e, x->args[0], lanes, P_ATOM);
+        arg[0] = text_of(e, x->args[0], lanes, level(form, 0));
     }
     for (int i = 1; i < x->nargs; i++)
-        arg[i] = text_of(e, x->args[i], lanes, P_ATOM);
+        arg[i] = text_of(e, x->args[i], lanes, level(form, i));
     spell(e, form, (Type)x->type, lanes, (Type)x->args[0]->type, arg, o);
 }
 

@@ -98,7 +98,7 @@ static int loop(Emit *e, const Stmt *s, const char *name)
     line(e, "let %s = %S;", name, buf_str(&at));
     if (!guard)
         return 0;
-    value(e, s->extent, 0, &end);
+    operand(e, s->extent, &end);
     line(e, "if (%s < %S) {", name, buf_str(&end));
     return 1;
 }
