@@ -203,6 +203,10 @@ void buf_vfmt(Buf *b, const char *fmt, va_list ap) {
                 break;
         }
         int width = 0, decimals = 6;
+        if (*fmt == '*') {
+            width = MAX2(va_arg(ap, i32), 0);
+            fmt++;
+        }
         for (; *fmt >= '0' && *fmt <= '9'; fmt++) width = width * 10 + (*fmt - '0');
         if (*fmt == '.')
             for (decimals = 0, fmt++; *fmt >= '0' && *fmt <= '9'; fmt++)
