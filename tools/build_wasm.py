@@ -27,8 +27,8 @@ CORE_LINK = ["-mexec-model=reactor", "-Oz", "-s", "-Wl,--gc-sections",
              "-Wl,--export-table", "-Wl,--growable-table"]  # the page puts the kernels there
 KERNELS = ["-std=c11", "-O3", "-g0", "-msimd128", "-mbulk-memory", "-fno-sanitize=all", "-ffp-contract=off",
            "-fno-math-errno", "-Isrc", "-Iinclude"]
-KERNELS_LINK = ["-mexec-model=reactor", "-O3", "-s", "-Wl,--no-entry", "-Wl,--import-memory", "-rdynamic",
-                "-Wl,--gc-sections", "-Wl,--export-table", "-Wl,-z,stack-size=%d" % KERNEL_DATA, "-Wl,--global-base=%d" % KERNEL_DATA,
+KERNELS_LINK = ["-mexec-model=reactor", "-O3", "-s", "-Wl,--no-entry", "-Wl,--import-memory", "-Wl,--gc-sections",
+                "-Wl,--export=hob_kernels_simd128", "-Wl,--export=hob_kernels_simd128_count", "-Wl,--export-table", "-Wl,-z,stack-size=%d" % KERNEL_DATA, "-Wl,--global-base=%d" % KERNEL_DATA,
                 "-Wl,--initial-memory=%d" % CORE_DATA]
 
 

@@ -2,6 +2,7 @@
 # `make web`, after the wasm modules: generated sources, types, the package (web/lib) and the page (web/dist).
 # Nothing is done when nothing changed, so that the second `make run` is quick.
 set -eu
+unset TEMP # a setting of `make run`; programs take it for a folder
 cd "$(dirname "$0")/.."
 out=web/dist/index.html
 if [ -f "$out" ] && [ -z "$(find web/src web/app web/*.json web/*.ts build/wasm/*.wasm src/base/err.def tools/build_web.sh \

@@ -49,7 +49,8 @@ def ask(url):
         chrome = setup().find_chrome()
         if code != 0 or not chrome:
             die("asking the page needs Chromium, Chrome or Edge: install one, or set CHROME to its path")
-    env = dict(os.environ, HOB_URL=url, CHROME=chrome)
+    env = dict(os.environ, HOB_URL=url, CHROME=chrome, HOB_TEMP=os.environ.get("TEMP", ""))
+    env.pop("TEMP", None)  # programs take it for the folder of temporary files
     return subprocess.call(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")], env=env)
 
 

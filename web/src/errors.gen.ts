@@ -97,6 +97,7 @@ export const ERRORS = {
     ENGINE_TOKEN: "a token id is not in the vocabulary",
     ENGINE_OPTION: "a sampling option is out of range",
     ENGINE_BUSY: "an answer is still being made",
+    ENGINE_VOCAB: "the vocabulary does not fit the model",
     ENGINE_WEIGHT: "a tensor of the file does not fit the program",
     ENGINE_CHECK: "a kernel computes something else than its formula",
     ENGINE_TEMPLATE: "the model has no chat template",
@@ -121,5 +122,11 @@ export const ERRORS = {
     JINJA_OUTPUT: "the chat template writes too much",
     JINJA_MEMORY: "the chat template takes too much memory",
     JSON: "the text is not JSON",
+    EMIT_LIMIT: "a kernel is too large for the printer",
+    EMIT_LANES: "lanes of a vec loop do what no vector does",
+    EMIT_NAME: "a kernel uses a name that is not defined",
+    EMIT_OP: "a language has no such operation",
+    EMIT_LOOP: "a language has no such loop",
+    EMIT_GRID: "a grid does not fit the device",
 } as const;
 export type ErrorId = keyof typeof ERRORS;

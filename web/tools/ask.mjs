@@ -1,8 +1,8 @@
 // Asks the chat page one question in a headless browser, streams its answer, and ends with one line of figures.
-// Everything comes by the environment: HOB_URL, CHROME, ASK, DEVICE, N, TEMP, THREADS, JSON.
+// Everything comes by the environment: HOB_URL, CHROME, ASK, DEVICE, N, HOB_TEMP, THREADS, JSON.
 import { launch } from "./chrome.mjs";
 
-const { HOB_URL, ASK, DEVICE, N, TEMP, THREADS, JSON: asJson } = process.env;
+const { HOB_URL, ASK, DEVICE, N, HOB_TEMP, THREADS, JSON: asJson } = process.env;
 const json = asJson === "1";
 const note = (text) => process.stderr.write(text);
 const terminal = process.stderr.isTTY;
@@ -10,7 +10,7 @@ const terminal = process.stderr.isTTY;
 const url = new URL(HOB_URL);
 if (DEVICE) url.searchParams.set("device", DEVICE);
 if (N) url.searchParams.set("max_tokens", N);
-if (TEMP) url.searchParams.set("temperature", TEMP);
+if (HOB_TEMP) url.searchParams.set("temperature", HOB_TEMP);
 if (THREADS && THREADS !== "1") note(`THREADS=${THREADS}: the page runs one thread\n`);
 
 const browser = await launch();
