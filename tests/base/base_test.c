@@ -134,8 +134,8 @@ static void formatter_prints_every_conversion(void **state) {
                "-5|4000000000|-9223372036854775808|18446744073709551615");
     assert_str(str_fmt(a, "%x|%X|%c|%s|%S|%%", 0xBEEFu, (u64)0x123456789A, 'z', "str", S("view")),
                "beef|123456789a|z|str|view|%");
-    assert_str(str_fmt(a, "[%3d][%-8s][%08x][%5S][%05d]", 7, "ab", 0x1Fu, S("x"), -42),
-               "[  7][ab      ][0000001f][    x][-0042]");
+    assert_str(str_fmt(a, "[%3d][%-8s][%08x][%5S][%05d][%*s]", 7, "ab", 0x1Fu, S("x"), -42, 3, "y"),
+               "[  7][ab      ][0000001f][    x][-0042][  y]");
     assert_str(str_fmt(a, "%.2f|%.0f|%8.1f|%.3f", 3.14159, 2.5, -0.25, -0.0001),
                "3.14|3|    -0.3|0.000");
     assert_str(str_fmt(a, "%h %h %h %h", 3.0, -0.1f, 0.0, 0x1p-149),
