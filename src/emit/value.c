@@ -368,8 +368,8 @@ static void operation(Emit *e, const Expr *x, int lanes, int above, Buf *o)
     case EX_IMOD: divide(e, x, lanes, above, o); return;
     case EX_MULHI: e->helpers |= HELP_MULHI; break;
     case EX_CAST:
-        // unsigned numbers below 2^31 convert as signed ones do, which processors can
-        if (e->d->cpu && x->type == TY_F32 && x->args[0]->type == TY_U32) {
+        // unsigned numbers below 2^31 convert as signed ones do, which processors can (and so software adapters)
+        if (x->type == TY_F32 && x->args[0]->type == TY_U32) {
             expr_range(x->args[0], &lo, &hi);
             if (hi <= INT32_MAX) {
                 x = ex_cast(e->x, TY_F32, ex_cast(e->x, TY_I32, x->args[0]));
