@@ -48,7 +48,7 @@ static int kernel_by_nest(const Compile *c, u64 key) {
 }
 
 // A lowered group -> a kernel of the program, unless one with the same nest is there.
-static bool make_kernel(Compile *c, const Graph *g, const Group *gr, Lowered *l, int *out) {
+static bool make_kernel(Compile *c, Lowered *l, int *out) {
     u64 key = l->nest->key;
     *out = kernel_by_nest(c, key);
     if (*out >= 0) return true;
@@ -73,8 +73,6 @@ static bool make_kernel(Compile *c, const Graph *g, const Group *gr, Lowered *l,
     *out = (int)c->kernels.n;
     vec_push(c->arena, &c->kernels, k);
     dump_kernel(c, l, &k);
-    (void)g;
-    (void)gr;
     return true;
 }
 
@@ -88,7 +86,8 @@ static bool find_made(Compile *c, const Graph *g, const Group *gr, u32 n, const 
     Made m = {.signature = sig, .group = gr, .graph = g};
     Exprs *x = exprs_new(c->arena);
     if (!lower_group(c->arena, x, g, gr, c->p, n, &m.lowered, c->err)) return false;
-    if (!make_kernel(c, g, gr, &m.lowered, &m.kernel)) return false;
+    if (!make_kernel(c, &m.lowered, &m.kernel)) return false;
+    if (!grid_make(c, c->kernels.at[m.kernel].ir, m.lowered.dims, n, m.grid)) return err_subject(c->err, gr->name);
     vec_push(c->arena, &c->made, m);
     *out = &c->made.at[c->made.n - 1];
     return true;
@@ -131,8 +130,8 @@ static bool make_step(Compile *c, const Graph *g, const Group *gr, const MemPlan
         s->bytes += s->bind[i].size;
     }
     memcpy(s->dims, l->dims, sizeof s->dims);
+    memcpy(s->grid, made->grid, sizeof s->grid);
     cost(g, gr, n, s);
-    if (!grid_make(c, k->ir, s->dims, n, s->grid)) return err_subject(c->err, gr->name);
     return true;
 }
 
@@ -205,8 +204,7 @@ static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
     r->steps = NEW_N(c->arena, Step, groups.n + 1);
     for (int i = 0; i < groups.n; i++) {
         if (!make_step(c, g, &groups.group[i], &plan, n, &r->steps[i])) return false;
-        bool print = c->o->regimes == 0 || (c->o->regimes >> index & 1) != 0;
-        if (print && !print_kernel(c, &c->kernels.at[r->steps[i].kernel])) return false;
+        if (!print_kernel(c, &c->kernels.at[r->steps[i].kernel])) return false;
         if (walk_wanted(c, g, &groups.group[i]) && !walk_print(c, g, &groups.group[i], &r->steps[i], i)) return false;
     }
     return true;
@@ -268,7 +266,8 @@ bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program 
     if (!program_buffers(&c, g)) return false;
     for (int r = 0; r < REGIME_COUNT; r++) {
         u32 n = regime_rows(g, r);
-        if (n != no_regime_n && !make_regime(&c, g, r, n)) return false;
+        bool asked = o->regimes == 0 || (o->regimes >> r & 1) != 0;
+        if (asked && n != no_regime_n && !make_regime(&c, g, r, n)) return false;
     }
     if (!check_sections(&c)) return false;
     place_weights(&c);
@@ -280,14 +279,5 @@ bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program 
     p->weights = c.weights.at;
     if (dump_wanted(&c, "program")) program_print(p, o->dump);
     *out = p;
-    return true;
-}
-
-bool compile_text(Arena *a, Program *p, int kernel, const Dialect *d, Err *err) {
-    ProgKernel *k = &p->kernels[kernel];
-    if (k->text.len > 0) return true;
-    Buf text = {.arena = a};
-    if (!emit_kernel(d, k->ir, &p->profile, &text, err)) return err_subject(err, k->name);
-    k->text = buf_str(&text);
     return true;
 }

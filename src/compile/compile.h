@@ -14,14 +14,11 @@ typedef struct CompileOptions {
     Str dump_pass;                    // --dump PASS: its output is printed to dump
     Buf *dump;
     Str walk_tensor;                  // --walk TENSOR: the stages of the step that reads it, printed to dump
-    int regimes;                      // bit set of regimes whose kernels are printed now; 0: all
+    int regimes;                      // bit set of regimes to compile; 0: all. A step of a few rows runs as one of many
     bool verify;                      // check every graph and kernel on the way; always so with an edited text
 } CompileOptions;
 
 bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program **out, Err *err);
-
-// The text of a kernel that was left unprinted (CompileOptions.regimes).
-bool compile_text(Arena *a, Program *p, int kernel, const Dialect *d, Err *err);
 
 // menu.c: the kernels that a build for the CPU carries: every encoding and operator as the passes make them with this
 // profile, from small made-up graphs. isa: plain, avx2, simd128.

@@ -8,6 +8,7 @@ typedef struct Made { // a kernel for groups of one signature
     u64 signature;
     int kernel;
     Lowered lowered; // arguments by place in the group it was made from; dims
+    GridDim grid[3];
     const Group *group;
     const Graph *graph;
 } Made;
