@@ -42,7 +42,8 @@ bool jinja_use_undefined(Jinja *j, JVal v) {
             return jinja_fail(j, ERR_JINJA_UNDEFINED, "'None' has no attribute '%S'", v.s);
         return jinja_fail(j, ERR_JINJA_UNDEFINED, "'%s object' has no attribute '%S'", what, v.s);
     case UNDEF_ITEM:
-        return jinja_fail(j, ERR_JINJA_UNDEFINED, "%s object has no element %S", what, v.s);
+        return jinja_fail(j, ERR_JINJA_UNDEFINED, "%s has no element %S",
+                          v.owner == J_NONE ? "None" : arena_cstr(j->arena, str_fmt(j->arena, "%s object", what)), v.s);
     case UNDEF_PARAM:
         return jinja_fail(j, ERR_JINJA_UNDEFINED, "parameter '%S' was not provided", v.s);
     case UNDEF_UNSAFE:

@@ -361,6 +361,8 @@ FILTER(f_map) {
     size_t n;
     i32 row = -1;
     JList *l = jinja_list(j, 0);
+    if (!jval_truth(v[0])) // none has no elements either; nothing else is looked at
+        return l && generator(j, l, out);
     for (size_t i = 0; args->n == 0 && i < args->nkw; i++) {
         if (str_eq(args->kw[i], S("attribute")))
             attribute = args->kwval[i];
@@ -394,6 +396,8 @@ static bool choose(Jinja *j, JVal v, const JArgs *args, bool by_attribute, bool 
     size_t n, used = 0;
     i32 row = -1;
     JList *l = jinja_list(j, 0);
+    if (!jval_truth(v))
+        return l && generator(j, l, out);
     if (by_attribute) {
         if (args->n == 0)
             return jinja_fail(j, ERR_JINJA_ARGS, "Missing parameter for attribute name");

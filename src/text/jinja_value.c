@@ -238,7 +238,8 @@ bool jinja_seq(Jinja *j, JVal v, JVal *seq, size_t *n) {
     case J_GENERATOR: { // what is left of it, and nothing after that
         JList *l = jinja_list(j, 0);
         if (!l) return false;
-        *l = (JList){.at = v.list->at + v.list->next, .n = v.list->n - v.list->next};
+        if (v.list->next < v.list->n)
+            *l = (JList){.at = v.list->at + v.list->next, .n = v.list->n - v.list->next};
         v.list->next = v.list->n;
         *seq = jval_seq(j, J_LIST, l);
         *n = l->n;
