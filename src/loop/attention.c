@@ -127,7 +127,7 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
     at->d = dim(x, f, "D", s->head_dim, 256, at->vec, sym, dims);
     at->ctx = dim(x, f, "CTX", s->ctx, 1 << 20, 1, sym, dims);
     at->heads = expr_simplify(x, ex_mul(x, at->kv, at->group));
-    Var *n = var_new(x, "n", TY_I32, 1, s->rows);
+    Var *n = var_new(x, "n", TY_I32, 1, sym && s->rows > 1 ? MENU_MAX_N : s->rows);
     at->n = n;
     f->sym[f->nsyms].var = n, f->sym[f->nsyms++].word = PARAM_N;
     const Expr *rows = s->rows == 1 ? ex_int(x, 1) : ex_var(x, n), *hd = expr_simplify(x, ex_mul(x, at->heads, at->d));

@@ -75,7 +75,8 @@ const Expr *lower_load(Lower *l, const Buffer *b, const Expr *i, const Expr *j) 
 static const Expr *symbol(Lower *l, const Var **v, const char *name, i64 max, int word) {
     if (*v == NULL) {
         must(l->f->nsyms < (int)COUNT_OF(l->f->sym));
-        *v = var_new(l->x, name, TY_I32, 1, max);
+        // a kernel made before any model is seen serves every chunk
+        *v = var_new(l->x, name, TY_I32, 1, l->p->dims ? MENU_MAX_N : max);
         l->f->sym[l->f->nsyms].var = *v;
         l->f->sym[l->f->nsyms++].word = word;
         if (l->params == NULL) lower_param(l, PARAM_N);

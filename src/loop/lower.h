@@ -6,6 +6,9 @@
 #include "loop/loop.h"
 #include "pass/pass.h"
 
+// Most rows of a step that a kernel made before any model is seen (profile->dims) takes.
+enum { MENU_MAX_N = 65536 };
+
 typedef struct LowerArg { // what each kernel argument is
     enum { ARG_TENSOR, ARG_PARAMS } kind;
     int tensor;
