@@ -1,0 +1,345 @@
+"""`make bench`: hob beside its peers, in one run, and what each of hob's modes agrees with.
+
+Every measurement is a process of its own; those that are compared take turns, RUNS times (3), and the medians are
+set against each other, with the least and the largest ratio of one turn as the spread. A peer that is here and fails
+makes the run fail; one that is not here reads `not run: why`. Writes bench/RESULTS.md and bench/RESULTS.svg.
+
+Environment: RUNS, TOKENS (64) of an answer, PROMPT (256) tokens of a native prompt, ONLY=native,page,webgpu,
+PEERS_WEBLLM_LIB. With OUT=FOLDER the results go there instead.
+"""
+import contextlib
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+import bench_chart
+import serve
+
+ROOT = serve.ROOT
+HOB = os.path.join(ROOT, "build", "hob")
+MODEL = os.path.join(ROOT, "models", "SmolLM2-135M-Instruct.Q4_1.gguf")
+PEERS = os.path.join(ROOT, "bench", "peers")
+FIXTURES = os.path.join(ROOT, "tests", "fixtures")
+RUNS = int(os.environ.get("RUNS") or 3)
+TOKENS = int(os.environ.get("TOKENS") or 64)
+PROMPT = int(os.environ.get("PROMPT") or 256)
+CLEAR = 0.01  # a margin in logits under which two right answers may differ
+LIMIT = 900
+QUESTION = "Write a long story about a lighthouse keeper who keeps a log of every ship that passes."
+# what the model's chat template makes of the question; the page's own count of tokens must agree
+ASKED = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+         "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n" % QUESTION)
+HOB_MODE = "f32 activations, f32 cache"
+
+
+class Missing(Exception):
+    """Not here: the row says so."""
+
+
+class Failed(Exception):
+    pass
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def run(command, stdin="", env=None, cwd=ROOT):
+    try:
+        p = subprocess.run(command, input=stdin.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd,
+                           timeout=LIMIT, env=dict(os.environ, **(env or {})))
+    except subprocess.TimeoutExpired:
+        raise Failed("%s ran longer than %d s" % (os.path.basename(command[0]), LIMIT))
+    if p.returncode != 0:
+        raise Failed("%s: exit status %d: %s" % (" ".join(command[:3]), p.returncode, p.stderr.decode("utf-8", "replace")[-400:].strip()))
+    return p.stdout.decode("utf-8")
+
+
+def figures(command, **more):
+    """The last line of a measurement, as an object."""
+    return json.loads(run(command, **more).strip().splitlines()[-1])
+
+
+# ---- what there is -------------------------------------------------------------------------------------------------
+def have_peers():
+    if not shutil.which("npm") or not shutil.which("node"):
+        raise Missing("needs node and npm")
+    lock = os.path.join(PEERS, "package-lock.json")
+    stamp = os.path.join(PEERS, "node_modules", ".hob-lock")
+    with open(lock) as f:
+        wanted = f.read()
+    try:
+        with open(stamp) as f:
+            if f.read() == wanted:
+                return
+    except OSError:
+        pass
+    say("peers: npm ci")
+    try:
+        run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=PEERS)
+    except Failed as e:
+        raise Missing("npm could not fetch the peers: %s" % str(e).splitlines()[-1])
+    with open(stamp, "w") as f:
+        f.write(wanted)
+
+
+def chrome():
+    import run as front  # tools/run.py knows how set-up finds one
+    path = front.setup().find_chrome()
+    if not path:
+        raise Missing("needs Chromium, Chrome or Edge")
+    return path
+
+
+@contextlib.contextmanager
+def page():
+    """The chat page, served; its URL."""
+    if not os.path.exists(os.path.join(ROOT, "web", "dist", "index.html")):
+        raise Missing("the page is not built; make web")
+    server = serve.start(0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield "http://127.0.0.1:%d/" % server.server_address[1]
+    finally:
+        server.shutdown()
+
+
+# ---- measurements: each returns hob's keys -------------------------------------------------------------------------
+def hob_native(threads):
+    return figures([HOB, "bench", "-m", MODEL, "--threads", str(threads), "-p", str(PROMPT), "-n", str(TOKENS), "--runs", "1", "--json"])
+
+
+def llamacpp(threads):
+    return figures(["node", os.path.join(PEERS, "llamacpp.mjs"), MODEL, str(threads), str(PROMPT), str(TOKENS)])
+
+
+def hob_page(device, tokens):
+    with page() as url:
+        r = figures(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")],
+                    env=dict(HOB_URL=url, CHROME=chrome(), ASK=QUESTION, DEVICE=device, N=str(tokens), TEMP="0", JSON="1"))
+    if r["answer_tokens"] < tokens * 3 // 4:
+        raise Failed("the page's answer ended after %d tokens" % r["answer_tokens"])
+    return r
+
+
+def wllama():
+    return figures(["node", os.path.join(PEERS, "wllama.mjs"), MODEL, "1", str(TOKENS)], stdin=ASKED, env=dict(CHROME=chrome()))
+
+
+def ceiling():
+    """The fastest variant of the hand-written step, as tokens a second."""
+    env = dict(CHROMIUM=chrome(), NODE_PATH=os.path.join(PEERS, "node_modules"))
+    # run.mjs finds playwright-core beside itself: it is run from a copy inside the peers' folder
+    copy = os.path.join(PEERS, "node_modules", ".ceiling")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(os.path.join(ROOT, "bench", "ceiling"), copy)
+    lines = [json.loads(l) for l in run(["node", os.path.join(copy, "run.mjs")], env=env).splitlines() if l.startswith("{")]
+    best = max(lines, key=lambda l: l["tok_s"])
+    return {"device": "ceiling, %s" % best["kind"], "decode_tps": best["tok_s"], "gbps": best["GBs"]}
+
+
+# ---- agreement -------------------------------------------------------------------------------------------------------
+def hob_eval(tokens, threads, rows):
+    text = run([HOB, "eval", "-m", MODEL, "--threads", str(threads), "--tokens", "-", "--rows", str(rows), "--json"], stdin=json.dumps(tokens))
+    return json.loads(text[text.index("{"):])
+
+
+def agreement_native(threads):
+    """Forced decoding of the stored tokens against float32 logits of the same weights (tests/fixtures)."""
+    with open(os.path.join(FIXTURES, "smol_tokens.json")) as f:
+        tokens = json.load(f)
+    with open(os.path.join(FIXTURES, "smol_reference.json")) as f:
+        want = json.load(f)
+    parts = []
+    for rows, what in ((1, "decode"), (32, "prefill")):
+        got = hob_eval(tokens, threads, rows)
+        n = min(len(got["top"]), len(want["logprob"]))
+        clear = [i for i in range(n) if want["margin"][i] > CLEAR]
+        same = sum(got["top"][i] == want["top"][i] for i in clear)
+        apart = max(abs(got["logprob"][i] - want["logprob"][i]) for i in range(n))
+        parts.append("%s %d of %d, log-probabilities within %.1e" % (what, same, len(clear), apart))
+    return "top choice equal to the float32 reference's: " + "; ".join(parts)
+
+
+def agreement_page(answer):
+    """The page's own greedy answer, forced on the native tool: is each token its first choice too, where one is clear?"""
+    ask = json.loads(run([HOB, "tokenize", "-m", MODEL, "--ids", "-"], stdin=ASKED))
+    ids = json.loads(run([HOB, "tokenize", "-m", MODEL, "--ids", "-"], stdin=ASKED + answer["answer"]))
+    if len(ask) != answer["prompt_tokens"] or ids[:len(ask)] != ask:
+        raise Failed("the page read %d tokens of the question, %d were expected" % (answer["prompt_tokens"], len(ask)))
+    got = hob_eval(ids, 1, 1)
+    clear = same = 0
+    for i in range(len(ask) - 1, len(ids) - 1):
+        if got["top"][i] == ids[i + 1]:
+            same, clear = same + 1, clear + 1
+            continue
+        other = hob_eval(ids[:i + 1] + [got["top"][i]], 1, 1)
+        if other["logprob"][i] - got["logprob"][i] > CLEAR:
+            clear += 1
+    return "its greedy answer is native hob's first choice at %d of %d clear positions" % (same, clear)
+
+
+# ---- lines -----------------------------------------------------------------------------------------------------------
+class Line:
+    def __init__(self, group, name, hob, peer, peer_name, peer_mode, goal, keys, agree):
+        self.group, self.name, self.hob, self.peer, self.peer_name, self.peer_mode = group, name, hob, peer, peer_name, peer_mode
+        self.goal, self.keys, self.agree = goal, keys, agree
+        self.ours, self.theirs, self.why, self.agreement, self.void = [], [], "", "", ""
+
+    def ratios(self, key):
+        return [a[key] / b[key] for a, b in zip(self.ours, self.theirs) if b.get(key)]
+
+    def median(self, which, key):
+        values = [m[key] for m in which if m.get(key)]
+        return statistics.median(values) if values else None
+
+
+def lines_wanted():
+    q8 = "8-bit activations, f16 cache (its defaults)"
+    gpu_tokens = min(TOKENS, 32)
+    both = ["decode_tps", "prefill_tps"]
+    all_lines = [
+        Line("native", "native, 1 thread", lambda: hob_native(1), lambda: llamacpp(1), "llama.cpp", q8, 1.0, both, lambda l: agreement_native(1)),
+        Line("native", "native, 2 threads", lambda: hob_native(2), lambda: llamacpp(2), "llama.cpp", q8, None, both, lambda l: agreement_native(2)),
+        Line("page", "page on the CPU, 1 thread", lambda: hob_page("cpu", TOKENS), wllama, "wllama", q8, 4.0, both, lambda l: agreement_page(l.ours[-1])),
+        Line("webgpu", "page on WebGPU", lambda: hob_page("webgpu", gpu_tokens), ceiling, "ceiling", "16-bit integer activations, no attention",
+             0.35, ["decode_tps"], lambda l: agreement_page(l.ours[-1])),
+    ]
+    only = [o for o in os.environ.get("ONLY", "").split(",") if o]
+    return [l for l in all_lines if not only or l.group in only]
+
+
+def prepare(line):
+    if not os.path.exists(MODEL):
+        raise Missing("needs models/%s; make setup" % os.path.basename(MODEL))
+    if line.group != "native":
+        chrome()
+    have_peers()
+
+
+def measure(lines):
+    """Turn by turn, so that what else the machine does falls on all alike."""
+    for line in lines:
+        try:
+            prepare(line)
+        except Missing as e:
+            line.why = "not run: %s" % e
+    for turn in range(RUNS):
+        for line in [l for l in lines if not l.why]:
+            for who, act, into in (("hob", line.hob, line.ours), (line.peer_name, line.peer, line.theirs)):
+                try:
+                    r = act()
+                except Missing as e:
+                    line.why = "not run: %s" % e
+                    break
+                except (Failed, ValueError, KeyError) as e:
+                    line.why = "FAILED: %s: %s" % (who, e)
+                    break
+                into.append(r)
+                say("%d/%d  %-28s %-10s %s" % (turn + 1, RUNS, line.name, who, "  ".join(
+                    "%s %.1f" % (k[:-4], r[k]) for k in line.keys if r.get(k))))
+    for line in [l for l in lines if not l.why]:
+        try:
+            line.agreement = line.agree(line)
+        except (Failed, ValueError, KeyError) as e:
+            line.why = "FAILED: agreement: %s" % e
+        say("       %s: %s" % (line.name, line.agreement or line.why))
+        if line.group == "webgpu" and min(m["gbps"] for m in line.theirs) < 0.9:
+            line.void = "void: the ceiling read less than 0.9 GB/s"
+
+
+def webllm():
+    lib = os.environ.get("PEERS_WEBLLM_LIB")
+    if not lib:
+        return "not run: PEERS_WEBLLM_LIB does not name its model library, which no registry holds"
+    if not os.path.isfile(lib):
+        return "not run: PEERS_WEBLLM_LIB=%s is no file" % lib
+    return "not run: this tree has no driver for it yet"
+
+
+# ---- results ---------------------------------------------------------------------------------------------------------
+def machine():
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        with open("/proc/cpuinfo") as f:
+            name = next(l.split(":", 1)[1].strip() for l in f if l.startswith("model name"))
+    return "%s, %d cores, %s" % (name, os.cpu_count() or 1, platform.system())
+
+
+def commit():
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+        dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=ROOT, stdout=subprocess.PIPE).stdout.strip()
+        return head + (" with changes" if dirty else "")
+    return "unknown"
+
+
+def spread(values):
+    return "%.2f–%.2f" % (min(values), max(values))
+
+
+def report(lines, load):
+    out = ["# Measured by `make bench`", "",
+           "%s; commit %s; %s; load average %.1f before, %.1f after on %d cores." % (
+               time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), commit(), machine(), load, os.getloadavg()[0], os.cpu_count() or 1),
+           "SmolLM2-135M-Instruct Q4_1. Native: %d prompt tokens, %d answer tokens. Page: the question below, greedy." % (PROMPT, TOKENS),
+           "Medians of %d turns; the spread is the least and largest ratio of one turn. Read ratios, not speeds: "
+           "the machine may be shared." % RUNS, "",
+           "| Line | Measure | hob, tokens/s | Peer, tokens/s | Ratio | Spread | Goal |", "|---|---|---|---|---|---|---|"]
+    bars = []
+    for l in lines:
+        if l.why:
+            out.append("| %s | | | %s | | | %s |" % (l.name, l.peer_name, l.why.splitlines()[0]))
+            continue
+        for key in l.keys:
+            ours, theirs, ratios = l.median(l.ours, key), l.median(l.theirs, key), l.ratios(key)
+            if not ratios:
+                continue
+            ratio = ours / theirs
+            goal = l.void if l.void else "" if l.goal is None or key != "decode_tps" else "at least %.2f: %s" % (l.goal, "met" if ratio >= l.goal else "missed")
+            out.append("| %s | %s | %.1f | %.1f %s | %.2f | %s | %s |" % (l.name, key[:-4], ours, theirs, l.peer_name, ratio, spread(ratios), goal))
+            bars.append(("%s, %s" % (l.name, key[:-4]), ours, theirs, l.peer_name))
+    out.append("| WebLLM | | | | | | %s |" % webllm())
+    out += ["", "![hob's speed as a multiple of the peer's](RESULTS.svg)" if bars else "", "",
+            "## Modes and agreement", "", "| Line | hob's mode | Agreement of the same binary and flags | Peer's mode |", "|---|---|---|---|"]
+    for l in lines:
+        device = l.ours[-1].get("device", "") if l.ours else ""
+        out.append("| %s | %s%s | %s | %s: %s |" % (l.name, HOB_MODE, ", " + device if device else "", l.agreement or l.why.splitlines()[0], l.peer_name, l.peer_mode))
+    out += ["", "Question: %s" % QUESTION, "",
+            "The ceiling (`bench/ceiling/`, frozen) is a decode step written by hand with int16 activations and no attention: the best that "
+            "was found for this browser's software adapter, not an engine.", ""]
+    return "\n".join(out), bars
+
+
+def main():
+    if not os.path.exists(HOB):
+        say("build/hob is not there; make")
+        return 1
+    lines = lines_wanted()
+    if any(l.group != "native" for l in lines):
+        subprocess.call(["make", "web"], cwd=ROOT)
+    load = os.getloadavg()[0]
+    measure(lines)
+    text, bars = report(lines, load)
+    folder = os.environ.get("OUT") or os.path.join(ROOT, "bench")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "RESULTS.md"), "w", encoding="utf-8") as f:
+        f.write(text)
+    if bars:
+        with open(os.path.join(folder, "RESULTS.svg"), "w", encoding="utf-8") as f:
+            f.write(bench_chart.draw(bars))
+    say("\n" + text)
+    bad = [l for l in lines if l.why.startswith("FAILED") or l.void]
+    for l in bad:
+        say("%s: %s" % (l.name, l.why or l.void))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
