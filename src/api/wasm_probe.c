@@ -25,12 +25,21 @@ struct Probe {
     double start, budget, ms; // ms: of one product
 };
 
+static u64 weight_of(const Program *p, const Step *s)
+{
+    u64 bytes = 0;
+    for (int i = 0; i < p->kernels[s->kernel].nbind; i++)
+        if (p->buffers[s->bind[i].buffer].kind == BUF_WEIGHT)
+            bytes = MAX2(bytes, s->bind[i].size);
+    return bytes;
+}
+
 static const Step *largest(const Program *p)
 {
     const Regime *r = &p->regimes[REGIME_ROW];
     const Step *best = NULL;
     for (int i = 0; i < r->head; i++)
-        if (r->steps[i].layer >= 0 && r->steps[i].flops > 0 && (!best || r->steps[i].bytes > best->bytes))
+        if (r->steps[i].layer >= 0 && weight_of(p, &r->steps[i]) > (best ? weight_of(p, best) : 0))
             best = &r->steps[i];
     return best;
 }

@@ -330,6 +330,7 @@ for (const text of ["Why is the sky blue?", "Write a short poem about the sea.",
     b.onclick = () => void ask(text);
     $("samples").append(b);
 }
-if (wish) document.querySelector<HTMLInputElement>(`input[name=device][value="${CSS.escape(wish)}"]`)?.click();
-else void load(model, "auto");
+const radio = wish && document.querySelector<HTMLInputElement>(`input[name=device][value="${CSS.escape(wish)}"]`);
+if (radio) radio.checked = true;
+void load(model, chosen());
 prompt.focus();
