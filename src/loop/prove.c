@@ -183,6 +183,7 @@ static void poly_scale_add(Poly *p, const Poly *q, i64 c)
     poly_add(p, q, &(Mono){.c = c});
 }
 
+static i64 deep_search(Prover *p, const Poly *q, i64 enough, int depth);
 static Bounds range_of(Prover *p, const Expr *e);
 static const Poly *poly_of(Prover *p, const Expr *e);
 
@@ -225,6 +226,15 @@ static void define_atom(Prover *p, const Expr *e)
         if (!exact)
             poly_scale_add(&h, d, 1);
         define(p, &h);
+    } else if (e->op == EX_IMOD && e->args[1]->op != EX_ICONST) {
+        i64 lo, hi;
+        expr_range(e->args[1], &lo, &hi);
+        if (lo < 1)
+            return;
+        g = (Poly){.k = -1}; // d - 1 - a % d >= 0
+        poly_scale_add(&g, poly_of(p, e->args[1]), 1);
+        poly_add_mono(&g, &(Mono){.c = -1, .n = 1, .at = {e}});
+        define(p, &g);
     } else if (e->op == EX_MIN || e->op == EX_MAX) {
         for (int i = 0; i < 2; i++) {
             g = (Poly){0};
@@ -248,6 +258,28 @@ static bool stays_inside(const Expr *e)
     return e->type == TY_I32 || lo > 0 || hi < UINT32_MAX; // the whole of u32 when it may wrap
 }
 
+// a // c where c divides a's terms, or leaves a rest that c holds whole: no atom is needed.
+static bool exact_quotient(const Poly *a, i64 c, Poly *out)
+{
+    Poly rest = {.k = a->k};
+    i64 lo = a->k, hi = a->k, l, h;
+    *out = (Poly){0};
+    for (int i = 0; i < a->n; i++) {
+        Mono m = a->m[i];
+        if (m.c % c == 0) {
+            m.c /= c;
+            poly_add_mono(out, &m);
+            continue;
+        }
+        if (m.n != 1 || !expr_range(m.at[0], &l, &h) || rest.n++ > 4)
+            return false;
+        lo = sat_add(lo, sat_mul(m.c, m.c > 0 ? l : h));
+        hi = sat_add(hi, sat_mul(m.c, m.c > 0 ? h : l));
+    }
+    out->k = floor_to(lo, c);
+    return !a->bad && lo != NO_LO && hi != NO_HI && floor_to(lo, c) == floor_to(hi, c);
+}
+
 static void poly_build(Prover *p, const Expr *e, Poly *out)
 {
     i64 def, v;
@@ -255,10 +287,23 @@ static void poly_build(Prover *p, const Expr *e, Poly *out)
     switch (e->op) {
     case EX_ICONST: out->k = e->i; return;
     case EX_VAR:
-        if (ptrmap_get(&p->lets, e->var, &def))
+        if (ptrmap_get(&p->lets, e->var, &def)) {
             poly_scale_add(out, poly_of(p, (const Expr *)(intptr_t)def), 1);
-        else
+        } else if (e->var->divisor > 1 && e->type == TY_I32 && e->var->lo >= 0 && e->var->divisor <= INT32_MAX) {
+            // d * (e // d): every quotient of e by a factor of d is then a multiple of one atom
+            const Expr *q = ex_idiv(e->home, e, ex_int(e->home, e->var->divisor));
+            poly_add_mono(out, &(Mono){.c = e->var->divisor, .n = 1, .at = {q}});
+        } else {
             poly_atom(out, e);
+        }
+        return;
+    case EX_IDIV:
+        if (!expr_is_int(e->args[1], &v) || v < 1 || e->type != TY_I32)
+            break;
+        if (!exact_quotient(poly_of(p, e->args[0]), v, out)) {
+            *out = (Poly){0};
+            break;
+        }
         return;
     case EX_ADD:
     case EX_SUB:
@@ -446,16 +491,26 @@ static Bounds range_of(Prover *p, const Expr *e)
     }
     if (p->depth > NODE_DEPTH)
         return whole(e->type);
-    p->depth++;
-    Bounds r = node_range(p, e);
-    p->depth--;
     if (!b) {
         b = NEW(p->arena, Bounds);
         ptrmap_put(&p->bounds, e, (i64)(intptr_t)b);
     }
-    *b = r;
+    *b = whole(e->type); // what a question that comes back to e itself may rest on
+    if (e->type == TY_I32 || e->type == TY_U32)
+        expr_range(e, &b->lo, &b->hi);
+    if (e->type == TY_I32 && (e->op == EX_ADD || e->op == EX_SUB || e->op == EX_MUL || e->op == EX_SHL)) {
+        if (b->lo == INT32_MIN) // cut to the type: it may go further, which is what the verifier asks
+            b->lo = NO_LO;
+        if (b->hi == INT32_MAX)
+            b->hi = NO_HI;
+    }
     b->when = p->version;
-    return r;
+    p->depth++;
+    Bounds r = node_range(p, e);
+    p->depth--;
+    b->lo = MAX2(b->lo, r.lo);
+    b->hi = MIN2(b->hi, r.hi);
+    return *b;
 }
 
 // ---- the search --------------------------------------------------------------------------------------------------
@@ -538,6 +593,104 @@ static i64 search(Prover *p, const Poly *q, i64 enough)
     return best;
 }
 
+// q + r >= 0 for a quotient q = a // d is a + d*r >= 0; r - q >= 0 is d*r + d - 1 - a >= 0: nothing is lost to rounding.
+static bool without_quotient(Prover *p, const Poly *q, i64 enough, int at, int depth)
+{
+    const Mono *m = &q->m[at];
+    if (m->n != 1 || (m->c != 1 && m->c != -1) || m->at[0]->op != EX_IDIV || range_of(p, m->at[0]->args[1]).lo < 1)
+        return false;
+    const Poly *a = poly_of(p, m->at[0]->args[0]), *d = poly_of(p, m->at[0]->args[1]);
+    Poly rest = *q, next = {.k = m->c < 0 ? -1 : 0};
+    rest.k = sat_add(rest.k, sat_neg(enough));
+    rest.n--;
+    memmove(&rest.m[at], &rest.m[at + 1], sizeof(Mono) * (size_t)(rest.n - at));
+    for (int i = 0; i < d->n; i++)
+        poly_add(&next, &rest, &d->m[i]);
+    poly_add(&next, &rest, &(Mono){.c = d->k});
+    if (m->c < 0)
+        poly_scale_add(&next, d, 1);
+    poly_scale_add(&next, a, m->c);
+    return !next.bad && !d->bad && !rest.bad && deep_search(p, &next, 0, depth - 1) >= 0;
+}
+
+// g*whole + small >= g * (least whole) + (least small): whole's bound is an integer.
+static i64 split_by(Prover *p, const Poly *q, i64 g, i64 enough)
+{
+    Poly whole = {0};
+    i64 small = q->k;
+    for (int i = 0; i < q->n; i++) {
+        Mono m = q->m[i];
+        if (m.c % g == 0) {
+            m.c /= g;
+            poly_add_mono(&whole, &m);
+        } else {
+            small = sat_add(small, mono_lower(p, &m));
+        }
+    }
+    if (small == NO_LO || !whole.n)
+        return NO_LO;
+    i64 need = enough == NO_HI ? NO_HI : ceil_to(sat_add(enough, sat_neg(small)), g);
+    return sat_add(sat_mul(g, search(p, &whole, need)), small);
+}
+
+// How far two quotients lie apart, one that helps and one that hurts, is found on its own and becomes a fact.
+static void compare(Prover *p, const Expr *a, const Expr *b, int depth)
+{
+    Poly g = {0};
+    poly_atom(&g, a);
+    poly_add_mono(&g, &(Mono){.c = -1, .n = 1, .at = {b}});
+    for (i64 apart = 1; apart >= 0; apart--) {
+        if (deep_search(p, &g, apart, depth - 1) >= apart) {
+            g.k = -apart;
+            vec_push(p->arena, &p->facts, poly_keep(p, &g));
+            return;
+        }
+    }
+}
+
+static void compare_quotients(Prover *p, const Poly *q, int depth)
+{
+    const Expr *up[8], *down[8];
+    int nup = 0, ndown = 0;
+    for (int i = 0; i < q->n; i++) {
+        const Expr **list = q->m[i].c > 0 ? up : down;
+        int *n = q->m[i].c > 0 ? &nup : &ndown;
+        for (int j = 0; j < q->m[i].n; j++) {
+            const Expr *e = q->m[i].at[j];
+            bool have = e->op != EX_IDIV;
+            for (int k = 0; k < *n; k++)
+                have |= list[k] == e;
+            if (!have && *n < (int)COUNT_OF(up))
+                list[(*n)++] = e;
+        }
+    }
+    for (int i = 0; i < nup; i++)
+        for (int j = 0; j < ndown; j++)
+            if (up[i] != down[j] && p->facts.n < 60)
+                compare(p, up[i], down[j], depth);
+}
+
+static i64 deep_search(Prover *p, const Poly *q, i64 enough, int depth)
+{
+    i64 best = search(p, q, enough);
+    if (best >= enough || depth <= 0 || q->bad)
+        return best;
+    for (int i = 0; i < q->n && best < enough; i++)
+        if (without_quotient(p, q, enough, i, depth))
+            return enough;
+    size_t mark = p->facts.n;
+    compare_quotients(p, q, depth);
+    if (p->facts.n > mark)
+        best = MAX2(best, search(p, q, enough));
+    for (int i = 0; i < q->n && best < enough; i++) {
+        i64 g = q->m[i].c < 0 ? -q->m[i].c : q->m[i].c;
+        if (g > 1)
+            best = MAX2(best, split_by(p, q, g, enough));
+    }
+    p->facts.n = mark;
+    return best;
+}
+
 void prover_range(Prover *p, const Expr *e, i64 enough_lo, i64 enough_hi, i64 *lo, i64 *hi)
 {
     // What the variables' own ranges say (the verifier holds every let to its range) is often enough.
@@ -545,14 +698,12 @@ void prover_range(Prover *p, const Expr *e, i64 enough_lo, i64 enough_hi, i64 *l
         return;
     p->steps = SEARCH_STEPS;
     Bounds r = range_of(p, e);
-    r.lo = MAX2(r.lo, *lo);
-    r.hi = MIN2(r.hi, *hi);
     if (r.lo < enough_lo)
-        r.lo = MAX2(r.lo, search(p, poly_of(p, e), enough_lo));
+        r.lo = MAX2(r.lo, deep_search(p, poly_of(p, e), enough_lo, 2));
     if (r.hi > enough_hi) {
         Poly neg = {0};
         poly_scale_add(&neg, poly_of(p, e), -1);
-        r.hi = MIN2(r.hi, sat_neg(search(p, &neg, sat_neg(enough_hi))));
+        r.hi = MIN2(r.hi, sat_neg(deep_search(p, &neg, sat_neg(enough_hi), 2)));
     }
     *lo = r.lo;
     *hi = r.hi;
@@ -564,7 +715,7 @@ bool prover_at_least(Prover *p, const Expr *a, const Expr *b, i64 by)
     p->steps = SEARCH_STEPS;
     poly_scale_add(&q, poly_of(p, a), 1);
     poly_scale_add(&q, poly_of(p, b), -1);
-    return search(p, &q, by) >= by;
+    return deep_search(p, &q, by, 2) >= by;
 }
 
 // ---- facts -------------------------------------------------------------------------------------------------------

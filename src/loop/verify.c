@@ -9,7 +9,7 @@
 #include "loop/ptrmap.h"
 #include "loop/text_int.h"
 
-enum { REG_MAX_ELEMS = 4096 };
+enum { REG_MAX_ELEMS = 4096, CPU_REG_MAX_ELEMS = 65536 }; // a CPU's lie on its stack
 
 typedef struct Verify {
     const Kernel *k;
@@ -53,6 +53,14 @@ static bool is_index_type(int t)
     return t == TY_I32 || t == TY_U32;
 }
 
+static void fail_high(Verify *v, const Buffer *b, int d, i64 hi)
+{
+    char extent[64];
+    Buf e = {.ptr = extent, .cap = sizeof extent};
+    expr_print(b->dims[d], &e);
+    fail(v, ERR_LOOP_BOUNDS, "index %d of %s may reach %D of %s; guard it or clamp it", d, b->name, hi, extent);
+}
+
 static void check_bounds(Verify *v, const Buffer *b, const Expr *const *idx)
 {
     for (int d = 0; d < b->nd && v->ok; d++) {
@@ -62,8 +70,7 @@ static void check_bounds(Verify *v, const Buffer *b, const Expr *const *idx)
         if (lo < 0)
             fail(v, ERR_LOOP_BOUNDS, "index %d of %s may be as low as %D; guard it or clamp it", d, b->name, lo);
         else if (fixed ? hi >= n : !prover_at_least(v->prover, b->dims[d], idx[d], 1))
-            fail(v, ERR_LOOP_BOUNDS, "index %d of %s may reach %D of %D; guard it or clamp it", d, b->name, hi,
-                 fixed ? n : (i64)-1);
+            fail_high(v, b, d, hi);
     }
 }
 
@@ -119,7 +126,7 @@ static void check_node(void *user, const Expr *e)
     default: return;
     }
     if (e->type == TY_I32) { // all of it counts as index arithmetic: u32 is there for what wraps
-        prover_range(v->prover, e, INT32_MIN, INT32_MAX, &lo, &hi);
+        prover_range(v->prover, e, INT32_MIN + 1, INT32_MAX - 1, &lo, &hi); // at the very ends intervals are cut
         if (lo < INT32_MIN || hi > INT32_MAX)
             fail(v, ERR_LOOP_OVERFLOW, "i32 arithmetic may reach %D..%D, past 32 bits", lo, hi);
     }
@@ -277,8 +284,9 @@ static bool check_alloc(Verify *v, const Stmt *s)
         if (!add_u64(*sum, n, sum))
             return fail(v, ERR_LOOP_LIMIT, "%s is too large", b->name);
     }
-    if (v->reg > REG_MAX_ELEMS)
-        return fail(v, ERR_LOOP_LIMIT, "a thread has %U registers, at most %d", v->reg, REG_MAX_ELEMS);
+    int most = v->p->gpu ? REG_MAX_ELEMS : CPU_REG_MAX_ELEMS;
+    if (v->reg > (u64)most)
+        return fail(v, ERR_LOOP_LIMIT, "a thread has %U registers, at most %d", v->reg, most);
     if (v->shared > (u64)v->p->shared_bytes / 4)
         return fail(v, ERR_LOOP_SHARED, "%U bytes of workgroup memory, the profile has %D", v->shared * 4,
                     v->p->shared_bytes);

@@ -246,7 +246,7 @@ static void what_cannot_be_proved_is_refused(void **state)
         {"    y[t] = x[i[t]]\n", ERR_LOOP_BOUNDS},
         {"    y[t] = x[params[3]]\n", ERR_LOOP_BOUNDS},
         {"    y[t] = x[i32(u32(t) - 1u)]\n", ERR_LOOP_BOUNDS},
-        {"    y[t] = x[(t*65536*32768)//65536]\n", ERR_LOOP_OVERFLOW},
+        {"    y[t] = x[t*268435456//67108864]\n", ERR_LOOP_OVERFLOW},
         {"    y[t] = f32(params[1] + 1)\n", ERR_LOOP_OVERFLOW},
         {"    y[t] = f32(t // (n - 1))\n", ERR_INTERP_DIVIDE},
         {"    y[t] = f32(1u << u32(t)*8u)\n", ERR_LOOP_OVERFLOW},
