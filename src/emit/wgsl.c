@@ -68,11 +68,13 @@ static int loop(Emit *e, const Stmt *s, const char *name)
     case LOOP_WG_Y:
     case LOOP_WG_Z: {
         int d = s->loop - LOOP_WG_X;
+        if (!e->k->grid[d])
+            return emit_fail(e, ERR_EMIT_GRID, "it has no grid in %c", xyz[d]), -1;
         expr_range(e->k->grid[d], &lo, &hi);
         guard = s->extent != e->k->grid[d];
         if (d == 0 && folds(e)) {
-            i64 y;
-            if (!expr_is_int(e->k->grid[1], &y) || y != 1)
+            i64 y = 1;
+            if (e->k->grid[1] && (!expr_is_int(e->k->grid[1], &y) || y != 1))
                 return emit_fail(e, ERR_EMIT_GRID, "%D workgroups in x cannot be folded into y, which is in use", hi), -1;
             buf_fmt(&at, "i32(wg.x + wg.y * %Du)", e->p->max_grid);
             guard = true;
