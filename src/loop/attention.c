@@ -6,7 +6,9 @@
 
 const Expr *attention_pos(const Attention *at, Exprs *x, const Expr *row) {
     const Expr *i = ex_add(x, ex_int(x, PARAM_ROWS + ROW_POS), ex_mul(x, row, ex_int(x, ROW_WORDS)));
-    return ex_load(x, at->params, &i);
+    const Expr *pos = ex_load(x, at->params, &i);
+    i64 ctx;
+    return extent_const(at->ctx, &ctx) ? pos : ex_min(x, pos, ex_sub(x, at->ctx, ex_int(x, 1))); // else params' range says it
 }
 
 static const Expr *dim(Exprs *x, Formula *f, const char *name, i64 value, i64 most, i64 divisor, bool symbolic, i32 *dims) {
@@ -122,8 +124,8 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
     *f = (Formula){.x = x, .name = s->parts > 1 ? "attention_part" : "attention"};
     bool sym = p->dims != 0;
     *at = (Attention){.s = *s, .vec = p->vec > 0 && s->head_dim % p->vec == 0 ? p->vec : 1};
-    at->kv = dim(x, f, "KV", s->kv_heads, 1024, 1, sym, dims);
-    at->group = dim(x, f, "G", s->heads / s->kv_heads, 1024, 1, sym, dims);
+    at->kv = dim(x, f, "KV", s->kv_heads, 256, 1, sym, dims);
+    at->group = dim(x, f, "G", s->heads / s->kv_heads, 128, 1, sym, dims);
     at->d = dim(x, f, "D", s->head_dim, 256, at->vec, sym, dims);
     at->ctx = dim(x, f, "CTX", s->ctx, 1 << 20, 1, sym, dims);
     at->heads = expr_simplify(x, ex_mul(x, at->kv, at->group));

@@ -7,7 +7,7 @@
 #include "pass/pass.h"
 
 // Most rows of a step that a kernel made before any model is seen (profile->dims) takes.
-enum { MENU_MAX_N = 65536 };
+enum { MENU_MAX_N = 32768 }; // with 256 * 128 heads, work items stay inside i32
 
 typedef struct LowerArg { // what each kernel argument is
     enum { ARG_TENSOR, ARG_PARAMS } kind;
