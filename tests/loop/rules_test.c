@@ -52,6 +52,8 @@ static Nest *random_nest(Arena *a, Rng *r, int kind, Case *c, Profile *p) {
         i64 O = odd_size(r, 70);
         K = (i64)round_up((u64)K, quant_info(q)->block);
         if (epi == EPI_PAIR) O = 2 * odd_size(r, 35);
+        if (kind == KIND_ROWS && rnd(r) % 3 == 0) // what tiles in workgroup memory take
+            most = rnd_in(r, 16, 40), n = rnd_in(r, 1, most), O = 32 * rnd_in(r, 1, 3), K = 32 * rnd_in(r, 1, 4);
         make_matmul(&m, q, most, O, K, (u32)p->vec, epi);
         snprintf(c->what, sizeof c->what, "%s matmul %s n %d/%d O %d K %d epilogue %d", profile_names[which], quant_info(q)->name, (int)n, (int)most, (int)O, (int)K, epi);
     }
