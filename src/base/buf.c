@@ -204,7 +204,7 @@ void buf_vfmt(Buf *b, const char *fmt, va_list ap) {
         }
         int width = 0, decimals = 6;
         if (*fmt == '*') {
-            width = MAX2(va_arg(ap, i32), 0);
+            width = va_arg(ap, i32);
             fmt++;
         }
         for (; *fmt >= '0' && *fmt <= '9'; fmt++) width = width * 10 + (*fmt - '0');
