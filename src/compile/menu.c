@@ -10,7 +10,8 @@
 typedef struct MenuGraph {
     const char *q, *k, *v, *gate, *up, *rest; // encodings; rest: embedding, output, down, head
     bool bias;
-    i64 head_dim; // heads of 32 fill every vector; of 10, none: such heads go one element at a time
+    i64 head_dim; // heads of 32 or 40 fill every vector; of 10, none: such heads go one element at a time
+    i64 logits;   // most rows that get logits: one, or several (forced decoding)
 } MenuGraph;
 
 enum { HEADS = 2, FFN = 64, VOCAB = 320, CTX = 64, CHUNK = 16 };
@@ -33,7 +34,7 @@ static void project(Buf *b, const MenuGraph *m, const char *name, const char *x,
 static Str graph_text(Arena *a, const MenuGraph *m) {
     Buf b = {.arena = a};
     i64 d = m->head_dim, hidden = HEADS * 32, q = HEADS * d, kv = d;
-    buf_fmt(&b, "graph ctx=%d chunk=%d m=1 vocab=%d layers=1\n", (i32)CTX, (i32)CHUNK, (i32)VOCAB);
+    buf_fmt(&b, "graph ctx=%d chunk=%d m=%D vocab=%d layers=1\n", (i32)CTX, (i32)CHUNK, m->logits, (i32)VOCAB);
     weight(&b, "embd", m->rest, VOCAB, hidden);
     weight(&b, "wq", m->q, q, hidden);
     weight(&b, "wk", m->k, kv, hidden);
@@ -91,12 +92,14 @@ bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
     EmitMenu *menu = emit_menu_begin(a, &p, isa, out);
     for (int q = 0; q < QUANT_COUNT; q++) {
         const char *e = quant_info((QuantId)q)->name;
-        if (!add_graph(a, menu, &p, &(MenuGraph){e, e, e, e, e, e, false, 32}, err)) return false;
-        // the same apart: each projection a matmul of its own, with a bias, and gate and up not woven
+        for (i64 m = 1; m <= 2; m++)
+            if (!add_graph(a, menu, &p, &(MenuGraph){e, e, e, e, e, e, false, 32, m}, err)) return false;
+        // the same apart: each projection a matmul of its own, with a bias, and gate and up not woven; heads of 40, so
+        // that the rows of a weight are no whole tiles
         const char *other = q == QUANT_F32 ? "f16" : "f32";
-        if (!add_graph(a, menu, &p, &(MenuGraph){e, other, e, e, other, e, true, 32}, err)) return false;
+        if (!add_graph(a, menu, &p, &(MenuGraph){e, other, e, e, other, e, true, 40, 1}, err)) return false;
     }
-    if (!add_graph(a, menu, &p, &(MenuGraph){"f32", "f32", "f32", "f32", "f32", "f32", true, 10}, err)) return false;
+    if (!add_graph(a, menu, &p, &(MenuGraph){"f32", "f32", "f32", "f32", "f32", "f32", true, 10, 1}, err)) return false;
     emit_menu_end(menu);
     return true;
 }

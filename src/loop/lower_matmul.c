@@ -5,7 +5,7 @@
 #include "loop/lower_int.h"
 
 // Indices are i32: the words of the largest weight that a build-time kernel accepts must fit.
-enum { MENU_MAX_K = 16384, MENU_MAX_ROWS = 1 << 18 };
+enum { MENU_MAX_K = 16384, MENU_MAX_ROWS = 1 << 18, TILE_VECTORS = 4 };
 
 static i64 max_rows(QuantId q, i64 interleave) {
     i64 words = (i64)quant_words(q, 0, MENU_MAX_K) + quant_words(q, 1, MENU_MAX_K);
@@ -19,12 +19,14 @@ bool lower_matmul(Lower *l, const Node *nd) {
     i64 block = quant_info(w->encoding)->block, weave = w->interleave;
     const Expr *rows = lower_rows(l, in->dim[0]);
     const Expr *k = lower_dim(l, "K", w->cols, block, MENU_MAX_K, block);
-    const Expr *o = lower_dim(l, "N", w->rows, 1, max_rows(w->encoding, weave), 1);
+    // Whole tiles of several vectors are a kernel of their own at build time: nothing to cut, more rows in flight.
+    i64 tile = w->rows % (TILE_VECTORS * weave) == 0 ? TILE_VECTORS * weave : 1;
+    const Expr *o = lower_dim(l, "N", w->rows, tile, max_rows(w->encoding, TILE_VECTORS * weave), tile);
     const Expr *padded = lower_int(l, (i64)round_up(w->rows, (u64)weave));
     const Expr *words = NULL;
     if (l->p->dims) {
         const Expr *r = lower_int(l, weave);
-        padded = ex_mul(x, ex_idiv(x, ex_add(x, o, lower_int(l, weave - 1)), r), r);
+        padded = tile > 1 ? o : ex_mul(x, ex_idiv(x, ex_add(x, o, lower_int(l, weave - 1)), r), r);
         words = ex_mul(x, quant_row_words(x, w->encoding, k), padded);
     } else {
         u64 bytes;
