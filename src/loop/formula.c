@@ -1,8 +1,9 @@
 // loop/formula.c: a formula's value at one point, and its text.
 //
-// formula_eval is referee (a): float64, straight from the stages' definitions, for any shape. It knows nothing of
-// schedules, kernels or the simplifier. A load of an earlier stage's result evaluates that stage at those indices;
-// each stage keeps its last value only, which is what makes a norm's sum of squares cost one pass, not one a term.
+// formula_eval is referee (a): float64, straight from the stages' definitions, for any shape. It
+// knows nothing of schedules, kernels or the simplifier. A load of an earlier stage's result
+// evaluates that stage at those indices; each stage keeps its last value only, which is what makes
+// a norm's sum of squares cost one pass, not one a term.
 #include "loop/loop.h"
 
 typedef struct Memo {
@@ -18,7 +19,8 @@ typedef struct Referee {
     Memo memo[MAX_STAGES];
 } Referee;
 
-// One stage being evaluated: values of its axes. Symbols and dimensions come from the caller's environment.
+// One stage being evaluated: values of its axes. Symbols and dimensions come from the caller's
+// environment.
 typedef struct Frame {
     Referee *r;
     const Stage *st;
@@ -28,8 +30,7 @@ typedef struct Frame {
 
 static bool stage_value(Referee *r, int index, const i64 *at, int depth, Value *out);
 
-static bool frame_var(void *user, const Var *v, Value *out)
-{
+static bool frame_var(void *user, const Var *v, Value *out) {
     const Frame *fr = user;
     out->type = v->type;
     for (int i = 0; i < fr->st->nax; i++) {
@@ -47,26 +48,22 @@ static bool frame_var(void *user, const Var *v, Value *out)
     return fr->r->outer->var && fr->r->outer->var(fr->r->outer->user, v, out);
 }
 
-static bool frame_load(void *user, const Buffer *b, const i64 *idx, Value *out)
-{
+static bool frame_load(void *user, const Buffer *b, const i64 *idx, Value *out) {
     const Frame *fr = user;
     if (b->scope != SCOPE_TEMP)
         return fr->r->outer->load && fr->r->outer->load(fr->r->outer->user, b, idx, out);
     for (int i = 0; i < fr->r->f->nstages; i++)
-        if (fr->r->f->stage[i].out == b)
-            return stage_value(fr->r, i, idx, fr->depth + 1, out);
+        if (fr->r->f->stage[i].out == b) return stage_value(fr->r, i, idx, fr->depth + 1, out);
     return false;
 }
 
-static bool frame_eval(Frame *fr, const Expr *e, Value *out)
-{
+static bool frame_eval(Frame *fr, const Expr *e, Value *out) {
     Env env = {.var = frame_var, .load = frame_load, .user = fr, .f32 = fr->r->f32};
     return expr_eval(e, &env, out);
 }
 
 // The point lies inside the axes' extents; a load outside them has no value.
-static bool frame_inside(Frame *fr)
-{
+static bool frame_inside(Frame *fr) {
     for (int i = 0; i < fr->st->nax; i++) {
         Value n;
         if (!frame_eval(fr, fr->st->ax[i].extent, &n) || fr->at[i] < 0 || fr->at[i] >= n.i)
@@ -75,8 +72,7 @@ static bool frame_inside(Frame *fr)
     return true;
 }
 
-static void reduce(ReduceOp op, Value *acc, Value v, bool first)
-{
+static void reduce(ReduceOp op, Value *acc, Value v, bool first) {
     if (first) {
         *acc = v;
     } else if (v.type == TY_F32) {
@@ -93,103 +89,88 @@ static void reduce(ReduceOp op, Value *acc, Value v, bool first)
 }
 
 // Runs the reduction's axes as an odometer. An empty sum is 0; an empty maximum has no value.
-static bool reduce_all(Frame *fr, Value *out)
-{
+static bool reduce_all(Frame *fr, Value *out) {
     const Stage *st = fr->st;
     i64 extent[MAX_AXES];
     bool empty = false, first = true;
     for (int i = 0; i < st->nred; i++) {
         Value n;
-        if (!frame_eval(fr, st->red[i].extent, &n))
-            return false;
+        if (!frame_eval(fr, st->red[i].extent, &n)) return false;
         extent[i] = n.i;
         fr->red[i] = 0;
         empty |= n.i <= 0;
     }
     *out = (Value){.type = (Type)st->body->type};
-    if (empty)
-        return st->op == RED_SUM;
+    if (empty) return st->op == RED_SUM;
     for (;;) {
         Value v;
-        if (!frame_eval(fr, st->body, &v))
-            return false;
+        if (!frame_eval(fr, st->body, &v)) return false;
         reduce(st->op, out, v, first);
         first = false;
         int i = st->nred - 1;
-        while (i >= 0 && ++fr->red[i] == extent[i])
-            fr->red[i--] = 0;
-        if (i < 0)
-            return true;
+        while (i >= 0 && ++fr->red[i] == extent[i]) fr->red[i--] = 0;
+        if (i < 0) return true;
     }
 }
 
-static bool stage_value(Referee *r, int index, const i64 *at, int depth, Value *out)
-{
+static bool stage_value(Referee *r, int index, const i64 *at, int depth, Value *out) {
     const Stage *st = &r->f->stage[index];
     Memo *m = &r->memo[index];
-    if (depth > MAX_STAGES || !st->body)
-        return false;
+    if (depth > MAX_STAGES || !st->body) return false;
     if (m->valid && memcmp(m->at, at, sizeof(i64) * (size_t)st->nax) == 0) {
         *out = m->value;
         return true;
     }
     Frame fr = {.r = r, .st = st, .depth = depth};
     memcpy(fr.at, at, sizeof(i64) * (size_t)st->nax);
-    if (!frame_inside(&fr) || !reduce_all(&fr, out))
-        return false;
+    if (!frame_inside(&fr) || !reduce_all(&fr, out)) return false;
     m->valid = true;
     memcpy(m->at, fr.at, sizeof m->at);
     m->value = *out;
     return true;
 }
 
-bool formula_eval(const Formula *f, int stage, int store, const i64 *at, const Env *env, double *value, bool *stored)
-{
+bool formula_eval(const Formula *f, int stage, int store, const i64 *at, const Env *env,
+                  double *value, bool *stored) {
     Referee r = {.f = f, .outer = env, .f32 = env->f32};
     Value v;
     must(stage >= 0 && stage < f->nstages);
     const Stage *st = &f->stage[stage];
     *stored = true;
     if (st->body) {
-        if (!stage_value(&r, stage, at, 0, &v))
-            return false;
+        if (!stage_value(&r, stage, at, 0, &v)) return false;
     } else {
         must(store >= 0 && store < st->nstores);
         Frame fr = {.r = &r, .st = st};
         memcpy(fr.at, at, sizeof(i64) * (size_t)st->nax);
-        if (!frame_inside(&fr))
-            return false;
+        if (!frame_inside(&fr)) return false;
         if (st->store[store].pred) {
-            if (!frame_eval(&fr, st->store[store].pred, &v))
-                return false;
+            if (!frame_eval(&fr, st->store[store].pred, &v)) return false;
             *stored = v.i != 0;
             if (!*stored) {
                 *value = 0;
                 return true;
             }
         }
-        if (!frame_eval(&fr, st->store[store].value, &v))
-            return false;
+        if (!frame_eval(&fr, st->store[store].value, &v)) return false;
     }
     *value = v.type == TY_F32 ? v.f : (double)v.i;
     return true;
 }
 
-// ---- text ------------------------------------------------------------------------------------------------------
-static void print_axes(Buf *out, const Axis *ax, int n, const char *lead)
-{
+// ---- text
+// ------------------------------------------------------------------------------------------------------
+static void print_axes(Buf *out, const Axis *ax, int n, const char *lead) {
     for (int i = 0; i < n; i++) {
         buf_fmt(out, "%s%s < ", i ? ", " : lead, ax[i].var->name);
         expr_print(ax[i].extent, out);
     }
 }
 
-static void print_index(Buf *out, const Expr *const *idx, int n)
-{
+static void print_index(Buf *out, const Expr *const *idx, int n) {
     buf_char(out, '[');
     for (int i = 0; i < n; i++) {
-        if (i)
-            buf_add(out, S(", "));
+        if (i) buf_add(out, S(", "));
         expr_print(idx[i], out);
     }
     buf_char(out, ']');
@@ -198,8 +179,7 @@ static void print_index(Buf *out, const Expr *const *idx, int n)
 static const char *const reduce_name[] = {"", "sum", "max", "min"}; // ORDER REDUCE
 
 // One line a stage or store: `y[n, o] = sum k: x[n, k] * w[o, k]  for n < 4, o < 960; k < 576`
-void formula_print(const Formula *f, Buf *out)
-{
+void formula_print(const Formula *f, Buf *out) {
     for (int s = 0; s < f->nstages; s++) {
         const Stage *st = &f->stage[s];
         if (st->body) {

@@ -1,14 +1,17 @@
 // loop/hoist.c: common subexpressions and loop invariants become lets.
 //
-// Expressions are interned, so one pointer is one value. Each subexpression has a home: the outermost block in which
-// all its variables are known. It becomes a let there when it is used twice, or when its user stands deeper in a loop.
-// What keeps it in:
-//   - nothing leaves an if, and loads leave no loop that might not run: they may be out of bounds there;
-//   - what reads registers, workgroup memory or a written argument changes between statements, and a subgroup operation
+// Expressions are interned, so one pointer is one value. Each subexpression has a home: the
+// outermost block in which all its variables are known. It becomes a let there when it is used
+// twice, or when its user stands deeper in a loop. What keeps it in:
+//   - nothing leaves an if, and loads leave no loop that might not run: they may be out of bounds
+//   there;
+//   - what reads registers, workgroup memory or a written argument changes between statements, and
+//   a subgroup operation
 //     belongs where it stands: such values are shared within one statement only;
 //   - constants, variables and variable + constant cost nothing and stay where they are.
-// Integer sums are first put in order, outer terms first, so that their invariant part is one subexpression. Lets
-// that were there already and are free to move are dissolved first and found again. Runs last, on an unrolled kernel.
+// Integer sums are first put in order, outer terms first, so that their invariant part is one
+// subexpression. Lets that were there already and are free to move are dissolved first and found
+// again. Runs last, on an unrolled kernel.
 #include "loop/loop_int.h"
 #include "loop/ptrmap.h"
 
@@ -22,73 +25,64 @@ typedef struct Shared { // a value that may become a let
     Var *var;       // the let, once decided
 } Shared;
 
-typedef struct Home { // one block, or one statement for values that are bound to it
-    PtrMap of;        // Expr -> Shared
+typedef struct Home {  // one block, or one statement for values that are bound to it
+    PtrMap of;         // Expr -> Shared
     VEC(Shared *) all; // arguments before their users
-    size_t stmt;      // where the walk stands in the block
+    size_t stmt;       // where the walk stands in the block
 } Home;
 
 typedef struct Level { // a block on the path to where we stand
     Home *home;
-    int loops;   // repeating loops around it
-    int floor;   // outermost level that arithmetic may move to from here
+    int loops;      // repeating loops around it
+    int floor;      // outermost level that arithmetic may move to from here
     int load_floor; // the same for loads
-    bool vec;    // inside a vec loop
+    bool vec;       // inside a vec loop
 } Level;
 
 typedef struct Hoister {
     Arena *arena;
     Exprs *x;
     Level path[HOIST_MAX_DEPTH];
-    int depth;     // path[depth] is the block we stand in
+    int depth;        // path[depth] is the block we stand in
     PtrMap var_level; // Var -> level of the block it is defined in
-    PtrMap homes;  // Block, Stmt -> Home
-    PtrMap level;  // Expr -> level, for the statement at hand; depth + 1: bound to the statement
-    PtrMap done;   // Expr -> its replacement, likewise
+    PtrMap homes;     // Block, Stmt -> Home
+    PtrMap level;     // Expr -> level, for the statement at hand; depth + 1: bound to the statement
+    PtrMap done;      // Expr -> its replacement, likewise
     PtrMap dissolved; // Var -> Expr
-    PtrMap hint;   // Expr -> name it once had
-    Home *here;    // of the statement at hand
+    PtrMap hint;      // Expr -> name it once had
+    Home *here;       // of the statement at hand
     int names[TY_COUNT];
 } Hoister;
 
-static Home *home_of(Hoister *h, const void *key)
-{
+static Home *home_of(Hoister *h, const void *key) {
     i64 have;
-    if (ptrmap_get(&h->homes, key, &have))
-        return (Home *)(intptr_t)have;
+    if (ptrmap_get(&h->homes, key, &have)) return (Home *)(intptr_t)have;
     Home *m = NEW(h->arena, Home);
     m->of.arena = h->arena;
     ptrmap_put(&h->homes, key, (i64)(intptr_t)m);
     return m;
 }
 
-// ---- where an expression may live ----------------------------------------------------------------------------------
-static bool is_bound(const Expr *e)
-{
-    if (e->op == EX_LOAD)
-        return e->buf->scope != SCOPE_ARG || e->buf->written;
+// ---- where an expression may live
+// ----------------------------------------------------------------------------------
+static bool is_bound(const Expr *e) {
+    if (e->op == EX_LOAD) return e->buf->scope != SCOPE_ARG || e->buf->written;
     return e->op == EX_SUBADD || e->op == EX_SUBMAX;
 }
 
-static int level_of(Hoister *h, const Expr *e)
-{
+static int level_of(Hoister *h, const Expr *e) {
     const Level *at = &h->path[h->depth];
     i64 have;
-    if (ptrmap_get(&h->level, e, &have))
-        return (int)have;
+    if (ptrmap_get(&h->level, e, &have)) return (int)have;
     int level = e->op == EX_LOAD ? at->load_floor : at->floor;
-    if (e->op == EX_VAR && ptrmap_get(&h->var_level, e->var, &have))
-        level = MAX2(level, (int)have);
-    for (int i = 0; i < e->nargs; i++)
-        level = MAX2(level, level_of(h, e->args[i]));
-    if (is_bound(e))
-        level = h->depth + 1;
+    if (e->op == EX_VAR && ptrmap_get(&h->var_level, e->var, &have)) level = MAX2(level, (int)have);
+    for (int i = 0; i < e->nargs; i++) level = MAX2(level, level_of(h, e->args[i]));
+    if (is_bound(e)) level = h->depth + 1;
     ptrmap_put(&h->level, e, level);
     return level;
 }
 
-static bool is_cheap(const Expr *e)
-{
+static bool is_cheap(const Expr *e) {
     switch (e->op) {
     case EX_ICONST:
     case EX_FCONST:
@@ -102,16 +96,13 @@ static bool is_cheap(const Expr *e)
 }
 
 // Integer sums: outer terms first, constants last.
-static const Expr *order_sum(void *user, Exprs *x, const Expr *e)
-{
+static const Expr *order_sum(void *user, Exprs *x, const Expr *e) {
     Hoister *h = user;
     const Expr *term[SUM_TERMS];
     int level[SUM_TERMS], n = 0;
-    if (e->op != EX_ADD || e->type == TY_F32)
-        return e;
+    if (e->op != EX_ADD || e->type == TY_F32) return e;
     const Expr *rest = e;
-    for (; rest->op == EX_ADD && n < SUM_TERMS - 1; rest = rest->args[0])
-        term[n++] = rest->args[1];
+    for (; rest->op == EX_ADD && n < SUM_TERMS - 1; rest = rest->args[0]) term[n++] = rest->args[1];
     term[n++] = rest;
     for (int i = 0; i < n / 2; i++) {
         const Expr *t = term[i];
@@ -129,17 +120,15 @@ static const Expr *order_sum(void *user, Exprs *x, const Expr *e)
         level[j] = l;
     }
     const Expr *sum = term[0];
-    for (int i = 1; i < n; i++)
-        sum = ex_add(x, sum, term[i]);
+    for (int i = 1; i < n; i++) sum = ex_add(x, sum, term[i]);
     return sum;
 }
 
-// ---- first walk: uses ----------------------------------------------------------------------------------------------
-static void use(Hoister *h, const Expr *e, int user_level)
-{
+// ---- first walk: uses
+// ----------------------------------------------------------------------------------------------
+static void use(Hoister *h, const Expr *e, int user_level) {
     i64 have;
-    if (e->op == EX_ICONST || e->op == EX_FCONST || e->op == EX_VAR)
-        return;
+    if (e->op == EX_ICONST || e->op == EX_FCONST || e->op == EX_VAR) return;
     int level = level_of(h, e), top = MIN2(user_level, h->depth);
     Home *m = level > h->depth ? h->here : h->path[level].home;
     if (ptrmap_get(&m->of, e, &have)) {
@@ -152,35 +141,30 @@ static void use(Hoister *h, const Expr *e, int user_level)
     *s = (Shared){.e = e, .uses = 1, .first = m->stmt};
     s->invariant = level <= h->depth && h->path[top].loops > h->path[level].loops;
     ptrmap_put(&m->of, e, (i64)(intptr_t)s);
-    for (int i = 0; i < e->nargs; i++)
-        use(h, e->args[i], level);
+    for (int i = 0; i < e->nargs; i++) use(h, e->args[i], level);
     vec_push(h->arena, &m->all, s);
 }
 
-static const Expr *dissolve(void *user, Exprs *x, const Expr *e)
-{
+static const Expr *dissolve(void *user, Exprs *x, const Expr *e) {
     const Hoister *h = user;
     i64 by;
     (void)x;
-    return e->op == EX_VAR && ptrmap_get(&h->dissolved, e->var, &by) ? (const Expr *)(intptr_t)by : e;
+    return e->op == EX_VAR && ptrmap_get(&h->dissolved, e->var, &by) ? (const Expr *)(intptr_t)by
+                                                                     : e;
 }
 
-static const Expr *prepare(Hoister *h, const Expr *e)
-{
-    if (h->dissolved.n)
-        e = expr_map(h->x, e, dissolve, h);
+static const Expr *prepare(Hoister *h, const Expr *e) {
+    if (h->dissolved.n) e = expr_map(h->x, e, dissolve, h);
     return expr_map(h->x, e, order_sum, h);
 }
 
-static void begin_stmt(Hoister *h, const Stmt *s)
-{
+static void begin_stmt(Hoister *h, const Stmt *s) {
     ptrmap_clear(&h->level);
     ptrmap_clear(&h->done);
     h->here = home_of(h, s);
 }
 
-static void enter(Hoister *h, const Stmt *s, const Block *b)
-{
+static void enter(Hoister *h, const Stmt *s, const Block *b) {
     const Level *outer = &h->path[h->depth];
     Level in = *outer;
     i64 lo, hi;
@@ -190,12 +174,12 @@ static void enter(Hoister *h, const Stmt *s, const Block *b)
     if (s->kind == ST_IF) {
         in.floor = in.load_floor = h->depth;
     } else {
-        bool repeats = s->loop == LOOP_SERIAL || s->loop == LOOP_UNROLL || s->loop == LOOP_VEC || s->loop == LOOP_CPU;
+        bool repeats = s->loop == LOOP_SERIAL || s->loop == LOOP_UNROLL || s->loop == LOOP_VEC ||
+                       s->loop == LOOP_CPU;
         in.loops += repeats;
         in.vec |= s->loop == LOOP_VEC;
         expr_range(s->extent, &lo, &hi);
-        if (lo < 1)
-            in.load_floor = h->depth;
+        if (lo < 1) in.load_floor = h->depth;
         if (s->loop == LOOP_CPU) // its function runs a range of it
             in.floor = in.load_floor = h->depth;
         ptrmap_put(&h->var_level, s->var, h->depth);
@@ -205,15 +189,12 @@ static void enter(Hoister *h, const Stmt *s, const Block *b)
 
 static void count_block(Hoister *h, Block *b);
 
-static void count_stmt(Hoister *h, Stmt *s)
-{
+static void count_stmt(Hoister *h, Stmt *s) {
     begin_stmt(h, s);
     if (s->kind == ST_STORE) {
-        for (int d = 0; d < s->buf->nd; d++)
-            s->idx[d] = prepare(h, s->idx[d]);
+        for (int d = 0; d < s->buf->nd; d++) s->idx[d] = prepare(h, s->idx[d]);
         s->value = prepare(h, s->value);
-        for (int d = 0; d < s->buf->nd; d++)
-            use(h, s->idx[d], h->depth);
+        for (int d = 0; d < s->buf->nd; d++) use(h, s->idx[d], h->depth);
         use(h, s->value, h->depth);
     } else if (s->kind == ST_LET) {
         s->value = prepare(h, s->value);
@@ -226,8 +207,7 @@ static void count_stmt(Hoister *h, Stmt *s)
     } else if (s->kind == ST_FOR) {
         s->extent = prepare(h, s->extent);
         i64 n;
-        if (!expr_is_int(s->extent, &n))
-            use(h, s->extent, h->depth);
+        if (!expr_is_int(s->extent, &n)) use(h, s->extent, h->depth);
     }
     if (s->kind == ST_IF || s->kind == ST_FOR) {
         enter(h, s, &s->body);
@@ -237,8 +217,7 @@ static void count_stmt(Hoister *h, Stmt *s)
 }
 
 // Drops the lets that may move, then counts.
-static void count_block(Hoister *h, Block *b)
-{
+static void count_block(Hoister *h, Block *b) {
     Home *m = h->path[h->depth].home;
     size_t kept = 0;
     for (size_t i = 0; i < b->n; i++) {
@@ -259,10 +238,10 @@ static void count_block(Hoister *h, Block *b)
     b->n = kept;
 }
 
-// ---- second walk: lets ---------------------------------------------------------------------------------------------
-// The let that stands for e here: its own, or one that an enclosing block has made already.
-static const Var *let_of(const Hoister *h, const Home *own, const Expr *e, int level)
-{
+// ---- second walk: lets
+// --------------------------------------------------------------------------------------------- The
+// let that stands for e here: its own, or one that an enclosing block has made already.
+static const Var *let_of(const Hoister *h, const Home *own, const Expr *e, int level) {
     i64 have;
     if (ptrmap_get(&own->of, e, &have) && ((const Shared *)(intptr_t)have)->var)
         return ((const Shared *)(intptr_t)have)->var;
@@ -272,13 +251,10 @@ static const Var *let_of(const Hoister *h, const Home *own, const Expr *e, int l
     return NULL;
 }
 
-static const Expr *rewritten(Hoister *h, const Expr *e)
-{
+static const Expr *rewritten(Hoister *h, const Expr *e) {
     i64 have;
-    if (e->nargs == 0 && e->op != EX_LOAD)
-        return e;
-    if (ptrmap_get(&h->done, e, &have))
-        return (const Expr *)(intptr_t)have;
+    if (e->nargs == 0 && e->op != EX_LOAD) return e;
+    if (ptrmap_get(&h->done, e, &have)) return (const Expr *)(intptr_t)have;
     int level = level_of(h, e);
     Home *m = level > h->depth ? h->here : h->path[level].home;
     const Expr *r = e;
@@ -287,8 +263,7 @@ static const Expr *rewritten(Hoister *h, const Expr *e)
         r = ex_var(h->x, let);
     } else {
         const Expr *a[BUFFER_MAX_DIMS] = {0};
-        for (int i = 0; i < e->nargs; i++)
-            a[i] = rewritten(h, e->args[i]);
+        for (int i = 0; i < e->nargs; i++) a[i] = rewritten(h, e->args[i]);
         r = e->op == EX_LOAD      ? ex_load(h->x, e->buf, a)
             : e->op == EX_CAST    ? ex_cast(h->x, (Type)e->type, a[0])
             : e->op == EX_BITCAST ? ex_bitcast(h->x, (Type)e->type, a[0])
@@ -298,48 +273,43 @@ static const Expr *rewritten(Hoister *h, const Expr *e)
     return r;
 }
 
-static void add_let(Hoister *h, Shared *s, Block *out)
-{
+static void add_let(Hoister *h, Shared *s, Block *out) {
     i64 lo = 0, hi = 0, name;
     const Expr *a[BUFFER_MAX_DIMS] = {0}, *e = s->e, *v;
-    for (int i = 0; i < e->nargs; i++)
-        a[i] = rewritten(h, e->args[i]);
+    for (int i = 0; i < e->nargs; i++) a[i] = rewritten(h, e->args[i]);
     v = e->op == EX_LOAD      ? ex_load(h->x, e->buf, a)
         : e->op == EX_CAST    ? ex_cast(h->x, (Type)e->type, a[0])
         : e->op == EX_BITCAST ? ex_bitcast(h->x, (Type)e->type, a[0])
                               : ex_node(h->x, (ExprOp)e->op, a[0], a[1], a[2]);
-    if (e->type != TY_F32)
-        expr_range(e, &lo, &hi);
+    if (e->type != TY_F32) expr_range(e, &lo, &hi);
     if (h->names[e->type] == 16 || h->names[e->type] == 32) // f16 and u32 are types
         h->names[e->type]++;
-    Str label = ptrmap_get(&h->hint, e, &name)
-                    ? str_c((const char *)(intptr_t)name)
-                    : str_fmt(h->arena, "%c%d", "iufb"[e->type], h->names[e->type]++); // ORDER TYPE
+    Str label = ptrmap_get(&h->hint, e, &name) ? str_c((const char *)(intptr_t)name)
+                                               : str_fmt(h->arena, "%c%d", "iufb"[e->type],
+                                                         h -> names[e->type]++); // ORDER TYPE
     s->var = var_new(h->x, arena_cstr(h->arena, label), (Type)e->type, lo, hi);
-    if (e->type == TY_I32 || e->type == TY_U32)
-        s->var->divisor = expr_divisor(e);
+    if (e->type == TY_I32 || e->type == TY_U32) s->var->divisor = expr_divisor(e);
     Stmt *l = stmt_new(h->arena, out, ST_LET);
     l->var = s->var;
     l->value = v;
 }
 
-static void add_lets(Hoister *h, Home *m, size_t *next, size_t upto, bool vec, bool bound, Block *out)
-{
+static void add_lets(Hoister *h, Home *m, size_t *next, size_t upto, bool vec, bool bound,
+                     Block *out) {
     for (; *next < m->all.n && m->all.at[*next]->first <= upto; (*next)++) {
         Shared *s = m->all.at[*next];
         bool wanted = s->uses > 1 || (s->invariant && !bound);
         // A lane's own index stays where it is used: printers must see how it counts.
-        bool lane_index = vec && s->e->type == TY_I32 && (s->e->op == EX_ADD || s->e->op == EX_SUB || s->e->op == EX_MUL);
-        if (!wanted || is_cheap(s->e) || lane_index || (vec && s->e->type == TY_BOOL))
-            continue;
+        bool lane_index = vec && s->e->type == TY_I32 &&
+                          (s->e->op == EX_ADD || s->e->op == EX_SUB || s->e->op == EX_MUL);
+        if (!wanted || is_cheap(s->e) || lane_index || (vec && s->e->type == TY_BOOL)) continue;
         ptrmap_clear(&h->done); // later uses see the let
         add_let(h, s, out);
     }
     ptrmap_clear(&h->done);
 }
 
-static void place_block(Hoister *h, Block *b)
-{
+static void place_block(Hoister *h, Block *b) {
     Block out = {0};
     Home *m = h->path[h->depth].home;
     size_t next = 0;
@@ -351,25 +321,20 @@ static void place_block(Hoister *h, Block *b)
         add_lets(h, m, &next, i, vec, false, &out);
         add_lets(h, h->here, &own, SIZE_MAX, vec, true, &out);
         if (s->kind == ST_STORE)
-            for (int d = 0; d < s->buf->nd; d++)
-                s->idx[d] = rewritten(h, s->idx[d]);
+            for (int d = 0; d < s->buf->nd; d++) s->idx[d] = rewritten(h, s->idx[d]);
         if (s->kind == ST_LET) { // only its parts: the value is read here
             const Expr *a[BUFFER_MAX_DIMS] = {0}, *e = s->value;
-            for (int j = 0; j < e->nargs; j++)
-                a[j] = rewritten(h, e->args[j]);
+            for (int j = 0; j < e->nargs; j++) a[j] = rewritten(h, e->args[j]);
             if (e->nargs)
                 s->value = e->op == EX_LOAD      ? ex_load(h->x, e->buf, a)
                            : e->op == EX_CAST    ? ex_cast(h->x, (Type)e->type, a[0])
                            : e->op == EX_BITCAST ? ex_bitcast(h->x, (Type)e->type, a[0])
                                                  : ex_node(h->x, (ExprOp)e->op, a[0], a[1], a[2]);
         }
-        if (s->kind == ST_STORE)
-            s->value = rewritten(h, s->value);
-        if (s->kind == ST_IF)
-            s->cond = rewritten(h, s->cond);
+        if (s->kind == ST_STORE) s->value = rewritten(h, s->value);
+        if (s->kind == ST_IF) s->cond = rewritten(h, s->cond);
         const Expr *extent = s->extent;
-        if (s->kind == ST_FOR)
-            s->extent = rewritten(h, s->extent);
+        if (s->kind == ST_FOR) s->extent = rewritten(h, s->extent);
         vec_push(h->arena, &out, s);
         if (s->kind == ST_IF || s->kind == ST_FOR) {
             const Expr *now = s->extent;
@@ -383,16 +348,12 @@ static void place_block(Hoister *h, Block *b)
     *b = out;
 }
 
-void kernel_hoist(Arena *a, Kernel *k)
-{
+void kernel_hoist(Arena *a, Kernel *k) {
     Hoister h = {.arena = a, .x = k->x};
     PtrMap *maps[] = {&h.var_level, &h.homes, &h.level, &h.done, &h.dissolved, &h.hint};
-    for (size_t i = 0; i < COUNT_OF(maps); i++)
-        maps[i]->arena = a;
-    for (int i = 0; i < k->nsyms; i++)
-        ptrmap_put(&h.var_level, k->sym[i].var, 0);
-    for (int i = 0; i < k->ndims; i++)
-        ptrmap_put(&h.var_level, k->dim[i], 0);
+    for (size_t i = 0; i < COUNT_OF(maps); i++) maps[i]->arena = a;
+    for (int i = 0; i < k->nsyms; i++) ptrmap_put(&h.var_level, k->sym[i].var, 0);
+    for (int i = 0; i < k->ndims; i++) ptrmap_put(&h.var_level, k->dim[i], 0);
     h.path[0].home = home_of(&h, &k->body);
     count_block(&h, &k->body);
     h.depth = 0;

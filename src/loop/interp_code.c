@@ -1,5 +1,6 @@
-// loop/interp_code.c: flattens a kernel for the interpreter: each statement's expressions become one list of
-// instructions over columns, every distinct subexpression once. No simplification: this serves a referee.
+// loop/interp_code.c: flattens a kernel for the interpreter: each statement's expressions become
+// one list of instructions over columns, every distinct subexpression once. No simplification: this
+// serves a referee.
 #include "loop/interp_int.h"
 #include "loop/ptrmap.h"
 
@@ -12,17 +13,16 @@ typedef struct Flattener {
     PtrMap local; // Expr -> slot, within one statement
     Code *code;
     u32 ntemp;
-    u32 lanes; // extent of the lane or thread.x loop we stand in, 0 outside: a row of threads is a subgroup
+    u32 lanes; // extent of the lane or thread.x loop we stand in, 0 outside: a row of threads is a
+               // subgroup
     bool ok;
 } Flattener;
 
-static u32 const_bits(const Expr *e)
-{
+static u32 const_bits(const Expr *e) {
     return e->op == EX_FCONST ? f32_bits((float)e->f) : (u32)e->i;
 }
 
-static u32 perm_slot(Flattener *fl, const void *key)
-{
+static u32 perm_slot(Flattener *fl, const void *key) {
     i64 slot;
     if (!ptrmap_get(&fl->perm, key, &slot)) {
         slot = ++fl->out->nperm;
@@ -31,12 +31,10 @@ static u32 perm_slot(Flattener *fl, const void *key)
     return (u32)slot;
 }
 
-static void flatten_node(void *user, const Expr *e)
-{
+static void flatten_node(void *user, const Expr *e) {
     Flattener *fl = user;
     i64 have;
-    if (!fl->ok || ptrmap_get(&fl->local, e, &have))
-        return;
+    if (!fl->ok || ptrmap_get(&fl->local, e, &have)) return;
     if (e->op == EX_ICONST || e->op == EX_FCONST) {
         if (!ptrmap_get(&fl->perm, e, &have)) {
             vec_push(fl->arena, &fl->out->const_slot, perm_slot(fl, e));
@@ -47,8 +45,8 @@ static void flatten_node(void *user, const Expr *e)
     }
     if (e->op == EX_VAR) {
         if (!ptrmap_get(&fl->perm, e->var, &have)) {
-            fl->ok = err_set(fl->err, ERR_LOOP_SCOPE, "kernel %S: variable %s is not defined here", fl->k->name,
-                             e->var->name);
+            fl->ok = err_set(fl->err, ERR_LOOP_SCOPE, "kernel %S: variable %s is not defined here",
+                             fl->k->name, e->var->name);
             return;
         }
         ptrmap_put(&fl->local, e, have);
@@ -57,8 +55,8 @@ static void flatten_node(void *user, const Expr *e)
     Insn in = {.op = e->op, .type = e->type, .n = e->nargs, .dst = SLOT_TEMP | fl->ntemp++};
     if (e->op == EX_LOAD) {
         if (!ptrmap_get(&fl->perm, e->buf, &have)) {
-            fl->ok = err_set(fl->err, ERR_LOOP_SCOPE, "kernel %S: buffer %s is not defined here", fl->k->name,
-                             e->buf->name);
+            fl->ok = err_set(fl->err, ERR_LOOP_SCOPE, "kernel %S: buffer %s is not defined here",
+                             fl->k->name, e->buf->name);
             return;
         }
         in.buf = (u32)have;
@@ -71,7 +69,8 @@ static void flatten_node(void *user, const Expr *e)
     if (e->op == EX_SUBADD || e->op == EX_SUBMAX) {
         in.lanes = (u16)fl->lanes;
         if (!fl->lanes) {
-            fl->ok = err_set(fl->err, ERR_LOOP_SUBGROUP, "kernel %S: a subgroup operation stands outside the loops over lanes",
+            fl->ok = err_set(fl->err, ERR_LOOP_SUBGROUP,
+                             "kernel %S: a subgroup operation stands outside the loops over lanes",
                              fl->k->name);
             return;
         }
@@ -80,34 +79,28 @@ static void flatten_node(void *user, const Expr *e)
     ptrmap_put(&fl->local, e, in.dst);
 }
 
-static u32 flatten_expr(Flattener *fl, const Expr *e)
-{
+static u32 flatten_expr(Flattener *fl, const Expr *e) {
     i64 slot = SLOT_NONE;
     if (e && fl->ok) {
         expr_walk(e, flatten_node, fl);
-        if (fl->ok)
-            must(ptrmap_get(&fl->local, e, &slot));
+        if (fl->ok) must(ptrmap_get(&fl->local, e, &slot));
     }
     return (u32)slot;
 }
 
-static void begin_code(Flattener *fl, Code *c)
-{
+static void begin_code(Flattener *fl, Code *c) {
     ptrmap_clear(&fl->local);
     fl->code = c;
     fl->ntemp = 0;
 }
 
-static void end_code(Flattener *fl)
-{
-    fl->out->ntemp = MAX2(fl->out->ntemp, fl->ntemp);
-}
+static void end_code(Flattener *fl) { fl->out->ntemp = MAX2(fl->out->ntemp, fl->ntemp); }
 
-static u32 add_buffer(Flattener *fl, const Buffer *b)
-{
+static u32 add_buffer(Flattener *fl, const Buffer *b) {
     FlatBuf fb = {.b = b};
     i64 have;
-    if (ptrmap_get(&fl->perm, b, &have)) // a block that stands twice allocates the same buffer again
+    if (ptrmap_get(&fl->perm, b,
+                   &have)) // a block that stands twice allocates the same buffer again
         return (u32)have;
     u32 index = (u32)fl->out->buf.n;
     vec_push(fl->arena, &fl->out->buf, fb);
@@ -115,8 +108,7 @@ static u32 add_buffer(Flattener *fl, const Buffer *b)
     return index;
 }
 
-static void flatten_block(Flattener *fl, const Block *b, FlatBlock *out)
-{
+static void flatten_block(Flattener *fl, const Block *b, FlatBlock *out) {
     out->n = b->n;
     out->at = NEW_N(fl->arena, Flat, b->n ? b->n : 1);
     for (size_t i = 0; i < b->n && fl->ok; i++) {
@@ -133,13 +125,14 @@ static void flatten_block(Flattener *fl, const Block *b, FlatBlock *out)
                 i64 n = 0;
                 if (!expr_is_int(s->extent, &n) || n < 1 || n > 1024 ||
                     (s->loop == LOOP_LANE && fl->out->lanes && fl->out->lanes != n)) {
-                    fl->ok = err_set(fl->err, ERR_LOOP_THREADS,
-                                     "kernel %S: loops over threads need one constant extent, 1..1024", fl->k->name);
+                    fl->ok =
+                        err_set(fl->err, ERR_LOOP_THREADS,
+                                "kernel %S: loops over threads need one constant extent, 1..1024",
+                                fl->k->name);
                     return;
                 }
                 fl->lanes = (u32)n;
-                if (s->loop == LOOP_LANE)
-                    fl->out->lanes = (u32)n;
+                if (s->loop == LOOP_LANE) fl->out->lanes = (u32)n;
             }
             fl->out->cpu |= s->loop == LOOP_CPU;
             break;
@@ -150,13 +143,13 @@ static void flatten_block(Flattener *fl, const Block *b, FlatBlock *out)
         case ST_STORE: {
             i64 have;
             if (!ptrmap_get(&fl->perm, s->buf, &have)) {
-                fl->ok = err_set(fl->err, ERR_LOOP_SCOPE, "kernel %S: buffer %s is not defined here", fl->k->name,
-                                 s->buf->name);
+                fl->ok =
+                    err_set(fl->err, ERR_LOOP_SCOPE, "kernel %S: buffer %s is not defined here",
+                            fl->k->name, s->buf->name);
                 return;
             }
             f->buf = (u32)have;
-            for (int d = 0; d < s->buf->nd; d++)
-                f->idx[d] = flatten_expr(fl, s->idx[d]);
+            for (int d = 0; d < s->buf->nd; d++) f->idx[d] = flatten_expr(fl, s->idx[d]);
             f->value = flatten_expr(fl, s->value);
             break;
         }
@@ -173,15 +166,12 @@ static void flatten_block(Flattener *fl, const Block *b, FlatBlock *out)
     }
 }
 
-bool interp_flatten(Arena *a, const Kernel *k, FlatKernel *out, Err *err)
-{
+bool interp_flatten(Arena *a, const Kernel *k, FlatKernel *out, Err *err) {
     Flattener fl = {.arena = a, .k = k, .out = out, .err = err, .ok = true};
     fl.perm.arena = fl.local.arena = a;
     *out = (FlatKernel){.threads = k->wg[0] * k->wg[1] * k->wg[2]};
-    for (int i = 0; i < k->nsyms; i++)
-        out->sym[i] = perm_slot(&fl, k->sym[i].var);
-    for (int i = 0; i < k->ndims; i++)
-        out->dim[i] = perm_slot(&fl, k->dim[i]);
+    for (int i = 0; i < k->nsyms; i++) out->sym[i] = perm_slot(&fl, k->sym[i].var);
+    for (int i = 0; i < k->ndims; i++) out->dim[i] = perm_slot(&fl, k->dim[i]);
     begin_code(&fl, &out->prologue);
     for (int i = 0; i < k->nargs; i++) {
         u32 index = add_buffer(&fl, k->arg[i]);

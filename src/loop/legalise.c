@@ -1,27 +1,28 @@
 // loop/legalise.c: exp, sin2pi and cos2pi become arithmetic that every device rounds alike.
 //
-// No language's exp, sin or cos is trusted: their errors differ, and a model's positions and probabilities would differ
-// with them. The polynomials here use f32 multiply, add, floor and bits only. Comparing with libm in f32: exp is within
-// 1 ulp on [-87, 88] and constant outside (1.6e-38 and 1.7e38: masks are finite); sin2pi and cos2pi are
-// within 2.1e-7 on [-1/2, 1/2]. Runs after unrolling, before hoisting, which shares the reused parts.
+// No language's exp, sin or cos is trusted: their errors differ, and a model's positions and
+// probabilities would differ with them. The polynomials here use f32 multiply, add, floor and bits
+// only. Comparing with libm in f32: exp is within 1 ulp on [-87, 88] and constant outside (1.6e-38
+// and 1.7e38: masks are finite); sin2pi and cos2pi are within 2.1e-7 on [-1/2, 1/2]. Runs after
+// unrolling, before hoisting, which shares the reused parts.
 #include "loop/loop.h"
 
 // c[0] + z*(c[1] + z*(...))
-static const Expr *horner(Exprs *x, const Expr *z, const double *c, int n)
-{
+static const Expr *horner(Exprs *x, const Expr *z, const double *c, int n) {
     const Expr *p = ex_f32(x, c[n - 1]);
-    for (int i = n - 2; i >= 0; i--)
-        p = ex_add(x, ex_mul(x, p, z), ex_f32(x, c[i]));
+    for (int i = n - 2; i >= 0; i--) p = ex_add(x, ex_mul(x, p, z), ex_f32(x, c[i]));
     return p;
 }
 
 // e^v = 2^k * e^r with k = round(v / ln 2), r = v - k ln 2 in two parts, |r| <= ln 2 / 2
-static const Expr *make_exp(Exprs *x, const Expr *v)
-{
-    static const double c[] = {0x1p-1, 0x1.555554p-3, 0x1.555382p-5, 0x1.11121p-7, 0x1.6e879cp-10, 0x1.a0d2cep-13};
+static const Expr *make_exp(Exprs *x, const Expr *v) {
+    static const double c[] = {0x1p-1,       0x1.555554p-3,  0x1.555382p-5,
+                               0x1.11121p-7, 0x1.6e879cp-10, 0x1.a0d2cep-13};
     v = ex_min(x, ex_max(x, v, ex_f32(x, -87)), ex_f32(x, 88));
-    const Expr *k = ex_un(x, EX_FLOOR, ex_add(x, ex_mul(x, v, ex_f32(x, 0x1.715476p+0)), ex_f32(x, 0.5)));
-    const Expr *r = ex_sub(x, v, ex_mul(x, k, ex_f32(x, 0x1.63p-1))); // 10 bits: k times it is exact
+    const Expr *k =
+        ex_un(x, EX_FLOOR, ex_add(x, ex_mul(x, v, ex_f32(x, 0x1.715476p+0)), ex_f32(x, 0.5)));
+    const Expr *r =
+        ex_sub(x, v, ex_mul(x, k, ex_f32(x, 0x1.63p-1))); // 10 bits: k times it is exact
     r = ex_add(x, r, ex_mul(x, k, ex_f32(x, 0x1.bd0106p-13)));
     const Expr *p = ex_mul(x, horner(x, r, c, COUNT_OF(c)), ex_mul(x, r, r));
     p = ex_add(x, ex_add(x, p, r), ex_f32(x, 1));
@@ -30,26 +31,24 @@ static const Expr *make_exp(Exprs *x, const Expr *v)
 }
 
 // sin(2 pi u) for |u| <= 1/4: odd, degree 9, error of the polynomial 3.4e-9
-static const Expr *quarter_sine(Exprs *x, const Expr *u)
-{
-    static const double c[] = {0x1.921fb4p+2, -0x1.4abbb6p+5, 0x1.46676ep+6, -0x1.3232fap+6, 0x1.3c4b2cp+5};
+static const Expr *quarter_sine(Exprs *x, const Expr *u) {
+    static const double c[] = {0x1.921fb4p+2, -0x1.4abbb6p+5, 0x1.46676ep+6, -0x1.3232fap+6,
+                               0x1.3c4b2cp+5};
     return ex_mul(x, horner(x, ex_mul(x, u, u), c, COUNT_OF(c)), u);
 }
 
-static const Expr *make_sin2pi(Exprs *x, const Expr *v)
-{
-    const Expr *u = ex_min(x, v, ex_sub(x, ex_f32(x, 0.5), v)); // folded at 1/4 and -1/4, both exact
+static const Expr *make_sin2pi(Exprs *x, const Expr *v) {
+    const Expr *u =
+        ex_min(x, v, ex_sub(x, ex_f32(x, 0.5), v)); // folded at 1/4 and -1/4, both exact
     return quarter_sine(x, ex_max(x, u, ex_sub(x, ex_f32(x, -0.5), v)));
 }
 
-static const Expr *make_cos2pi(Exprs *x, const Expr *v)
-{
+static const Expr *make_cos2pi(Exprs *x, const Expr *v) {
     const Expr *size = ex_max(x, v, ex_sub(x, ex_f32(x, 0), v));
     return quarter_sine(x, ex_sub(x, ex_f32(x, 0.25), size));
 }
 
-static const Expr *legal(void *user, Exprs *x, const Expr *e)
-{
+static const Expr *legal(void *user, Exprs *x, const Expr *e) {
     (void)user;
     switch (e->op) {
     case EX_EXP: return make_exp(x, e->args[0]);
@@ -59,24 +58,19 @@ static const Expr *legal(void *user, Exprs *x, const Expr *e)
     }
 }
 
-static void legalise_block(Exprs *x, Block *b)
-{
+static void legalise_block(Exprs *x, Block *b) {
     for (size_t i = 0; i < b->n; i++) {
         Stmt *s = b->at[i];
         const Expr **part[] = {&s->extent, &s->value, &s->cond};
         for (size_t j = 0; j < COUNT_OF(part); j++)
-            if (*part[j])
-                *part[j] = expr_map(x, *part[j], legal, NULL);
+            if (*part[j]) *part[j] = expr_map(x, *part[j], legal, NULL);
         if (s->kind == ST_STORE)
-            for (int d = 0; d < s->buf->nd; d++)
-                s->idx[d] = expr_map(x, s->idx[d], legal, NULL);
-        if (s->kind == ST_FOR || s->kind == ST_IF)
-            legalise_block(x, &s->body);
+            for (int d = 0; d < s->buf->nd; d++) s->idx[d] = expr_map(x, s->idx[d], legal, NULL);
+        if (s->kind == ST_FOR || s->kind == ST_IF) legalise_block(x, &s->body);
     }
 }
 
-void kernel_legalise(Arena *a, Kernel *k)
-{
+void kernel_legalise(Arena *a, Kernel *k) {
     (void)a;
     legalise_block(k->x, &k->body);
 }

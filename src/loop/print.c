@@ -22,48 +22,42 @@
 const char *const type_text[TY_COUNT] = {"i32", "u32", "f32", "bool"};
 
 static const char *const reserved[] = {
-    "kernel", "arg",  "sym",  "dim",  "grid", "subgroups", "for",    "let",      "if",       "barrier", "reg",
-    "shared", "in",   "true", "false", "by",  "written",   "f32",    "i32",      "u32",      "bool",    "bits_f32",
-    "bits_i32", "bits_u32",
+    "kernel",  "arg",     "sym", "dim",    "grid", "subgroups", "for",      "let",
+    "if",      "barrier", "reg", "shared", "in",   "true",      "false",    "by",
+    "written", "f32",     "i32", "u32",    "bool", "bits_f32",  "bits_i32", "bits_u32",
 #define X(id, spelling, args, result, doc) spelling,
 #include "expr/expr.def"
 #undef X
 };
 
-bool loop_word_reserved(Str w)
-{
+bool loop_word_reserved(Str w) {
     for (size_t i = 0; i < COUNT_OF(reserved); i++)
-        if (str_eq(w, str_c(reserved[i])))
-            return true;
+        if (str_eq(w, str_c(reserved[i]))) return true;
     for (int i = 0; i < LOOP_KIND_COUNT; i++)
-        if (str_eq(w, str_c(loop_kind_name((LoopKind)i))))
-            return true;
+        if (str_eq(w, str_c(loop_kind_name((LoopKind)i)))) return true;
     return str_eq(w, S("wg"));
 }
 
-// ---- names -------------------------------------------------------------------------------------------------------
+// ---- names
+// -------------------------------------------------------------------------------------------------------
 typedef struct Names {
     Arena *arena;
-    PtrMap of;      // Var or Buffer -> const char *
+    PtrMap of; // Var or Buffer -> const char *
     StrMap *taken;
 } Names;
 
-static const char *make_name(Names *ns, const char *wanted)
-{
+static const char *make_name(Names *ns, const char *wanted) {
     Buf b = {.arena = ns->arena};
     i32 have;
     for (const char *p = wanted; *p; p++) {
         char c = *p;
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
         bool later = (c >= '0' && c <= '9') || (c == '.' && p[1] != '.' && p[1]);
-        if (!letter && later && b.len == 0)
-            buf_char(&b, '_');
+        if (!letter && later && b.len == 0) buf_char(&b, '_');
         buf_char(&b, letter || later ? c : '_');
     }
-    if (b.len == 0)
-        buf_char(&b, '_');
-    if (loop_word_reserved(buf_str(&b)))
-        buf_char(&b, '_');
+    if (b.len == 0) buf_char(&b, '_');
+    if (loop_word_reserved(buf_str(&b))) buf_char(&b, '_');
     Str base = buf_str(&b), name = base;
     for (i32 n = 2; strmap_get(ns->taken, name, &have); n++)
         name = str_fmt(ns->arena, "%S_%d", base, n);
@@ -71,40 +65,35 @@ static const char *make_name(Names *ns, const char *wanted)
     return arena_cstr(ns->arena, name);
 }
 
-static const char *define(Names *ns, const void *what, const char *wanted)
-{
+static const char *define(Names *ns, const void *what, const char *wanted) {
     const char *name = make_name(ns, wanted);
     ptrmap_put(&ns->of, what, (i64)(intptr_t)name);
     return name;
 }
 
-static const char *spell_var(void *user, const Var *v)
-{
+static const char *spell_var(void *user, const Var *v) {
     const Names *ns = user;
     i64 have;
     return ptrmap_get(&ns->of, v, &have) ? (const char *)(intptr_t)have : v->name;
 }
 
-static const char *spell_buffer(void *user, const Buffer *b)
-{
+static const char *spell_buffer(void *user, const Buffer *b) {
     const Names *ns = user;
     i64 have;
     return ptrmap_get(&ns->of, b, &have) ? (const char *)(intptr_t)have : b->name;
 }
 
-// ---- statements --------------------------------------------------------------------------------------------------
-static void print_list(const Expr *const *e, int n, const ExprSpell *sp, Buf *out)
-{
+// ---- statements
+// --------------------------------------------------------------------------------------------------
+static void print_list(const Expr *const *e, int n, const ExprSpell *sp, Buf *out) {
     for (int i = 0; i < n; i++) {
-        if (i)
-            buf_add(out, S(", "));
+        if (i) buf_add(out, S(", "));
         expr_print_as(e[i], sp, out);
     }
 }
 
 // `f32[4, 64] in 0..9`
-static void print_shape(const Buffer *b, const ExprSpell *sp, Buf *out)
-{
+static void print_shape(const Buffer *b, const ExprSpell *sp, Buf *out) {
     i64 lo = b->type == TY_I32 ? INT32_MIN : 0, hi = b->type == TY_I32 ? INT32_MAX : UINT32_MAX;
     buf_fmt(out, "%s[", type_text[b->type]);
     print_list(b->dims, b->nd, sp, out);
@@ -113,13 +102,11 @@ static void print_shape(const Buffer *b, const ExprSpell *sp, Buf *out)
         buf_fmt(out, " in %D..%D", b->lo, b->hi);
 }
 
-static void print_head(const Stmt *s, const ExprSpell *sp, Names *ns, Buf *out)
-{
+static void print_head(const Stmt *s, const ExprSpell *sp, Names *ns, Buf *out) {
     switch (s->kind) {
     case ST_FOR:
         buf_add(out, S("for "));
-        if (s->loop != LOOP_SERIAL)
-            buf_fmt(out, "%s ", loop_kind_name(s->loop));
+        if (s->loop != LOOP_SERIAL) buf_fmt(out, "%s ", loop_kind_name(s->loop));
         buf_fmt(out, "%s in 0..", ns ? define(ns, s->var, s->var->name) : s->var->name);
         expr_print_as(s->extent, sp, out);
         buf_add(out, S(" {"));
@@ -127,8 +114,7 @@ static void print_head(const Stmt *s, const ExprSpell *sp, Names *ns, Buf *out)
     case ST_LET: {
         // the value does not see the name it is given
         Buf value = {.arena = ns ? ns->arena : NULL};
-        if (ns)
-            expr_print_as(s->value, sp, &value);
+        if (ns) expr_print_as(s->value, sp, &value);
         buf_fmt(out, "let %s = ", ns ? define(ns, s->var, s->var->name) : s->var->name);
         if (ns)
             buf_add(out, buf_str(&value));
@@ -156,37 +142,28 @@ static void print_head(const Stmt *s, const ExprSpell *sp, Names *ns, Buf *out)
     }
 }
 
-void stmt_print_head(const Stmt *s, Buf *out)
-{
-    print_head(s, NULL, NULL, out);
-}
+void stmt_print_head(const Stmt *s, Buf *out) { print_head(s, NULL, NULL, out); }
 
-static void print_block(const Block *b, int depth, const ExprSpell *sp, Names *ns, Buf *out)
-{
+static void print_block(const Block *b, int depth, const ExprSpell *sp, Names *ns, Buf *out) {
     for (size_t i = 0; i < b->n; i++) {
         const Stmt *s = b->at[i];
-        for (int d = 0; d < depth; d++)
-            buf_add(out, S("  "));
+        for (int d = 0; d < depth; d++) buf_add(out, S("  "));
         print_head(s, sp, ns, out);
         buf_char(out, '\n');
         if (s->kind == ST_FOR || s->kind == ST_IF) {
             print_block(&s->body, depth + 1, sp, ns, out);
-            for (int d = 0; d < depth; d++)
-                buf_add(out, S("  "));
+            for (int d = 0; d < depth; d++) buf_add(out, S("  "));
             buf_add(out, S("}\n"));
         }
     }
 }
 
-static void print_symbol(const char *what, const Var *v, Names *ns, Buf *out)
-{
+static void print_symbol(const char *what, const Var *v, Names *ns, Buf *out) {
     buf_fmt(out, "  %s %s: %D..%D", what, define(ns, v, v->name), v->lo, v->hi);
-    if (v->divisor > 1)
-        buf_fmt(out, " by %D", v->divisor);
+    if (v->divisor > 1) buf_fmt(out, " by %D", v->divisor);
 }
 
-void kernel_print(const Kernel *k, Buf *out)
-{
+void kernel_print(const Kernel *k, Buf *out) {
     Arena *a = exprs_arena(k->x);
     Names ns = {.arena = a, .of = {.arena = a}, .taken = strmap_new(a, 64)};
     ExprSpell sp = {.var = spell_var, .buffer = spell_buffer, .user = &ns};
@@ -211,9 +188,7 @@ void kernel_print(const Kernel *k, Buf *out)
         buf_add(out, i ? S(", ") : S("  grid "));
         expr_print_as(k->grid[i] ? k->grid[i] : ex_int(k->x, 1), &sp, out);
     }
-    if (ngrid)
-        buf_char(out, '\n');
-    if (k->subgroups)
-        buf_add(out, S("  subgroups\n"));
+    if (ngrid) buf_char(out, '\n');
+    if (k->subgroups) buf_add(out, S("  subgroups\n"));
     print_block(&k->body, 1, &sp, &ns, out);
 }

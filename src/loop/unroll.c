@@ -1,9 +1,9 @@
 // loop/unroll.c: expands LOOP_UNROLL by substitution and cleans up what that leaves.
 //
-// Loops of extent 1 are dropped, those of extent 0 vanish, conditions that became constant are decided, and every index is
-// simplified. Each copy of a body has its own loop variables, lets and registers, so that no name is defined twice.
-// A loop whose expansion would pass the limit stays a serial loop: the kernel is slower, not wrong.
-// Needs nothing; runs first.
+// Loops of extent 1 are dropped, those of extent 0 vanish, conditions that became constant are
+// decided, and every index is simplified. Each copy of a body has its own loop variables, lets and
+// registers, so that no name is defined twice. A loop whose expansion would pass the limit stays a
+// serial loop: the kernel is slower, not wrong. Needs nothing; runs first.
 #include "loop/loop.h"
 #include "loop/ptrmap.h"
 
@@ -17,26 +17,21 @@ typedef struct Unroller {
     int copies; // unrolled loops we stand in
 } Unroller;
 
-static const Expr *replace(void *user, Exprs *x, const Expr *e)
-{
+static const Expr *replace(void *user, Exprs *x, const Expr *e) {
     const Unroller *u = user;
     i64 by;
-    if (e->op == EX_VAR && ptrmap_get(&u->by, e->var, &by))
-        return (const Expr *)(intptr_t)by;
+    if (e->op == EX_VAR && ptrmap_get(&u->by, e->var, &by)) return (const Expr *)(intptr_t)by;
     if (e->op == EX_LOAD && ptrmap_get(&u->by, e->buf, &by))
         return ex_load(x, (const Buffer *)(intptr_t)by, e->args);
     return e;
 }
 
-static const Expr *rewrite_expr(Unroller *u, const Expr *e)
-{
-    if (u->by.n)
-        e = expr_map(u->x, e, replace, u);
+static const Expr *rewrite_expr(Unroller *u, const Expr *e) {
+    if (u->by.n) e = expr_map(u->x, e, replace, u);
     return expr_simplify(u->x, e);
 }
 
-static size_t count_stmts(const Block *b)
-{
+static size_t count_stmts(const Block *b) {
     size_t n = b->n;
     for (size_t i = 0; i < b->n; i++) {
         const Stmt *s = b->at[i];
@@ -52,14 +47,12 @@ static size_t count_stmts(const Block *b)
 
 static void rewrite_block(Unroller *u, const Block *b, Block *out);
 
-static void rewrite_for(Unroller *u, const Stmt *s, Block *out)
-{
+static void rewrite_for(Unroller *u, const Stmt *s, Block *out) {
     const Expr *extent = rewrite_expr(u, s->extent);
     i64 n;
     bool fixed = expr_is_int(extent, &n);
     bool runs = s->loop == LOOP_SERIAL || s->loop == LOOP_UNROLL || s->loop == LOOP_VEC;
-    if (fixed && n <= 0)
-        return;
+    if (fixed && n <= 0) return;
     if (fixed && runs && n == 1) {
         ptrmap_put(&u->by, s->var, (i64)(intptr_t)ex_int(u->x, 0));
         rewrite_block(u, &s->body, out);
@@ -67,7 +60,8 @@ static void rewrite_for(Unroller *u, const Stmt *s, Block *out)
     }
     LoopKind kind = s->loop;
     if (kind == LOOP_UNROLL) {
-        if (fixed && n <= UNROLL_MAX_STMTS && u->stmts + count_stmts(&s->body) * (size_t)n <= UNROLL_MAX_STMTS) {
+        if (fixed && n <= UNROLL_MAX_STMTS &&
+            u->stmts + count_stmts(&s->body) * (size_t)n <= UNROLL_MAX_STMTS) {
             u->copies++;
             for (i64 i = 0; i < n; i++) {
                 ptrmap_put(&u->by, s->var, (i64)(intptr_t)ex_int(u->x, i));
@@ -91,8 +85,7 @@ static void rewrite_for(Unroller *u, const Stmt *s, Block *out)
     u->stmts++;
 }
 
-static void rewrite_let(Unroller *u, const Stmt *s, Block *out)
-{
+static void rewrite_let(Unroller *u, const Stmt *s, Block *out) {
     const Expr *value = rewrite_expr(u, s->value);
     if (value->op == EX_ICONST || value->op == EX_FCONST || value->op == EX_VAR) {
         ptrmap_put(&u->by, s->var, (i64)(intptr_t)value);
@@ -103,26 +96,24 @@ static void rewrite_let(Unroller *u, const Stmt *s, Block *out)
     l->var = s->var;
     if (u->copies) {
         i64 lo = s->var->lo, hi = s->var->hi;
-        if (value->type != TY_F32)
-            expr_range(value, &lo, &hi);
+        if (value->type != TY_F32) expr_range(value, &lo, &hi);
         l->var = var_new(u->x, s->var->name, s->var->type, lo, hi);
         l->var->divisor = s->var->divisor;
         ptrmap_put(&u->by, s->var, (i64)(intptr_t)ex_var(u->x, l->var));
     }
 }
 
-static void rewrite_alloc(Unroller *u, const Stmt *s, Block *out)
-{
+static void rewrite_alloc(Unroller *u, const Stmt *s, Block *out) {
     i64 have;
     if (u->copies && s->buf->scope == SCOPE_SHARED) { // one workgroup memory for all copies
-        if (ptrmap_get(&u->by, s->buf, &have))
-            return;
+        if (ptrmap_get(&u->by, s->buf, &have)) return;
         ptrmap_put(&u->by, s->buf, (i64)(intptr_t)s->buf);
     }
     Stmt *a = stmt_new(u->arena, out, ST_ALLOC);
     a->buf = s->buf;
     if (u->copies && s->buf->scope == SCOPE_REG) {
-        Buffer *b = buffer_new(u->x, s->buf->name, s->buf->type, s->buf->scope, s->buf->nd, s->buf->dims);
+        Buffer *b =
+            buffer_new(u->x, s->buf->name, s->buf->type, s->buf->scope, s->buf->nd, s->buf->dims);
         b->lo = s->buf->lo;
         b->hi = s->buf->hi;
         b->written = s->buf->written;
@@ -131,23 +122,19 @@ static void rewrite_alloc(Unroller *u, const Stmt *s, Block *out)
     }
 }
 
-static void rewrite_store(Unroller *u, const Stmt *s, Block *out)
-{
+static void rewrite_store(Unroller *u, const Stmt *s, Block *out) {
     Stmt *w = stmt_new(u->arena, out, ST_STORE);
     i64 by;
     w->buf = ptrmap_get(&u->by, s->buf, &by) ? (const Buffer *)(intptr_t)by : s->buf;
     w->value = rewrite_expr(u, s->value);
-    for (int d = 0; d < s->buf->nd; d++)
-        w->idx[d] = rewrite_expr(u, s->idx[d]);
+    for (int d = 0; d < s->buf->nd; d++) w->idx[d] = rewrite_expr(u, s->idx[d]);
 }
 
-static void rewrite_if(Unroller *u, const Stmt *s, Block *out)
-{
+static void rewrite_if(Unroller *u, const Stmt *s, Block *out) {
     const Expr *cond = rewrite_expr(u, s->cond);
     i64 yes;
     if (expr_is_int(cond, &yes)) {
-        if (yes)
-            rewrite_block(u, &s->body, out);
+        if (yes) rewrite_block(u, &s->body, out);
         return;
     }
     Stmt *f = stmt_new(u->arena, out, ST_IF);
@@ -155,8 +142,7 @@ static void rewrite_if(Unroller *u, const Stmt *s, Block *out)
     rewrite_block(u, &s->body, &f->body);
 }
 
-static void rewrite_block(Unroller *u, const Block *b, Block *out)
-{
+static void rewrite_block(Unroller *u, const Block *b, Block *out) {
     for (size_t i = 0; i < b->n; i++) {
         const Stmt *s = b->at[i];
         u->stmts++;
@@ -174,8 +160,7 @@ static void rewrite_block(Unroller *u, const Block *b, Block *out)
     }
 }
 
-void kernel_unroll(Arena *a, Kernel *k)
-{
+void kernel_unroll(Arena *a, Kernel *k) {
     Unroller u = {.arena = a, .x = k->x, .by = {.arena = a}};
     Block out = {0};
     rewrite_block(&u, &k->body, &out);

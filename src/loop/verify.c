@@ -1,9 +1,10 @@
 // loop/verify.c: proves a kernel sound for a profile, or says which statement is not and why.
 //
-// Types and scopes; every index inside its buffer and every index sum inside 32 bits (prove.c, under the conditions
-// of the ifs around it); values stored to a buffer with a declared range inside that range; barriers and subgroup
-// operations reached by all threads; workgroup memory, threads, bindings and grid within the profile's limits.
-// A load stands under its ifs only: a select does not protect its branches, because devices evaluate both.
+// Types and scopes; every index inside its buffer and every index sum inside 32 bits (prove.c,
+// under the conditions of the ifs around it); values stored to a buffer with a declared range
+// inside that range; barriers and subgroup operations reached by all threads; workgroup memory,
+// threads, bindings and grid within the profile's limits. A load stands under its ifs only: a
+// select does not protect its branches, because devices evaluate both.
 #include "loop/loop_int.h"
 #include "loop/prove.h"
 #include "loop/ptrmap.h"
@@ -31,13 +32,11 @@ typedef struct Verify {
     bool ok, varies, subgroup;
 } Verify;
 
-static bool fail(Verify *v, ErrId id, const char *fmt, ...)
-{
+static bool fail(Verify *v, ErrId id, const char *fmt, ...) {
     char stmt[120], why[160];
     Buf s = {.ptr = stmt, .cap = sizeof stmt}, w = {.ptr = why, .cap = sizeof why};
     stmt[0] = why[0] = 0;
-    if (v->at)
-        stmt_print_head(v->at, &s);
+    if (v->at) stmt_print_head(v->at, &s);
     va_list ap;
     va_start(ap, fmt);
     buf_vfmt(&w, fmt, ap);
@@ -47,39 +46,35 @@ static bool fail(Verify *v, ErrId id, const char *fmt, ...)
                  : err_set(v->err, id, "kernel %S: %s", v->k->name, why);
 }
 
-// ---- expressions -------------------------------------------------------------------------------------------------
-static bool is_index_type(int t)
-{
-    return t == TY_I32 || t == TY_U32;
-}
+// ---- expressions
+// -------------------------------------------------------------------------------------------------
+static bool is_index_type(int t) { return t == TY_I32 || t == TY_U32; }
 
-static void fail_high(Verify *v, const Buffer *b, int d, i64 hi)
-{
+static void fail_high(Verify *v, const Buffer *b, int d, i64 hi) {
     char extent[64];
     Buf e = {.ptr = extent, .cap = sizeof extent};
     expr_print(b->dims[d], &e);
-    fail(v, ERR_LOOP_BOUNDS, "index %d of %s may reach %D of %s; guard it or clamp it", d, b->name, hi, extent);
+    fail(v, ERR_LOOP_BOUNDS, "index %d of %s may reach %D of %s; guard it or clamp it", d, b->name,
+         hi, extent);
 }
 
-static void check_bounds(Verify *v, const Buffer *b, const Expr *const *idx)
-{
+static void check_bounds(Verify *v, const Buffer *b, const Expr *const *idx) {
     for (int d = 0; d < b->nd && v->ok; d++) {
         i64 lo, hi, n;
         bool fixed = expr_is_int(b->dims[d], &n);
         prover_range(v->prover, idx[d], 0, fixed ? n - 1 : INT64_MAX, &lo, &hi);
         if (lo < 0)
-            fail(v, ERR_LOOP_BOUNDS, "index %d of %s may be as low as %D; guard it or clamp it", d, b->name, lo);
+            fail(v, ERR_LOOP_BOUNDS, "index %d of %s may be as low as %D; guard it or clamp it", d,
+                 b->name, lo);
         else if (fixed ? hi >= n : !prover_at_least(v->prover, b->dims[d], idx[d], 1))
             fail_high(v, b, d, hi);
     }
 }
 
-static void check_node(void *user, const Expr *e)
-{
+static void check_node(void *user, const Expr *e) {
     Verify *v = user;
     i64 one, lo, hi;
-    if (!v->ok)
-        return;
+    if (!v->ok) return;
     switch (e->op) {
     case EX_VAR:
         if (!ptrmap_get(&v->scope, e->var, &one) || !one)
@@ -99,16 +94,17 @@ static void check_node(void *user, const Expr *e)
     case EX_SUBMAX:
         v->varies = v->subgroup = true;
         if (!v->p->subgroup || v->row != v->p->subgroup)
-            fail(v, ERR_LOOP_SUBGROUP, "a subgroup operation over %D threads; the profile's subgroups have %D", v->row,
+            fail(v, ERR_LOOP_SUBGROUP,
+                 "a subgroup operation over %D threads; the profile's subgroups have %D", v->row,
                  v->p->subgroup);
         else if (v->divergent)
-            fail(v, ERR_LOOP_BARRIER, "a subgroup operation under a condition that differs between threads");
+            fail(v, ERR_LOOP_BARRIER,
+                 "a subgroup operation under a condition that differs between threads");
         return;
     case EX_IDIV:
     case EX_IMOD:
         prover_range(v->prover, e->args[1], 1, INT64_MAX, &lo, &hi);
-        if (lo < 1)
-            fail(v, ERR_INTERP_DIVIDE, "a divisor may be %D", lo);
+        if (lo < 1) fail(v, ERR_INTERP_DIVIDE, "a divisor may be %D", lo);
         return;
     case EX_SHL:
     case EX_SHR:
@@ -117,8 +113,7 @@ static void check_node(void *user, const Expr *e)
             fail(v, ERR_LOOP_OVERFLOW, "a shift by %D..%D", lo, hi);
             return;
         }
-        if (e->op == EX_SHR)
-            return;
+        if (e->op == EX_SHR) return;
         break;
     case EX_ADD:
     case EX_SUB:
@@ -126,14 +121,14 @@ static void check_node(void *user, const Expr *e)
     default: return;
     }
     if (e->type == TY_I32) { // all of it counts as index arithmetic: u32 is there for what wraps
-        prover_range(v->prover, e, INT32_MIN + 1, INT32_MAX - 1, &lo, &hi); // at the very ends intervals are cut
+        prover_range(v->prover, e, INT32_MIN + 1, INT32_MAX - 1, &lo,
+                     &hi); // at the very ends intervals are cut
         if (lo < INT32_MIN || hi > INT32_MAX)
             fail(v, ERR_LOOP_OVERFLOW, "i32 arithmetic may reach %D..%D, past 32 bits", lo, hi);
     }
 }
 
-static bool check_expr(Verify *v, const Expr *e)
-{
+static bool check_expr(Verify *v, const Expr *e) {
     v->varies = v->subgroup = false;
     expr_walk(e, check_node, v);
     if (v->ok && v->subgroup && !v->k->subgroups)
@@ -141,11 +136,11 @@ static bool check_expr(Verify *v, const Expr *e)
     return v->ok;
 }
 
-// ---- statements --------------------------------------------------------------------------------------------------
+// ---- statements
+// --------------------------------------------------------------------------------------------------
 static bool check_block(Verify *v, const Block *b);
 
-static bool define(Verify *v, const void *what, const char *name)
-{
+static bool define(Verify *v, const void *what, const char *name) {
     i64 one;
     if (ptrmap_get(&v->scope, what, &one) && one)
         return fail(v, ERR_LOOP_NAME, "%s is defined already", name);
@@ -153,62 +148,60 @@ static bool define(Verify *v, const void *what, const char *name)
     return true;
 }
 
-static bool check_threads(Verify *v, const Stmt *s)
-{
+static bool check_threads(Verify *v, const Stmt *s) {
     i64 n;
     const Kernel *k = v->k;
     u32 bit = 1u << s->loop;
-    if (s->loop == LOOP_SERIAL || s->loop == LOOP_UNROLL || s->loop == LOOP_VEC)
-        return true;
+    if (s->loop == LOOP_SERIAL || s->loop == LOOP_UNROLL || s->loop == LOOP_VEC) return true;
     if (s->loop == LOOP_CPU)
-        return !v->p->gpu && v->depth == 1 ? true
-                                           : fail(v, ERR_LOOP_THREADS, "a cpu loop is outermost, on a CPU profile");
-    if (!v->p->gpu)
-        return fail(v, ERR_LOOP_THREADS, "a CPU profile has no workgroups and threads");
+        return !v->p->gpu && v->depth == 1
+                   ? true
+                   : fail(v, ERR_LOOP_THREADS, "a cpu loop is outermost, on a CPU profile");
+    if (!v->p->gpu) return fail(v, ERR_LOOP_THREADS, "a CPU profile has no workgroups and threads");
     if (v->bound & bit)
-        return fail(v, ERR_LOOP_THREADS, "a %s loop stands inside another", loop_kind_name(s->loop));
+        return fail(v, ERR_LOOP_THREADS, "a %s loop stands inside another",
+                    loop_kind_name(s->loop));
     if (s->loop <= LOOP_WG_Z) {
         const Expr *grid = k->grid[s->loop - LOOP_WG_X];
         if (v->divergent)
-            return fail(v, ERR_LOOP_THREADS, "a loop over workgroups stands under threads or a condition");
-        if (grid ? !prover_at_least(v->prover, grid, s->extent, 0) : !expr_is_int(s->extent, &n) || n > 1)
+            return fail(v, ERR_LOOP_THREADS,
+                        "a loop over workgroups stands under threads or a condition");
+        if (grid ? !prover_at_least(v->prover, grid, s->extent, 0)
+                 : !expr_is_int(s->extent, &n) || n > 1)
             return fail(v, ERR_LOOP_GRID, "more workgroups than the kernel's grid has");
         return true;
     }
-    i64 most = s->loop == LOOP_THREAD_Y ? k->wg[1] : s->loop == LOOP_LANE ? v->lanes : k->wg[0] / v->lanes;
+    i64 most = s->loop == LOOP_THREAD_Y ? k->wg[1]
+               : s->loop == LOOP_LANE   ? v->lanes
+                                        : k->wg[0] / v->lanes;
     if (!expr_is_int(s->extent, &n) || n < 1 || n > most)
         return fail(v, ERR_LOOP_THREADS, "a workgroup has %D threads here", most);
-    if (s->loop != LOOP_THREAD_Y)
-        v->row = n;
+    if (s->loop != LOOP_THREAD_Y) v->row = n;
     v->divergent |= n < most;
     return true;
 }
 
-static bool check_for(Verify *v, const Stmt *s)
-{
+static bool check_for(Verify *v, const Stmt *s) {
     bool divergent = v->divergent;
     u32 bound = v->bound;
     i64 row = v->row, lo, hi, one;
     if (s->extent->type != TY_I32 || s->var->type != TY_I32)
         return fail(v, ERR_LOOP_TYPE, "a loop counts in i32");
-    if (!check_expr(v, s->extent))
-        return false;
+    if (!check_expr(v, s->extent)) return false;
     bool varies = v->varies;
-    if (!check_threads(v, s))
-        return false;
+    if (!check_threads(v, s)) return false;
     v->bound |= 1u << s->loop;
     v->divergent |= varies;
     size_t mark = prover_mark(v->prover);
     prover_loop(v->prover, s->var, s->extent);
     prover_range(v->prover, s->extent, s->var->lo + 1, s->var->hi + 1, &lo, &hi);
     if (s->var->lo > 0 || hi - 1 > MAX2(s->var->hi, -1))
-        return fail(v, ERR_LOOP_BOUNDS, "%s runs to %D, past its declared range %D..%D", s->var->name, hi - 1, s->var->lo, s->var->hi);
+        return fail(v, ERR_LOOP_BOUNDS, "%s runs to %D, past its declared range %D..%D",
+                    s->var->name, hi - 1, s->var->lo, s->var->hi);
     bool lane = s->loop >= LOOP_THREAD_X && s->loop <= LOOP_LANE;
     ptrmap_put(&v->varying, s->var, lane || s->loop == LOOP_CPU);
-    if (!define(v, s->var, s->var->name) || !check_block(v, &s->body))
-        return false;
-    if (ptrmap_get(&v->scope, s->var, &one))
-        ptrmap_put(&v->scope, s->var, 0);
+    if (!define(v, s->var, s->var->name) || !check_block(v, &s->body)) return false;
+    if (ptrmap_get(&v->scope, s->var, &one)) ptrmap_put(&v->scope, s->var, 0);
     prover_restore(v->prover, mark);
     v->divergent = divergent;
     v->bound = bound;
@@ -216,27 +209,25 @@ static bool check_for(Verify *v, const Stmt *s)
     return true;
 }
 
-static bool check_let(Verify *v, const Stmt *s)
-{
+static bool check_let(Verify *v, const Stmt *s) {
     if (s->var->type != (Type)s->value->type)
         return fail(v, ERR_LOOP_TYPE, "%s has another type than its value", s->var->name);
-    if (!check_expr(v, s->value))
-        return false;
+    if (!check_expr(v, s->value)) return false;
     i64 lo, hi;
     bool varies = v->varies;
     prover_let(v->prover, s->var, s->value);
     if (is_index_type(s->var->type)) {
         prover_range(v->prover, s->value, s->var->lo, s->var->hi, &lo, &hi);
         if (lo < s->var->lo || hi > s->var->hi)
-            return fail(v, ERR_LOOP_BOUNDS, "the value may be %D..%D, outside the declared range %D..%D", lo, hi,
+            return fail(v, ERR_LOOP_BOUNDS,
+                        "the value may be %D..%D, outside the declared range %D..%D", lo, hi,
                         s->var->lo, s->var->hi);
     }
     ptrmap_put(&v->varying, s->var, varies);
     return define(v, s->var, s->var->name);
 }
 
-static bool check_store(Verify *v, const Stmt *s)
-{
+static bool check_store(Verify *v, const Stmt *s) {
     i64 one, lo, hi;
     const Buffer *b = s->buf;
     if (!ptrmap_get(&v->scope, b, &one) || !one)
@@ -244,76 +235,65 @@ static bool check_store(Verify *v, const Stmt *s)
     if (b->scope == SCOPE_ARG && !b->written)
         return fail(v, ERR_LOOP_READONLY, "%s is read only", b->name);
     if (b->type != (Type)s->value->type)
-        return fail(v, ERR_LOOP_TYPE, "%s holds %s, not %s", b->name, type_text[b->type], type_text[s->value->type]);
+        return fail(v, ERR_LOOP_TYPE, "%s holds %s, not %s", b->name, type_text[b->type],
+                    type_text[s->value->type]);
     for (int d = 0; d < b->nd; d++) {
         if (!is_index_type(s->idx[d]->type))
             return fail(v, ERR_LOOP_TYPE, "an index is an integer");
-        if (!check_expr(v, s->idx[d]))
-            return false;
+        if (!check_expr(v, s->idx[d])) return false;
     }
     check_bounds(v, b, s->idx);
-    if (!v->ok || !check_expr(v, s->value))
-        return false;
+    if (!v->ok || !check_expr(v, s->value)) return false;
     if (is_index_type(b->type)) {
         prover_range(v->prover, s->value, b->lo, b->hi, &lo, &hi);
         if (lo < b->lo || hi > b->hi)
-            return fail(v, ERR_LOOP_BOUNDS, "%s holds %D..%D, the value may be %D..%D; clamp it", b->name, b->lo, b->hi,
-                        lo, hi);
+            return fail(v, ERR_LOOP_BOUNDS, "%s holds %D..%D, the value may be %D..%D; clamp it",
+                        b->name, b->lo, b->hi, lo, hi);
     }
     return true;
 }
 
-static bool check_alloc(Verify *v, const Stmt *s)
-{
+static bool check_alloc(Verify *v, const Stmt *s) {
     u64 n = 1;
     i64 dim, one;
     const Buffer *b = s->buf;
     if (b->scope != SCOPE_REG && b->scope != SCOPE_SHARED)
         return fail(v, ERR_LOOP_SCOPE, "%s is neither registers nor workgroup memory", b->name);
-    if (b->type == TY_BOOL)
-        return fail(v, ERR_LOOP_TYPE, "%s: memory does not hold bool", b->name);
+    if (b->type == TY_BOOL) return fail(v, ERR_LOOP_TYPE, "%s: memory does not hold bool", b->name);
     for (int d = 0; d < b->nd; d++) {
         if (!expr_is_int(b->dims[d], &dim) || dim < 1 || dim > 1 << 20)
             return fail(v, ERR_LOOP_TYPE, "%s: extents are constants of at least 1", b->name);
-        if (!mul_u64(n, (u64)dim, &n))
-            return fail(v, ERR_LOOP_LIMIT, "%s is too large", b->name);
+        if (!mul_u64(n, (u64)dim, &n)) return fail(v, ERR_LOOP_LIMIT, "%s is too large", b->name);
     }
     if (!ptrmap_get(&v->allocs, b, &one)) {
         ptrmap_put(&v->allocs, b, 1);
         u64 *sum = b->scope == SCOPE_REG ? &v->reg : &v->shared;
-        if (!add_u64(*sum, n, sum))
-            return fail(v, ERR_LOOP_LIMIT, "%s is too large", b->name);
+        if (!add_u64(*sum, n, sum)) return fail(v, ERR_LOOP_LIMIT, "%s is too large", b->name);
     }
     int most = v->p->gpu ? REG_MAX_ELEMS : CPU_REG_MAX_ELEMS;
     if (v->reg > (u64)most)
         return fail(v, ERR_LOOP_LIMIT, "a thread has %U registers, at most %d", v->reg, most);
     if (v->shared > (u64)v->p->shared_bytes / 4)
-        return fail(v, ERR_LOOP_SHARED, "%U bytes of workgroup memory, the profile has %D", v->shared * 4,
-                    v->p->shared_bytes);
+        return fail(v, ERR_LOOP_SHARED, "%U bytes of workgroup memory, the profile has %D",
+                    v->shared * 4, v->p->shared_bytes);
     return define(v, b, b->name);
 }
 
-static bool check_if(Verify *v, const Stmt *s)
-{
+static bool check_if(Verify *v, const Stmt *s) {
     bool divergent = v->divergent;
-    if (s->cond->type != TY_BOOL)
-        return fail(v, ERR_LOOP_TYPE, "a condition is a bool");
-    if (!check_expr(v, s->cond))
-        return false;
+    if (s->cond->type != TY_BOOL) return fail(v, ERR_LOOP_TYPE, "a condition is a bool");
+    if (!check_expr(v, s->cond)) return false;
     v->divergent |= v->varies;
     size_t mark = prover_mark(v->prover);
     prover_assume(v->prover, s->cond, true);
-    if (!check_block(v, &s->body))
-        return false;
+    if (!check_block(v, &s->body)) return false;
     prover_restore(v->prover, mark);
     v->divergent = divergent;
     return true;
 }
 
-static bool check_barrier(Verify *v)
-{
-    if (!v->p->gpu)
-        return fail(v, ERR_LOOP_BARRIER, "a CPU kernel has no barriers");
+static bool check_barrier(Verify *v) {
+    if (!v->p->gpu) return fail(v, ERR_LOOP_BARRIER, "a CPU kernel has no barriers");
     if (v->divergent)
         return fail(v, ERR_LOOP_BARRIER, "not every thread of the workgroup comes here");
     if (v->bound & 1u << LOOP_VEC)
@@ -321,8 +301,7 @@ static bool check_barrier(Verify *v)
     return true;
 }
 
-static bool check_block(Verify *v, const Block *b)
-{
+static bool check_block(Verify *v, const Block *b) {
     const Stmt *outer = v->at;
     if (++v->depth > KERNEL_MAX_DEPTH)
         return fail(v, ERR_LOOP_LIMIT, "statements nest deeper than %d", KERNEL_MAX_DEPTH);
@@ -340,32 +319,31 @@ static bool check_block(Verify *v, const Block *b)
         case ST_ALLOC: ok = check_alloc(v, s); break;
         case ST_BARRIER: ok = check_barrier(v); break;
         }
-        if (!ok)
-            return false;
+        if (!ok) return false;
     }
     for (size_t i = 0; i < b->n; i++) { // the block's own names end with it
         const Stmt *s = b->at[i];
-        if (s->kind == ST_LET)
-            ptrmap_put(&v->scope, s->var, 0);
-        if (s->kind == ST_ALLOC)
-            ptrmap_put(&v->scope, s->buf, 0);
+        if (s->kind == ST_LET) ptrmap_put(&v->scope, s->var, 0);
+        if (s->kind == ST_ALLOC) ptrmap_put(&v->scope, s->buf, 0);
     }
     v->at = outer;
     v->depth--;
     return true;
 }
 
-// ---- the kernel as a whole ---------------------------------------------------------------------------------------
-static bool find_lanes(Verify *v, const Block *b, int depth)
-{
+// ---- the kernel as a whole
+// ---------------------------------------------------------------------------------------
+static bool find_lanes(Verify *v, const Block *b, int depth) {
     if (depth > KERNEL_MAX_DEPTH)
         return fail(v, ERR_LOOP_LIMIT, "statements nest deeper than %d", KERNEL_MAX_DEPTH);
     for (size_t i = 0; i < b->n; i++) {
         const Stmt *s = b->at[i];
         i64 n;
         if (s->kind == ST_FOR && s->loop == LOOP_LANE) {
-            if (!expr_is_int(s->extent, &n) || n < 1 || v->k->wg[0] % n || (v->lanes > 1 && v->lanes != n))
-                return fail(v, ERR_LOOP_THREADS, "lane loops need one constant extent that divides the workgroup's row");
+            if (!expr_is_int(s->extent, &n) || n < 1 || v->k->wg[0] % n ||
+                (v->lanes > 1 && v->lanes != n))
+                return fail(v, ERR_LOOP_THREADS,
+                            "lane loops need one constant extent that divides the workgroup's row");
             v->lanes = n;
         }
         if ((s->kind == ST_FOR || s->kind == ST_IF) && !find_lanes(v, &s->body, depth + 1))
@@ -374,76 +352,76 @@ static bool find_lanes(Verify *v, const Block *b, int depth)
     return true;
 }
 
-static bool check_args(Verify *v)
-{
+static bool check_args(Verify *v) {
     const Kernel *k = v->k;
     bool params = false;
     i64 lo, hi;
     if (k->nargs > (int)COUNT_OF(k->arg) || k->nargs > v->p->max_bindings)
-        return fail(v, ERR_LOOP_BINDINGS, "%d bindings, the profile allows %D", k->nargs, v->p->max_bindings);
+        return fail(v, ERR_LOOP_BINDINGS, "%d bindings, the profile allows %D", k->nargs,
+                    v->p->max_bindings);
     for (int i = 0; i < k->nsyms; i++)
-        if (!define(v, k->sym[i].var, k->sym[i].var->name))
-            return false;
+        if (!define(v, k->sym[i].var, k->sym[i].var->name)) return false;
     for (int i = 0; i < k->ndims; i++)
-        if (!define(v, k->dim[i], k->dim[i]->name))
-            return false;
+        if (!define(v, k->dim[i], k->dim[i]->name)) return false;
     for (int i = 0; i < k->nargs; i++) {
         const Buffer *b = k->arg[i];
         if (b->scope != SCOPE_ARG || b->type == TY_BOOL)
-            return fail(v, ERR_LOOP_TYPE, "argument %s is not a buffer of i32, u32 or f32", b->name);
+            return fail(v, ERR_LOOP_TYPE, "argument %s is not a buffer of i32, u32 or f32",
+                        b->name);
         params |= str_eq(str_c(b->name), S("params")) && b->type == TY_I32 && !b->written;
         u64 elems = 1;
         for (int d = 0; d < b->nd; d++) {
             if (b->dims[d]->type != TY_I32 || b->dims[d]->loads)
-                return fail(v, ERR_LOOP_TYPE, "argument %s: extents are i32 and load nothing", b->name);
-            if (!check_expr(v, b->dims[d]))
-                return false;
+                return fail(v, ERR_LOOP_TYPE, "argument %s: extents are i32 and load nothing",
+                            b->name);
+            if (!check_expr(v, b->dims[d])) return false;
             prover_range(v->prover, b->dims[d], 0, INT32_MAX, &lo, &hi);
-            if (lo < 0 || (expr_is_int(b->dims[d], &hi) && (!mul_u64(elems, (u64)hi, &elems) || elems > INT32_MAX)))
-                return fail(v, ERR_LOOP_OVERFLOW, "argument %s has extents below 0 or more than 2^31 elements", b->name);
+            if (lo < 0 || (expr_is_int(b->dims[d], &hi) &&
+                           (!mul_u64(elems, (u64)hi, &elems) || elems > INT32_MAX)))
+                return fail(v, ERR_LOOP_OVERFLOW,
+                            "argument %s has extents below 0 or more than 2^31 elements", b->name);
         }
-        if (!define(v, b, b->name))
-            return false;
+        if (!define(v, b, b->name)) return false;
     }
-    return !k->nsyms || params || fail(v, ERR_LOOP_SCOPE, "symbols need a read-only argument params of i32");
+    return !k->nsyms || params ||
+           fail(v, ERR_LOOP_SCOPE, "symbols need a read-only argument params of i32");
 }
 
-static bool check_launch(Verify *v)
-{
+static bool check_launch(Verify *v) {
     const Kernel *k = v->k;
     i64 lo, hi;
     if (v->p->gpu) {
         u64 threads = 1;
         for (int i = 0; i < 3; i++)
             if (k->wg[i] < 1 || k->wg[i] > 1024 || (threads *= k->wg[i]) > (u64)v->p->max_wg_size)
-                return fail(v, ERR_LOOP_THREADS, "a workgroup of %u,%u,%u threads, the profile allows %D", k->wg[0],
+                return fail(v, ERR_LOOP_THREADS,
+                            "a workgroup of %u,%u,%u threads, the profile allows %D", k->wg[0],
                             k->wg[1], k->wg[2], v->p->max_wg_size);
     } else if (k->wg[0] != 1 || k->wg[1] != 1 || k->wg[2] != 1) {
         return fail(v, ERR_LOOP_THREADS, "a CPU kernel has no workgroups");
     }
     for (int i = 0; i < 3; i++) {
-        if (!k->grid[i])
-            continue;
+        if (!k->grid[i]) continue;
         if (k->grid[i]->type != TY_I32 || k->grid[i]->loads)
             return fail(v, ERR_LOOP_TYPE, "a grid is i32 and loads nothing");
-        if (!check_expr(v, k->grid[i]))
-            return false;
+        if (!check_expr(v, k->grid[i])) return false;
         prover_range(v->prover, k->grid[i], 0, v->p->max_grid, &lo, &hi);
         if (lo < 0 || (v->p->gpu && hi > v->p->max_grid))
-            return fail(v, ERR_LOOP_GRID, "%D workgroups in one dimension, the profile allows %D; fold the grid", hi,
+            return fail(v, ERR_LOOP_GRID,
+                        "%D workgroups in one dimension, the profile allows %D; fold the grid", hi,
                         v->p->max_grid);
     }
     return true;
 }
 
-bool kernel_verify(const Kernel *k, const Profile *p, Err *err)
-{
+bool kernel_verify(const Kernel *k, const Profile *p, Err *err) {
     Arena *a = arena_new(NULL);
-    if (!a)
-        return err_set(err, ERR_OUT_OF_MEMORY, "kernel %S cannot be verified", k->name);
-    Verify v = {.k = k, .p = p, .err = err, .arena = a, .prover = prover_new(a), .lanes = 1, .ok = true};
+    if (!a) return err_set(err, ERR_OUT_OF_MEMORY, "kernel %S cannot be verified", k->name);
+    Verify v = {
+        .k = k, .p = p, .err = err, .arena = a, .prover = prover_new(a), .lanes = 1, .ok = true};
     v.scope.arena = v.varying.arena = v.allocs.arena = a;
-    bool ok = check_args(&v) && find_lanes(&v, &k->body, 0) && check_launch(&v) && check_block(&v, &k->body);
+    bool ok = check_args(&v) && find_lanes(&v, &k->body, 0) && check_launch(&v) &&
+              check_block(&v, &k->body);
     arena_free(a);
     return ok;
 }

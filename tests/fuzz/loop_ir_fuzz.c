@@ -1,47 +1,43 @@
-// tests/fuzz/loop_ir_fuzz.c: any text as a kernel. What reads is printed and read back to the same text; what the
-// verifier passes runs for a while in the interpreter, through the passes as well, and must never be out of bounds.
+// tests/fuzz/loop_ir_fuzz.c: any text as a kernel. What reads is printed and read back to the same
+// text; what the verifier passes runs for a while in the interpreter, through the passes as well,
+// and must never be out of bounds.
 #include "loop/loop.h"
 
 enum { ELEMS = 4096, FUEL = 20000 };
 
-static bool small(const Kernel *k)
-{
+static bool small(const Kernel *k) {
     for (int i = 0; i < k->nargs; i++) {
         u64 n = 1;
         i64 lo, hi;
         for (int d = 0; d < k->arg[i]->nd; d++) {
             expr_range(k->arg[i]->dims[d], &lo, &hi);
-            if (hi < 0 || !mul_u64(n, (u64)hi, &n) || n > ELEMS)
-                return false;
+            if (hi < 0 || !mul_u64(n, (u64)hi, &n) || n > ELEMS) return false;
         }
     }
     return true;
 }
 
-static void run(Arena *a, const Kernel *k, bool verified)
-{
+static void run(Arena *a, const Kernel *k, bool verified) {
     InterpArg args[8];
     i32 dims[STEP_MAX_DIMS];
     for (int i = 0; i < k->nargs; i++) {
         args[i] = (InterpArg){arena_alloc(a, ELEMS * 4), ELEMS};
-        i64 v = MAX2(k->arg[i]->lo, MIN2(1, k->arg[i]->hi)); // what is read lies in its declared range
+        i64 v =
+            MAX2(k->arg[i]->lo, MIN2(1, k->arg[i]->hi)); // what is read lies in its declared range
         for (u32 j = 0; j < ELEMS; j++)
-            if (k->arg[i]->type != TY_F32)
-                ((u32 *)args[i].data)[j] = (u32)v;
+            if (k->arg[i]->type != TY_F32) ((u32 *)args[i].data)[j] = (u32)v;
     }
-    for (int i = 0; i < k->ndims; i++)
-        dims[i] = (i32)k->dim[i]->lo;
+    for (int i = 0; i < k->ndims; i++) dims[i] = (i32)k->dim[i]->lo;
     InterpOptions o = {.check = true, .fuel = FUEL};
     Err e = {0};
     if (!kernel_interp(a, k, args, dims, (u32[]){2, 2, 1}, &o, &e))
-        must(e.id != ERR_NONE && e.msg[0] && !(verified && (e.id == ERR_INTERP_BOUNDS || e.id == ERR_INTERP_DIVIDE)));
+        must(e.id != ERR_NONE && e.msg[0] &&
+             !(verified && (e.id == ERR_INTERP_BOUNDS || e.id == ERR_INTERP_DIVIDE)));
 }
 
 int LLVMFuzzerTestOneInput(const u8 *p, size_t n);
-int LLVMFuzzerTestOneInput(const u8 *p, size_t n)
-{
-    if (n > 16384)
-        return 0;
+int LLVMFuzzerTestOneInput(const u8 *p, size_t n) {
+    if (n > 16384) return 0;
     Arena *a = arena_new(NULL);
     Err e = {0};
     Kernel *k = kernel_read(a, (Str){(const char *)p, n}, S("fuzz.hir"), &e);

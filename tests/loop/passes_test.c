@@ -1,4 +1,5 @@
-// tests/loop/passes_test.c: unroll, legalise and hoist keep a kernel's meaning, keep it provable, and do what they are for.
+// tests/loop/passes_test.c: unroll, legalise and hoist keep a kernel's meaning, keep it provable,
+// and do what they are for.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -15,41 +16,33 @@ typedef struct Test {
     Buf text;
 } Test;
 
-static void show(Test *t)
-{
+static void show(Test *t) {
     t->text = (Buf){.arena = t->a};
     kernel_print(t->k, &t->text);
 }
 
-static Test start(const char *text)
-{
+static Test start(const char *text) {
     Test t = {.a = arena_new(NULL)};
     Err err = {0};
     t.k = kernel_read(t.a, str_c(text), S("t.hir"), &err);
-    if (!t.k)
-        print_message("%d:%d %s\n", err.line, err.col, err.msg);
+    if (!t.k) print_message("%d:%d %s\n", err.line, err.col, err.msg);
     assert_non_null(t.k);
     return t;
 }
 
-static bool has(const Test *t, const char *part)
-{
-    if (str_has(buf_str(&t->text), str_c(part)))
-        return true;
+static bool has(const Test *t, const char *part) {
+    if (str_has(buf_str(&t->text), str_c(part))) return true;
     print_message("no `%s` in\n%s", part, t->text.ptr);
     return false;
 }
 
-static int count(const Test *t, const char *part)
-{
+static int count(const Test *t, const char *part) {
     int n = 0;
-    for (const char *p = t->text.ptr; (p = strstr(p, part)); p++)
-        n++;
+    for (const char *p = t->text.ptr; (p = strstr(p, part)); p++) n++;
     return n;
 }
 
-static void verify(const Test *t)
-{
+static void verify(const Test *t) {
     Profile p = {.name = S("test")};
     p.gpu = t->k->wg[0] > 1;
     p.max_wg_size = 256;
@@ -57,14 +50,12 @@ static void verify(const Test *t)
     p.max_bindings = 8;
     p.max_grid = 65535;
     Err err = {0};
-    if (!kernel_verify(t->k, &p, &err))
-        print_message("%s\n%s", err.msg, t->text.ptr);
+    if (!kernel_verify(t->k, &p, &err)) print_message("%s\n%s", err.msg, t->text.ptr);
     assert_int_equal(err.id, ERR_NONE);
 }
 
 // Runs x: 512 floats, w: 512 words, params: 16 words -> y: 512 floats.
-static void run(const Test *t, float *y)
-{
+static void run(const Test *t, float *y) {
     static float x[512];
     static u32 w[512];
     i32 params[16] = {3, 2, 1};
@@ -84,14 +75,13 @@ static void run(const Test *t, float *y)
     Err err = {0};
     InterpOptions o = {.check = true};
     bool many = t->k->grid[0] != NULL;
-    bool ok = kernel_interp(t->a, t->k, args, NULL, (u32[]){many ? 2 : 1, many ? 3 : 1, 1}, &o, &err);
-    if (!ok)
-        print_message("%s\n%s", err.msg, t->text.ptr);
+    bool ok =
+        kernel_interp(t->a, t->k, args, NULL, (u32[]){many ? 2 : 1, many ? 3 : 1, 1}, &o, &err);
+    if (!ok) print_message("%s\n%s", err.msg, t->text.ptr);
     assert_true(ok);
 }
 
-static void all_passes(Test *t)
-{
+static void all_passes(Test *t) {
     kernel_unroll(t->a, t->k);
     kernel_legalise(t->a, t->k);
     kernel_hoist(t->a, t->k);
@@ -135,8 +125,7 @@ static const char *const sample =
     "    }\n"
     "  }\n";
 
-static void passes_keep_the_meaning(void **state)
-{
+static void passes_keep_the_meaning(void **state) {
     (void)state;
     static float before[512], after[512];
     Test t = start(sample);
@@ -151,44 +140,50 @@ static void passes_keep_the_meaning(void **state)
         assert_true(fabs((double)before[i] - (double)after[i]) <= 3e-7 * fabs((double)before[i]));
     }
     assert_int_equal(count(&t, "unroll"), 0);
-    assert_true(strstr(t.text.ptr, "for u in") > strstr(t.text.ptr, "& 255u")); // the scale left the inner loop
+    assert_true(strstr(t.text.ptr, "for u in") >
+                strstr(t.text.ptr, "& 255u")); // the scale left the inner loop
     assert_int_equal(count(&t, "w["), 2);
     arena_free(t.a);
 }
 
-static void unrolling_gives_each_copy_its_own_names(void **state)
-{
+static void unrolling_gives_each_copy_its_own_names(void **state) {
     (void)state;
-    Test t = start("kernel u\n  arg x: f32[16]\n  arg y: f32[16] written\n  for unroll i in 0..3 {\n    reg a: f32[2]\n"
-                   "    let v = x[i] + x[i + 1]\n    for k in 0..2 {\n      a[k] = v + x[k]\n    }\n"
-                   "    y[i] = a[0] + a[1]\n  }\n");
+    Test t =
+        start("kernel u\n  arg x: f32[16]\n  arg y: f32[16] written\n  for unroll i in 0..3 {\n    "
+              "reg a: f32[2]\n"
+              "    let v = x[i] + x[i + 1]\n    for k in 0..2 {\n      a[k] = v + x[k]\n    }\n"
+              "    y[i] = a[0] + a[1]\n  }\n");
     static float before[512], after[512];
     run(&t, before);
     kernel_unroll(t.a, t.k);
     show(&t);
-    assert_true(has(&t, "reg a_3: f32[2]") && has(&t, "let v_3 = x[2] + x[3]") && has(&t, "for k_3 in 0..2 {"));
+    assert_true(has(&t, "reg a_3: f32[2]") && has(&t, "let v_3 = x[2] + x[3]") &&
+                has(&t, "for k_3 in 0..2 {"));
     verify(&t);
     run(&t, after);
     assert_memory_equal(before, after, sizeof before);
     arena_free(t.a);
 }
 
-static void unrolling_drops_what_is_decided(void **state)
-{
+static void unrolling_drops_what_is_decided(void **state) {
     (void)state;
-    Test t = start("kernel d\n  arg y: f32[16] written\n  for i in 0..1 {\n    for unroll j in 0..4 {\n"
-                   "      if j < 2 {\n        y[i*4 + j] = 0x1p+0f\n      }\n    }\n    for k in 0..0 {\n      y[0] = 0x0p+0f\n    }\n  }\n");
+    Test t =
+        start("kernel d\n  arg y: f32[16] written\n  for i in 0..1 {\n    for unroll j in 0..4 {\n"
+              "      if j < 2 {\n        y[i*4 + j] = 0x1p+0f\n      }\n    }\n    for k in 0..0 "
+              "{\n      y[0] = 0x0p+0f\n    }\n  }\n");
     kernel_unroll(t.a, t.k);
     show(&t);
-    assert_string_equal(t.text.ptr, "kernel d\n  arg y: f32[16] written\n  y[0] = 0x1p+0f\n  y[1] = 0x1p+0f\n");
+    assert_string_equal(t.text.ptr,
+                        "kernel d\n  arg y: f32[16] written\n  y[0] = 0x1p+0f\n  y[1] = 0x1p+0f\n");
     arena_free(t.a);
 }
 
-static void an_unrolling_without_end_stays_a_loop(void **state)
-{
+static void an_unrolling_without_end_stays_a_loop(void **state) {
     (void)state;
-    Test t = start("kernel big\n  arg y: f32[16] written\n  for unroll i in 0..100 {\n    for unroll j in 0..100 {\n"
-                   "      for unroll k in 0..100 {\n        y[0] = f32(i + j + k)\n      }\n    }\n  }\n");
+    Test t = start(
+        "kernel big\n  arg y: f32[16] written\n  for unroll i in 0..100 {\n    for unroll j in "
+        "0..100 {\n"
+        "      for unroll k in 0..100 {\n        y[0] = f32(i + j + k)\n      }\n    }\n  }\n");
     kernel_unroll(t.a, t.k);
     show(&t);
     assert_true(count(&t, "\n") < 9000);
@@ -196,12 +191,12 @@ static void an_unrolling_without_end_stays_a_loop(void **state)
     arena_free(t.a);
 }
 
-static void polynomials_are_as_exact_as_promised(void **state)
-{
+static void polynomials_are_as_exact_as_promised(void **state) {
     (void)state;
-    Test t = start("kernel p\n  arg x: f32[512]\n  arg y: f32[512] written\n  for i in 0..128 {\n"
-                   "    y[i*4] = exp(x[i])\n    y[i*4 + 1] = sin2pi(x[i])\n    y[i*4 + 2] = cos2pi(x[i])\n"
-                   "    y[i*4 + 3] = exp(x[i] * 0x1.9p+7f)\n  }\n");
+    Test t = start(
+        "kernel p\n  arg x: f32[512]\n  arg y: f32[512] written\n  for i in 0..128 {\n"
+        "    y[i*4] = exp(x[i])\n    y[i*4 + 1] = sin2pi(x[i])\n    y[i*4 + 2] = cos2pi(x[i])\n"
+        "    y[i*4 + 3] = exp(x[i] * 0x1.9p+7f)\n  }\n");
     kernel_legalise(t.a, t.k);
     show(&t);
     assert_int_equal(count(&t, "exp(") + count(&t, "sin2pi(") + count(&t, "cos2pi("), 0);
@@ -209,8 +204,7 @@ static void polynomials_are_as_exact_as_promised(void **state)
     double worst_exp = 0, worst_angle = 0;
     static float x[512], y[512];
     for (int round = 0; round < 200; round++) {
-        for (int i = 0; i < 128; i++)
-            x[i] = (float)((round * 128 + i) / 25599.0 - 0.5);
+        for (int i = 0; i < 128; i++) x[i] = (float)((round * 128 + i) / 25599.0 - 0.5);
         InterpArg args[2] = {{x, 512}, {y, 512}};
         Err err = {0};
         InterpOptions o = {0};
@@ -231,11 +225,12 @@ static void polynomials_are_as_exact_as_promised(void **state)
     arena_free(t.a);
 }
 
-static void invariants_leave_loops_and_common_parts_are_named_once(void **state)
-{
+static void invariants_leave_loops_and_common_parts_are_named_once(void **state) {
     (void)state;
-    Test t = start("kernel h\n  arg x: f32[64]\n  arg w: u32[64]\n  arg y: f32[512] written\n  for o in 0..8 {\n"
-                   "    for k in 0..8 {\n      y[o*8 + k] = x[k*o] * f32(w[o*8]) + f32(w[o*8] >> 4u) + x[k*o]\n    }\n  }\n");
+    Test t = start("kernel h\n  arg x: f32[64]\n  arg w: u32[64]\n  arg y: f32[512] written\n  for "
+                   "o in 0..8 {\n"
+                   "    for k in 0..8 {\n      y[o*8 + k] = x[k*o] * f32(w[o*8]) + f32(w[o*8] >> "
+                   "4u) + x[k*o]\n    }\n  }\n");
     static float before[512], after[512];
     run(&t, before);
     kernel_hoist(t.a, t.k);
@@ -250,11 +245,12 @@ static void invariants_leave_loops_and_common_parts_are_named_once(void **state)
     arena_free(t.a);
 }
 
-static void loads_stay_under_their_guards(void **state)
-{
+static void loads_stay_under_their_guards(void **state) {
     (void)state;
-    Test t = start("kernel g\n  sym n: 0..8 = params[1]\n  arg x: f32[64]\n  arg y: f32[64] written\n  arg params: i32[16]\n"
-                   "  for o in 0..4 {\n    if o < 2 {\n      for k in 0..4 {\n        y[o*4 + k] = x[o + 62] * 0x1p+1f\n      }\n    }\n"
+    Test t = start("kernel g\n  sym n: 0..8 = params[1]\n  arg x: f32[64]\n  arg y: f32[64] "
+                   "written\n  arg params: i32[16]\n"
+                   "  for o in 0..4 {\n    if o < 2 {\n      for k in 0..4 {\n        y[o*4 + k] = "
+                   "x[o + 62] * 0x1p+1f\n      }\n    }\n"
                    "    for k in 0..n {\n      y[32 + o*8 + k] = x[n*8 - 1]\n    }\n  }\n");
     show(&t);
     verify(&t);
@@ -267,11 +263,12 @@ static void loads_stay_under_their_guards(void **state)
     arena_free(t.a);
 }
 
-static void changing_memory_is_read_where_it_stood(void **state)
-{
+static void changing_memory_is_read_where_it_stood(void **state) {
     (void)state;
-    Test t = start("kernel c\n  arg x: f32[64]\n  arg y: f32[64] written\n  for o in 0..4 {\n    reg a: f32[1]\n    a[0] = x[o]\n"
-                   "    for k in 0..4 {\n      let old = a[0]\n      a[0] = old + x[k] * a[0]\n      y[o*4 + k] = a[0] * a[0] - old\n    }\n"
+    Test t = start("kernel c\n  arg x: f32[64]\n  arg y: f32[64] written\n  for o in 0..4 {\n    "
+                   "reg a: f32[1]\n    a[0] = x[o]\n"
+                   "    for k in 0..4 {\n      let old = a[0]\n      a[0] = old + x[k] * a[0]\n    "
+                   "  y[o*4 + k] = a[0] * a[0] - old\n    }\n"
                    "  }\n");
     static float before[512], after[512];
     run(&t, before);
@@ -284,10 +281,10 @@ static void changing_memory_is_read_where_it_stood(void **state)
     arena_free(t.a);
 }
 
-static void uniform_values_leave_vec_loops_and_lanes_stay(void **state)
-{
+static void uniform_values_leave_vec_loops_and_lanes_stay(void **state) {
     (void)state;
-    Test t = start("kernel v\n  arg x: f32[64]\n  arg y: f32[64] written\n  for o in 0..8 {\n    for vec l in 0..8 {\n"
+    Test t = start("kernel v\n  arg x: f32[64]\n  arg y: f32[64] written\n  for o in 0..8 {\n    "
+                   "for vec l in 0..8 {\n"
                    "      y[o*8 + l] = x[o*8 + l] * x[o*8 + l] * (x[o] + 0x1p+0f)\n    }\n  }\n");
     kernel_hoist(t.a, t.k);
     show(&t);
@@ -299,8 +296,7 @@ static void uniform_values_leave_vec_loops_and_lanes_stay(void **state)
     arena_free(t.a);
 }
 
-static void the_referees_loop_is_the_same_after_every_pass_twice(void **state)
-{
+static void the_referees_loop_is_the_same_after_every_pass_twice(void **state) {
     (void)state;
     Test t = start(sample);
     static float once[512], twice[512];
@@ -315,8 +311,7 @@ static void the_referees_loop_is_the_same_after_every_pass_twice(void **state)
     arena_free(t.a);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes_keep_the_meaning),
         cmocka_unit_test(unrolling_gives_each_copy_its_own_names),

@@ -1,5 +1,5 @@
-// tests/loop/text_test.c: loop IR's text form reads back byte for byte; what is wrong is said with line and column;
-// the verifier proves good kernels and names the statement of bad ones.
+// tests/loop/text_test.c: loop IR's text form reads back byte for byte; what is wrong is said with
+// line and column; the verifier proves good kernels and names the statement of bad ones.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -45,8 +45,7 @@ static const char *const matmul =
     "    }\n"
     "  }\n";
 
-static Profile gpu(void)
-{
+static Profile gpu(void) {
     Profile p = {.name = S("test")};
     p.gpu = 1;
     p.max_wg_size = 256;
@@ -57,62 +56,59 @@ static Profile gpu(void)
     return p;
 }
 
-static Profile cpu(void)
-{
+static Profile cpu(void) {
     Profile p = gpu();
     p.gpu = p.subgroup = 0;
     return p;
 }
 
-static Kernel *read(Arena *a, const char *text)
-{
+static Kernel *read(Arena *a, const char *text) {
     Err err = {0};
     Kernel *k = kernel_read(a, str_c(text), S("t.hir"), &err);
-    if (!k)
-        print_message("%d:%d %s %s\n", err.line, err.col, err_name(err.id), err.msg);
+    if (!k) print_message("%d:%d %s %s\n", err.line, err.col, err_name(err.id), err.msg);
     assert_non_null(k);
     return k;
 }
 
-static ErrId verify(const char *text, Profile p, Err *out)
-{
+static ErrId verify(const char *text, Profile p, Err *out) {
     Arena *a = arena_new(NULL);
     Err err = {0};
     bool ok = kernel_verify(read(a, text), &p, &err);
     assert_int_equal(ok, err.id == ERR_NONE);
-    if (out)
-        *out = err;
+    if (out) *out = err;
     arena_free(a);
     return err.id;
 }
 
-// A kernel of one thread's statements over x: f32[64], y: f32[64] written, i: i32[8] in 0..7, n: 1..8.
-static ErrId verify_body(const char *body, Err *out)
-{
+// A kernel of one thread's statements over x: f32[64], y: f32[64] written, i: i32[8] in 0..7,
+// n: 1..8.
+static ErrId verify_body(const char *body, Err *out) {
     char text[2048];
     Buf b = {.ptr = text, .cap = sizeof text};
-    buf_fmt(&b, "kernel t\n  sym n: 1..8 = params[0]\n  arg x: f32[64]\n  arg y: f32[64] written\n"
-                "  arg i: i32[8] in 0..7\n  arg params: i32[16]\n  wg 16, 1, 1\n  for thread.x t in 0..16 {\n%s  }\n",
+    buf_fmt(&b,
+            "kernel t\n  sym n: 1..8 = params[0]\n  arg x: f32[64]\n  arg y: f32[64] written\n"
+            "  arg i: i32[8] in 0..7\n  arg params: i32[16]\n  wg 16, 1, 1\n  for thread.x t in "
+            "0..16 {\n%s  }\n",
             body);
     assert_false(b.full);
     return verify(text, gpu(), out);
 }
 
-// ---- text --------------------------------------------------------------------------------------------------------
-static void a_printed_kernel_reads_back_byte_for_byte(void **state)
-{
+// ---- text
+// --------------------------------------------------------------------------------------------------------
+static void a_printed_kernel_reads_back_byte_for_byte(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     Buf once = {.arena = a}, twice = {.arena = a};
     kernel_print(read(a, matmul), &once);
     kernel_print(read(a, once.ptr), &twice);
     assert_string_equal(once.ptr, twice.ptr);
-    assert_true(str_has(buf_str(&once), S("                acc[l] = acc[l] + f32(q >> u32(u)%8u*4u & 15u) * sx[b*32 + u*2 + l]\n")));
+    assert_true(str_has(buf_str(&once), S("                acc[l] = acc[l] + f32(q >> u32(u)%8u*4u "
+                                          "& 15u) * sx[b*32 + u*2 + l]\n")));
     arena_free(a);
 }
 
-static void printed_names_are_unique_and_legal(void **state)
-{
+static void printed_names_are_unique_and_legal(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     Exprs *x = exprs_new(a);
@@ -129,14 +125,14 @@ static void printed_names_are_unique_and_legal(void **state)
     kernel_print(&k, &once);
     kernel_print(read(a, once.ptr), &twice);
     assert_string_equal(once.ptr, twice.ptr);
-    const char *const want[] = {"for acc.k in", "for acc.k_2 in", "for min_ in", "for _9_lives in", "for for_ in", "for a_.b in"};
+    const char *const want[] = {"for acc.k in",    "for acc.k_2 in", "for min_ in",
+                                "for _9_lives in", "for for_ in",    "for a_.b in"};
     for (size_t i = 0; i < COUNT_OF(want); i++)
         assert_true(str_has(buf_str(&once), str_c(want[i])));
     arena_free(a);
 }
 
-static void reading_says_what_is_wrong_and_where(void **state)
-{
+static void reading_says_what_is_wrong_and_where(void **state) {
     (void)state;
     const struct {
         const char *text;
@@ -165,7 +161,8 @@ static void reading_says_what_is_wrong_and_where(void **state)
         Err err = {0};
         assert_null(kernel_read(a, str_c(bad[i].text), S("t.hir"), &err));
         if (err.id != bad[i].id || err.line != bad[i].line || err.col != bad[i].col)
-            print_message("%s -> %s %d:%d %s\n", bad[i].text, err_name(err.id), err.line, err.col, err.msg);
+            print_message("%s -> %s %d:%d %s\n", bad[i].text, err_name(err.id), err.line, err.col,
+                          err.msg);
         assert_int_equal(err.id, bad[i].id);
         assert_int_equal(err.line, bad[i].line);
         assert_int_equal(err.col, bad[i].col);
@@ -174,45 +171,43 @@ static void reading_says_what_is_wrong_and_where(void **state)
     }
 }
 
-static void a_name_ends_with_its_block(void **state)
-{
+static void a_name_ends_with_its_block(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     Err err = {0};
-    const char *text = "kernel k\n  arg y: i32[4] written\n  for i in 0..4 {\n    let v = i + 1\n  }\n  y[0] = v\n";
+    const char *text = "kernel k\n  arg y: i32[4] written\n  for i in 0..4 {\n    let v = i + 1\n  "
+                       "}\n  y[0] = v\n";
     assert_null(kernel_read(a, str_c(text), S("t"), &err));
     assert_int_equal(err.line, 6);
     arena_free(a);
 }
 
-static void nesting_is_limited(void **state)
-{
+static void nesting_is_limited(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     Buf b = {.arena = a};
     Err err = {0};
     buf_add(&b, S("kernel deep\n"));
-    for (int i = 0; i < 100000; i++)
-        buf_add(&b, S("if true {\n"));
+    for (int i = 0; i < 100000; i++) buf_add(&b, S("if true {\n"));
     assert_null(kernel_read(a, buf_str(&b), S("t"), &err));
     assert_int_equal(err.id, ERR_LOOP_LIMIT);
     arena_free(a);
 }
 
-// ---- the verifier ------------------------------------------------------------------------------------------------
-static void a_guarded_matmul_is_proved(void **state)
-{
+// ---- the verifier
+// ------------------------------------------------------------------------------------------------
+static void a_guarded_matmul_is_proved(void **state) {
     (void)state;
     assert_int_equal(verify(matmul, gpu(), NULL), ERR_NONE);
 }
 
-static void bounds_follow_from_guards(void **state)
-{
+static void bounds_follow_from_guards(void **state) {
     (void)state;
     const char *const good[] = {
         "    y[t*4 + 3] = x[63 - t]\n",
         "    if t < n {\n      y[t*8 + 7] = 0x0p+0f\n    }\n",
-        "    for k in 0..n {\n      if n - k > 7 {\n        y[n - k - 1] = x[k*9]\n      }\n    }\n",
+        "    for k in 0..n {\n      if n - k > 7 {\n        y[n - k - 1] = x[k*9]\n      }\n    "
+        "}\n",
         "    if !(t >= 4 || t < 1) {\n      y[t - 1] = x[t*21]\n    }\n",
         "    let a = t*100\n    let c = a < 64\n    if c {\n      y[a] = 0x0p+0f\n    }\n",
         "    y[t] = x[min(t*99, 63)]\n",
@@ -224,14 +219,12 @@ static void bounds_follow_from_guards(void **state)
     for (size_t i = 0; i < COUNT_OF(good); i++) {
         Err err;
         verify_body(good[i], &err);
-        if (err.id)
-            print_message("%s%s\n", good[i], err.msg);
+        if (err.id) print_message("%s%s\n", good[i], err.msg);
         assert_int_equal(err.id, ERR_NONE);
     }
 }
 
-static void what_cannot_be_proved_is_refused(void **state)
-{
+static void what_cannot_be_proved_is_refused(void **state) {
     (void)state;
     const struct {
         const char *body;
@@ -260,61 +253,62 @@ static void what_cannot_be_proved_is_refused(void **state)
         {"    y[t] = subgroup_add(x[t])\n", ERR_LOOP_SUBGROUP},
         {"    if t < 4 {\n      barrier\n    }\n", ERR_LOOP_BARRIER},
         {"    for k in 0..t {\n      barrier\n    }\n", ERR_LOOP_BARRIER},
-        {"    shared s: i32[1]\n    let v = s[0]\n    if v < 1 {\n      barrier\n    }\n", ERR_LOOP_BARRIER},
+        {"    shared s: i32[1]\n    let v = s[0]\n    if v < 1 {\n      barrier\n    }\n",
+         ERR_LOOP_BARRIER},
         {"    for vec k in 0..4 {\n      barrier\n    }\n", ERR_LOOP_BARRIER},
         {"    for wg.x k in 0..4 {\n    }\n", ERR_LOOP_GRID},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         Err err;
         verify_body(bad[i].body, &err);
-        if (err.id != bad[i].id)
-            print_message("%s%s %s\n", bad[i].body, err_name(err.id), err.msg);
+        if (err.id != bad[i].id) print_message("%s%s %s\n", bad[i].body, err_name(err.id), err.msg);
         assert_int_equal(err.id, bad[i].id);
     }
 }
 
-static void barriers_may_stand_where_all_threads_come(void **state)
-{
+static void barriers_may_stand_where_all_threads_come(void **state) {
     (void)state;
     const char *const good[] = {
         "    for k in 0..n {\n      barrier\n    }\n",
         "    if params[2] > 3 {\n      barrier\n    }\n",
-        "    let v = i[n - 1]\n    if v > 0 {\n      for k in 0..v {\n        barrier\n      }\n    }\n",
+        "    let v = i[n - 1]\n    if v > 0 {\n      for k in 0..v {\n        barrier\n      }\n   "
+        " }\n",
     };
     for (size_t i = 0; i < COUNT_OF(good); i++)
         assert_int_equal(verify_body(good[i], NULL), ERR_NONE);
-    const char *short_row = "kernel t\n  wg 16, 1, 1\n  for thread.x t in 0..8 {\n    barrier\n  }\n";
+    const char *short_row =
+        "kernel t\n  wg 16, 1, 1\n  for thread.x t in 0..8 {\n    barrier\n  }\n";
     assert_int_equal(verify(short_row, gpu(), NULL), ERR_LOOP_BARRIER);
 }
 
-static void symbolic_extents_cancel(void **state)
-{
+static void symbolic_extents_cancel(void **state) {
     (void)state;
-    const char *text = "kernel menu\n  dim N: 1..65536 by 4\n  dim K: 32..8192 by 32\n"
-                       "  arg x: f32[K]\n  arg w: u32[N//4*(K//32*5)*4]\n  arg y: f32[N] written\n  grid N//4\n"
-                       "  for cpu o0 in 0..N//4 {\n"
-                       "    for b in 0..K//32 {\n      for j in 0..32 {\n        for vec r in 0..4 {\n"
-                       "          y[o0*4 + r] = f32(w[(o0*(K//32*5) + b*5 + j//8 + 1)*4 + r]) * x[b*32 + j]\n"
-                       "        }\n      }\n    }\n  }\n";
+    const char *text =
+        "kernel menu\n  dim N: 1..65536 by 4\n  dim K: 32..8192 by 32\n"
+        "  arg x: f32[K]\n  arg w: u32[N//4*(K//32*5)*4]\n  arg y: f32[N] written\n  grid N//4\n"
+        "  for cpu o0 in 0..N//4 {\n"
+        "    for b in 0..K//32 {\n      for j in 0..32 {\n        for vec r in 0..4 {\n"
+        "          y[o0*4 + r] = f32(w[(o0*(K//32*5) + b*5 + j//8 + 1)*4 + r]) * x[b*32 + j]\n"
+        "        }\n      }\n    }\n  }\n";
     Err err;
     verify(text, cpu(), &err);
-    if (err.id)
-        print_message("%s\n", err.msg);
+    if (err.id) print_message("%s\n", err.msg);
     assert_int_equal(err.id, ERR_NONE);
-    const char *past = "kernel menu\n  dim N: 1..65536\n  arg y: f32[N] written\n  for cpu o in 0..N {\n"
-                       "    y[o + 1] = 0x0p+0f\n  }\n";
+    const char *past =
+        "kernel menu\n  dim N: 1..65536\n  arg y: f32[N] written\n  for cpu o in 0..N {\n"
+        "    y[o + 1] = 0x0p+0f\n  }\n";
     assert_int_equal(verify(past, cpu(), NULL), ERR_LOOP_BOUNDS);
-    const char *rest = "kernel menu\n  dim N: 1..65536\n  arg y: f32[N] written\n  for cpu o in 0..(N + 3)//4 {\n"
-                       "    for vec r in 0..4 {\n      if o*4 + r < N {\n        y[o*4 + r] = 0x0p+0f\n      }\n    }\n"
-                       "    y[min(o*4 + 3, N - 1)] = 0x0p+0f\n  }\n";
+    const char *rest =
+        "kernel menu\n  dim N: 1..65536\n  arg y: f32[N] written\n  for cpu o in 0..(N + 3)//4 {\n"
+        "    for vec r in 0..4 {\n      if o*4 + r < N {\n        y[o*4 + r] = 0x0p+0f\n      }\n  "
+        "  }\n"
+        "    y[min(o*4 + 3, N - 1)] = 0x0p+0f\n  }\n";
     verify(rest, cpu(), &err);
-    if (err.id)
-        print_message("%s\n", err.msg);
+    if (err.id) print_message("%s\n", err.msg);
     assert_int_equal(err.id, ERR_NONE);
 }
 
-static void profiles_set_the_limits(void **state)
-{
+static void profiles_set_the_limits(void **state) {
     (void)state;
     Profile p = gpu();
     p.max_bindings = 3;
@@ -329,24 +323,25 @@ static void profiles_set_the_limits(void **state)
     p.max_grid = 4;
     assert_int_equal(verify(matmul, p, NULL), ERR_LOOP_GRID);
     assert_int_equal(verify(matmul, cpu(), NULL), ERR_LOOP_THREADS);
-    const char *lanes = "kernel l\n  arg y: f32[8] written\n  wg 4, 2, 1\n  subgroups\n  for thread.y r in 0..2 {\n"
-                        "    for lane i in 0..4 {\n      y[r*4 + i] = subgroup_add(f32(i))\n    }\n  }\n";
+    const char *lanes =
+        "kernel l\n  arg y: f32[8] written\n  wg 4, 2, 1\n  subgroups\n  for thread.y r in 0..2 {\n"
+        "    for lane i in 0..4 {\n      y[r*4 + i] = subgroup_add(f32(i))\n    }\n  }\n";
     assert_int_equal(verify(lanes, gpu(), NULL), ERR_NONE);
     p = gpu();
     p.subgroup = 0;
     assert_int_equal(verify(lanes, p, NULL), ERR_LOOP_SUBGROUP);
 }
 
-static void the_message_names_kernel_statement_and_rule(void **state)
-{
+static void the_message_names_kernel_statement_and_rule(void **state) {
     (void)state;
     Err err;
     verify_body("    y[t*4 + 4] = 0x0p+0f\n", &err);
-    assert_string_equal(err.msg, "kernel t: `y[t*4 + 4] = 0x0p+0f`: index 0 of y may reach 64 of 64; guard it or clamp it");
+    assert_string_equal(
+        err.msg,
+        "kernel t: `y[t*4 + 4] = 0x0p+0f`: index 0 of y may reach 64 of 64; guard it or clamp it");
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_printed_kernel_reads_back_byte_for_byte),
         cmocka_unit_test(printed_names_are_unique_and_legal),
