@@ -3,12 +3,10 @@
 // Expressions are interned, so one pointer is one value. Each subexpression has a home: the
 // outermost block in which all its variables are known. It becomes a let there when it is used
 // twice, or when its user stands deeper in a loop. What keeps it in:
-//   - nothing leaves an if, and loads leave no loop that might not run: they may be out of bounds
-//   there;
-//   - what reads registers, workgroup memory or a written argument changes between statements, and
-//   a subgroup operation
-//     belongs where it stands: such values are shared within one statement only;
-//   - constants, variables and variable + constant cost nothing and stay where they are.
+// - nothing leaves an if, and loads leave no loop that might not run, lest they be out of bounds;
+// - what reads registers, workgroup memory or a written argument changes between statements, and a
+//   subgroup operation belongs where it stands: those are shared within one statement only;
+// - constants, variables and variable + constant cost nothing and stay where they are.
 // Integer sums are first put in order, outer terms first, so that their invariant part is one
 // subexpression. Lets that were there already and are free to move are dissolved first and found
 // again. Runs last, on an unrolled kernel.
@@ -303,6 +301,7 @@ static void add_lets(Hoister *h, Home *m, size_t *next, size_t upto, bool vec, b
         bool lane_index = vec && s->e->type == TY_I32 &&
                           (s->e->op == EX_ADD || s->e->op == EX_SUB || s->e->op == EX_MUL);
         if (!wanted || is_cheap(s->e) || lane_index || (vec && s->e->type == TY_BOOL)) continue;
+        if (let_of(h, m, s->e, bound ? h->depth + 1 : h->depth)) continue;
         ptrmap_clear(&h->done); // later uses see the let
         add_let(h, s, out);
     }

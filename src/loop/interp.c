@@ -412,9 +412,10 @@ static bool launch_symbols(Run *r, const InterpArg *args, const i32 *dims) {
                            k->name, k->sym[i].var->name, k->sym[i].word);
         i32 v = ((const i32 *)args[params].data)[k->sym[i].word];
         const Var *var = k->sym[i].var;
-        if (v < var->lo || v > var->hi)
-            return err_set(r->err, ERR_INTERP_ARGS, "kernel %S: symbol %s is %d, outside %D..%D",
-                           k->name, var->name, v, var->lo, var->hi);
+        if (v < var->lo || v > var->hi || v % MAX2(var->divisor, 1))
+            return err_set(r->err, ERR_INTERP_ARGS,
+                           "kernel %S: symbol %s is %d, not what it was made for: %D..%D", k->name,
+                           var->name, v, var->lo, var->hi);
         for (u32 t = 0; t < r->T; t++) column(r, r->fk->sym[i])[t] = (u32)v;
     }
     for (int i = 0; i < k->ndims; i++) {
