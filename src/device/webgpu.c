@@ -152,7 +152,7 @@ static bool bind(Device *d, u32 index, const DeviceBind *b, Err *err)
     const Program *p = b->program;
     u64 words = 4;
     for (int r = 0; r < REGIME_COUNT; r++) {
-        words++;
+        words += 2;
         for (int i = 0; i < p->regimes[r].nsteps; i++)
             words += 2 + 5 * (u64)p->kernels[p->regimes[r].steps[i].kernel].nbind;
     }
@@ -165,6 +165,7 @@ static bool bind(Device *d, u32 index, const DeviceBind *b, Err *err)
     *c++ = REGIME_COUNT;
     for (int r = 0; r < REGIME_COUNT; r++) {
         *c++ = (u32)p->regimes[r].nsteps;
+        *c++ = r == REGIME_FEW ? 0 : (u32)p->regimes[r].sample;
         for (int i = 0; i < p->regimes[r].nsteps; i++) {
             const Step *s = &p->regimes[r].steps[i];
             int nbind = p->kernels[s->kernel].nbind;

@@ -7,7 +7,7 @@ export const OP = {
     BUFFER_READ: 4, // ticket, buffer, off64, bytes, ptr
     KERNEL_MAKE: 5, // ticket, kernel, name, name_len, text, text_len, nbind, writes
     KERNEL_FREE: 6, // kernel
-    BIND: 7, // bound, params, ring, nregimes, [nsteps, [kernel, nbind, [buffer, off64, size64]]]
+    BIND: 7, // bound, params, ring, nregimes, [nsteps, soon, [kernel, nbind, [buffer, off64, size64]]]
     UNBIND: 8, // bound
     SUBMIT: 9, // ticket, bound, regime, read, head, tail_at, tail, nsteps, [word]*head, [word]*tail, [step, x, y, z]
 } as const;

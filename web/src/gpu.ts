@@ -2,18 +2,14 @@
 //
 // Nothing is decided here: sizes, offsets and grids come in the list. Answers are collected and told to the core
 // between its steps (`drain`), because the core must not be entered while it is running. A token comes back through
-// a ring of little staging buffers, so that several tokens are on their way at once.
+// a ring of little staging buffers, so that several tokens are on their way at once. A pipeline is made when a step
+// that needs it is handed over, or somewhat earlier; what follows such a step waits behind it.
 import { OP } from "./commands.gen.js";
 import type { AdapterInfo } from "./adapter.js";
+import { Pipelines, type Kernel } from "./pipelines.js";
 
 const NO_READ = 0xffffffff;
 const LOW_TICKETS_MAX = 16; // staging buffers at the start; more are made when more is in flight
-
-interface Kernel {
-    pipeline: GPUComputePipeline | null;
-    layout: GPUBindGroupLayout;
-    name: string;
-}
 
 interface BoundStep {
     kernel: Kernel;
@@ -39,17 +35,19 @@ export class Gpu {
     private readonly buffers: (GPUBuffer | undefined)[] = [];
     private readonly kernels: (Kernel | undefined)[] = [];
     private readonly bounds: (Bound | undefined)[] = [];
-    private readonly layouts = new Map<string, GPUBindGroupLayout>();
+    private readonly pipelines: Pipelines;
     private readonly staging: GPUBuffer[] = []; // free ones
     private answers: Answer[] = [];
     private wake: (() => void) | null = null;
     private closed = false;
+    private later: Uint32Array[] | null = null; // lists that wait for pipelines, oldest first
 
     constructor(
         readonly device: GPUDevice,
         readonly adapter: AdapterInfo,
         private readonly memory: () => ArrayBuffer,
     ) {
+        this.pipelines = new Pipelines(device, (message) => this.fail(message));
         device.addEventListener("uncapturederror", (e) => this.fail((e as GPUUncapturedErrorEvent).error.message));
         void device.lost.then((info) => {
             if (this.closed) return;
@@ -108,6 +106,11 @@ export class Gpu {
 
     /** Runs a list; it lies in the core's memory, which does not move meanwhile. */
     run(list: Uint32Array): void {
+        if (this.later) this.later.push(keep(list, this.memory()));
+        else this.execute(list);
+    }
+
+    private execute(list: Uint32Array): void {
         const written: number[] = []; // answered together, when the queue has taken them
         for (let i = 0; i < list.length; ) {
             const head = list[i]!;
@@ -121,7 +124,7 @@ export class Gpu {
                     this.buffers[a[0]!] = undefined;
                     break;
                 case OP.BUFFER_WRITE: // order in the queue is all that matters: it is answered at once
-                    this.write(a[1]!, u64(a, 2), a.byteOffset + 20, a[4]!);
+                    this.device.queue.writeBuffer(this.buffers[a[1]!]!, u64(a, 2), a as GPUAllowSharedBufferSource, 5, a[4]! / 4);
                     this.answer(a[0]!);
                     break;
                 case OP.BUFFER_COPY:
@@ -132,7 +135,7 @@ export class Gpu {
                     void this.read(a[0]!, a[1]!, u64(a, 2), a[4]!, a[5]!);
                     break;
                 case OP.KERNEL_MAKE:
-                    void this.kernelMake(a);
+                    this.kernelMake(a);
                     break;
                 case OP.KERNEL_FREE:
                     this.kernels[a[0]!] = undefined;
@@ -144,6 +147,11 @@ export class Gpu {
                     this.bounds[a[0]!] = undefined;
                     break;
                 case OP.SUBMIT:
+                    if (this.missing(a)) {
+                        this.wait(keep(list.subarray(i), this.memory()));
+                        this.answerWhenDone(written);
+                        return;
+                    }
                     this.submit(a);
                     break;
                 default:
@@ -184,42 +192,36 @@ export class Gpu {
         staging.destroy();
     }
 
-    private layout(nbind: number, writes: number): GPUBindGroupLayout {
-        const key = `${nbind}:${writes}`;
-        let layout = this.layouts.get(key);
-        if (!layout) {
-            const entries: GPUBindGroupLayoutEntry[] = [];
-            for (let binding = 0; binding < nbind; binding++)
-                entries.push({
-                    binding,
-                    visibility: GPUShaderStage.COMPUTE,
-                    buffer: { type: (writes >> binding) & 1 ? "storage" : "read-only-storage" },
-                });
-            layout = this.device.createBindGroupLayout({ entries });
-            this.layouts.set(key, layout);
-        }
-        return layout;
-    }
-
-    private async kernelMake(a: Uint32Array): Promise<void> {
+    private kernelMake(a: Uint32Array): void {
         const [ticket, id, nameAt, nameN, textAt, textN, nbind, writes] = a as unknown as number[];
         const decode = (at: number, n: number) => new TextDecoder().decode(new Uint8Array(this.memory(), at, n));
-        const name = decode(nameAt!, nameN!);
-        const code = decode(textAt!, textN!);
-        const layout = this.layout(nbind!, writes!);
-        const kernel: Kernel = { pipeline: null, layout, name };
-        this.kernels[id!] = kernel;
-        try {
-            kernel.pipeline = await this.device.createComputePipelineAsync({
-                label: name,
-                layout: this.device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-                compute: { module: this.device.createShaderModule({ label: name, code }), entryPoint: "main" },
-            });
-            this.answer(ticket!);
-        } catch (e) {
-            this.fail(`kernel ${name}: ${(e as Error).message}`);
-            this.answer(ticket!, false);
+        const [name, code] = [decode(nameAt!, nameN!), decode(textAt!, textN!)];
+        this.kernels[id!] = this.pipelines.kernel(name, code, nbind!, writes!);
+        this.answer(ticket!);
+    }
+
+    // Kernels of a submit that have no pipeline yet; null: none.
+    private missing(a: Uint32Array): Kernel[] | null {
+        if (this.failed !== null) return null;
+        const steps = this.bounds[a[1]!]!.regimes[a[2]!]!;
+        const missing = new Set<Kernel>();
+        const first = 8 + a[4]! + a[6]!;
+        for (let i = 0; i < a[7]!; i++) {
+            const { kernel } = steps[a[first + i * 4]!]!;
+            if (!kernel.pipeline) missing.add(kernel);
         }
+        return missing.size ? [...missing] : null;
+    }
+
+    // The list begins with a submit that cannot be run yet.
+    private wait(list: Uint32Array): void {
+        this.later = [list];
+        const a = list.subarray(1, 1 + (list[0]! >>> 8));
+        void Promise.all(this.missing(a)!.map((k) => this.pipelines.make(k))).then(() => {
+            const lists = this.later!;
+            this.later = null;
+            for (const l of lists) this.run(l); // one of them may wait again: the rest then goes behind it
+        });
     }
 
     private bind(a: Uint32Array): void {
@@ -229,8 +231,11 @@ export class Gpu {
         const bound: Bound = { params: this.buffers[next()]!, ring: this.buffers[next()]!, regimes: [] };
         for (let r = next(); r > 0; r--) {
             const steps: BoundStep[] = [];
-            for (let s = next(); s > 0; s--) {
+            const nsteps = next();
+            const soon = next();
+            for (let s = 0; s < nsteps; s++) {
                 const kernel = this.kernels[next()]!;
+                if (s < soon) void this.pipelines.make(kernel);
                 const entries: GPUBindGroupEntry[] = [];
                 const nbind = next();
                 for (let binding = 0; binding < nbind; binding++, i += 5)
@@ -249,11 +254,12 @@ export class Gpu {
         const [ticket, id, regime, read, head, tailAt, tail, nsteps] = a as unknown as number[];
         const bound = this.bounds[id!]!;
         const steps = bound.regimes[regime!]!;
+        if (this.failed !== null) return this.answer(ticket!, false);
         const queue = this.device.queue;
         let at = 8;
-        queue.writeBuffer(bound.params, 0, this.memory(), a.byteOffset + at * 4, head! * 4);
+        queue.writeBuffer(bound.params, 0, a as GPUAllowSharedBufferSource, at, head!);
         at += head!;
-        if (tail) queue.writeBuffer(bound.params, tailAt! * 4, this.memory(), a.byteOffset + at * 4, tail * 4);
+        if (tail) queue.writeBuffer(bound.params, tailAt! * 4, a as GPUAllowSharedBufferSource, at, tail);
         at += tail!;
 
         const encoder = this.device.createCommandEncoder();
@@ -288,4 +294,26 @@ export class Gpu {
 
 function u64(a: Uint32Array, i: number): number {
     return a[i]! + a[i + 1]! * 2 ** 32;
+}
+
+// A list that is run later: a copy, with the bytes of large writes inside, since they may be gone by then.
+function keep(list: Uint32Array, memory: ArrayBuffer): Uint32Array {
+    const parts: Uint32Array[] = [];
+    for (let i = 0; i < list.length; i += 1 + (list[i]! >>> 8)) {
+        const a = list.subarray(i, i + 1 + (list[i]! >>> 8));
+        if ((a[0]! & 255) === OP.BUFFER_COPY) {
+            const words = a[5]! / 4;
+            parts.push(Uint32Array.of(OP.BUFFER_WRITE | ((5 + words) << 8)), a.subarray(1, 6));
+            parts.push(new Uint32Array(memory, a[6]!, words));
+        } else {
+            parts.push(a);
+        }
+    }
+    const out = new Uint32Array(parts.reduce((n, p) => n + p.length, 0));
+    let at = 0;
+    for (const p of parts) {
+        out.set(p, at);
+        at += p.length;
+    }
+    return out;
 }
