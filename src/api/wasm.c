@@ -1,7 +1,7 @@
 // api/wasm.c: the page's side of the core: plain numbers across the border, one state machine, no waiting.
 //
 // A page opens one model: the file's front is asked for until it is understood, then a device is chosen, then weights
-// stream through ten slots of a megabyte, then requests are answered. hob_w_step does a little and says what it
+// stream through a dozen slots of half a megabyte, then requests are answered. hob_w_step does a little and says what it
 // needs; JavaScript brings it and calls again. Nothing here is compiled into the native library.
 #include "api/wasm_int.h"
 
@@ -220,7 +220,8 @@ EXPORT(hob_w_load) bool hob_w_load(Page *p, bool gpu)
     p->err = (Err){0};
     must(p->stage == STAGE_HEADER);
     double start = clock_ms();
-    CompileOptions o = {0};
+    // a page reads one conversation: steps of a few rows run as those of many do
+    CompileOptions o = {.regimes = 1 << REGIME_ROW | 1 << REGIME_MANY};
     bool ok = page_device(p, p->m, gpu, &p->err) && model_compile(p->m, &o, &p->err);
     p->compile_ms = clock_ms() - start;
     ok = ok && model_start(p->m, &p->err);
