@@ -375,30 +375,43 @@ static bool symbols(Emit *e)
     return true;
 }
 
-bool emit_function(const Dialect *d, const Kernel *k, const Profile *p, Str fn, bool is_static, Buf *out, Err *err)
+static bool print_kernel(Emit *e)
 {
-    Buf body = {.arena = exprs_arena(k->x)};
-    Emit e = {.d = d, .k = k, .p = p, .arena = body.arena, .x = k->x, .out = &body, .err = err, .ok = true,
-              .indent = 1, .part = -1, .fn = fn, .is_static = is_static};
-    e.names.arena = e.mems.arena = e.varies.arena = e.arena;
-    e.taken = strmap_new(e.arena, 512);
-    reserve(&e);
-    strmap_put(e.taken, fn, 1);
+    const Kernel *k = e->k;
+    Buf *out = e->out, body = {.arena = e->arena};
+    reserve(e);
+    strmap_put(e->taken, e->fn, 1);
     for (int i = 0; i < k->ndims; i++)
-        define(&e, k->dim[i], 0);
+        define(e, k->dim[i], 0);
     for (int i = 0; i < k->nsyms; i++)
-        define(&e, k->sym[i].var, 0);
-    if (!place_all(&e))
+        define(e, k->sym[i].var, 0);
+    if (!place_all(e))
         return false;
-    if (!symbols(&e) || !block(&e, &k->body) || !e.ok)
+    e->out = &body;
+    e->indent = 1;
+    if (!symbols(e) || !block(e, &k->body) || !e->ok)
         return false;
-    e.out = out;
-    e.indent = 0;
-    d->begin(&e);
+    e->out = out;
+    e->indent = 0;
+    e->d->begin(e);
     if (body.len)
         buf_add(out, buf_str(&body));
-    d->end(&e);
-    return e.ok;
+    e->d->end(e);
+    return e->ok;
+}
+
+bool emit_function(const Dialect *d, const Kernel *k, const Profile *p, Str fn, bool is_static, Buf *out, Err *err)
+{
+    Arena *scratch = arena_new(NULL);
+    if (!scratch)
+        return err_set(err, ERR_OUT_OF_MEMORY, "while printing kernel %S", k->name);
+    Emit e = {.d = d, .k = k, .p = p, .arena = scratch, .x = k->x, .out = out, .err = err, .ok = true, .part = -1,
+              .fn = fn, .is_static = is_static};
+    e.names.arena = e.mems.arena = e.varies.arena = scratch;
+    e.taken = strmap_new(scratch, 512);
+    bool ok = print_kernel(&e);
+    arena_free(scratch);
+    return ok;
 }
 
 Str c_name(Arena *a, Str from)
