@@ -29,7 +29,12 @@ static bool schedule_nest(Compile *c, Nest *n, Str name, bool *edited) {
     Str mine = {0};
     if (c->o->schedule_text.len > 0) mine = schedule_section(c->o->schedule_text, name);
     *edited = mine.len > 0;
-    if (*edited) return schedule_apply(n, mine, c->o->schedule_file, c->err);
+    if (*edited) {
+        if (schedule_apply(n, mine, c->o->schedule_file, c->err)) return true;
+        for (const char *at = c->o->schedule_text.ptr; at < mine.ptr; at++) // its lines are counted in the file
+            c->err->line += *at == '\n';
+        return false;
+    }
     return rule_apply(n, c->err);
 }
 
@@ -214,10 +219,8 @@ static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
 static bool check_sections(Compile *c) {
     Str rest = c->o->schedule_text;
     for (int line = 1; rest.len > 0; line++) {
-        Str s = str_trim(str_cut(rest, '\n', &rest)), after;
-        if (!str_starts(s, S("kernel ")) || !str_ends(s, S(":"))) continue;
-        Str name = str_trim(str_sub(s, 7, s.len - 1));
-        str_cut(name, '#', &after);
+        Str name;
+        if (!schedule_head(str_cut(rest, '\n', &rest), &name)) continue;
         bool found = false;
         for (size_t i = 0; i < c->kernels.n; i++) found = found || str_eq(c->kernels.at[i].name, name);
         if (found) continue;

@@ -135,6 +135,7 @@ NestStage *nest_stage(const Nest *n, Str name);        // NULL: none
 // schedule.c -- schedule text: one primitive a line, `#` comments, and rule calls `rule{a=1,b=2}`
 bool schedule_apply(Nest *n, Str text, Str file, Err *err);
 // A .hsch file: sections `kernel NAME:` each with a schedule. The section for a name, or empty.
+bool schedule_head(Str line, Str *kernel); // is it the line `kernel NAME:`?
 Str schedule_section(Str file_text, Str kernel);
 
 // ---- build.c: nest -> kernel -------------------------------------------------------------------------------

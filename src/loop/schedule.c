@@ -82,24 +82,23 @@ bool schedule_apply(Nest *n, Str text, Str file, Err *err) {
     return true;
 }
 
+bool schedule_head(Str line, Str *kernel) {
+    Str comment;
+    line = str_trim(str_cut(line, '#', &comment));
+    if (!str_starts(line, S("kernel ")) || !str_ends(line, S(":"))) return false;
+    *kernel = str_trim(str_sub(line, 7, line.len - 1));
+    return true;
+}
+
 Str schedule_section(Str text, Str kernel) {
-    Str found = {0};
+    Str name, rest, next;
     while (text.len) {
-        Str rest, line = str_trim(str_cut(text, '\n', &rest));
-        if (str_starts(line, S("kernel ")) && str_ends(line, S(":")) && str_eq(str_trim(str_sub(line, 7, line.len - 1)), kernel)) {
-            found = rest;
-            Str body = rest;
-            while (body.len) { // up to the next section
-                Str next, l = str_trim(str_cut(body, '\n', &next));
-                if (str_starts(l, S("kernel "))) {
-                    found.len = (size_t)(body.ptr - found.ptr);
-                    return found;
-                }
-                body = next;
-            }
-            return found;
-        }
+        bool head = schedule_head(str_cut(text, '\n', &rest), &name);
         text = rest;
+        if (!head || !str_eq(name, kernel)) continue;
+        for (Str body = rest; body.len; body = next) // up to the next section
+            if (schedule_head(str_cut(body, '\n', &next), &name)) return (Str){rest.ptr, (size_t)(body.ptr - rest.ptr)};
+        return rest;
     }
-    return found;
+    return (Str){0};
 }
