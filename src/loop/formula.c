@@ -12,12 +12,33 @@ typedef struct Memo {
     Value value;
 } Memo;
 
+struct FormulaMemo {
+    u32 entries; // of a stage; a power of two
+    Memo *at;    // [stage][hash of the point]
+};
+
 typedef struct Referee {
     const Formula *f;
     const Env *outer;
     bool f32;
-    Memo memo[MAX_STAGES];
+    FormulaMemo *memo;
 } Referee;
+
+FormulaMemo *formula_memo_new(Arena *a, const Formula *f)
+{
+    FormulaMemo *m = NEW(a, FormulaMemo);
+    m->entries = 4096;
+    m->at = arena_try(a, (u64)f->nstages * m->entries, sizeof(Memo));
+    return m->at ? m : NULL;
+}
+
+static Memo *memo_at(FormulaMemo *m, int stage, const i64 *at, int n)
+{
+    u64 h = 0;
+    for (int i = 0; i < n; i++)
+        h = (h + (u64)at[i]) * 0x9E3779B97F4A7C15u;
+    return &m->at[(u32)stage * m->entries + ((u32)(h >> 40) & (m->entries - 1))];
+}
 
 // One stage being evaluated: values of its axes. Symbols and dimensions come from the caller's
 // environment.
@@ -115,7 +136,7 @@ static bool reduce_all(Frame *fr, Value *out) {
 
 static bool stage_value(Referee *r, int index, const i64 *at, int depth, Value *out) {
     const Stage *st = &r->f->stage[index];
-    Memo *m = &r->memo[index];
+    Memo *m = memo_at(r->memo, index, at, st->nax);
     if (depth > MAX_STAGES || !st->body) return false;
     if (m->valid && memcmp(m->at, at, sizeof(i64) * (size_t)st->nax) == 0) {
         *out = m->value;
