@@ -8,7 +8,7 @@ JOBS ?= 2
 MAKEFLAGS += --no-print-directory
 SETUP = python3 tools/setup --quiet
 
-.PHONY: all native wasm web run test check fuzz bench parity mutate fixtures accept install format asan clean setup
+.PHONY: all native wasm web run test check schedules fuzz bench parity mutate fixtures accept install format asan clean setup
 
 all: native
 
@@ -43,6 +43,12 @@ setup:
 test:
 	@$(SETUP) --optional native wasm web model test fuzz
 	@.venv/bin/python tools/test.py
+
+# 500 random cases for each rule, interpreted; `make test` has 100
+schedules: export HOB_CASES := $(or $(HOB_CASES),500)
+schedules:
+	@$(SETUP) native test
+	@.venv/bin/python tools/test.py loop/rules
 
 check: native
 	@$(SETUP) --optional check

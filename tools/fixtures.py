@@ -1,7 +1,7 @@
 """`make fixtures`: what NumPy and the reference libraries make for the tests: golden values, tiny models and
 vocabularies, the reference of the real model.
 
-tests/golden/quant, tests/fixtures and tests/text/fixtures are committed and only change when a maker does;
+tests/golden/quant, tests/golden/ops, tests/fixtures and tests/text/fixtures are committed and only change when a maker does;
 build/fixtures/tiny is made anew by whoever needs it. The real model's part is left out where its file is not there.
 """
 import os
@@ -17,6 +17,7 @@ def make(script, *arguments):
 
 
 make("make_quant_golden.py")
+make("make_op_golden.py")
 make("make_tiny_llamas.py")
 make("make_tokenizer_fixtures.py")
 if os.path.exists(MODEL):
