@@ -75,7 +75,7 @@ static bool make_kernel(Compile *c, Lowered *l, int *out) {
     for (int i = 0; i < 3; i++) k.wg[i] = ir->wg[i];
     for (int i = 0; i < ir->nargs; i++) k.writes[i] = ir->arg[i]->written;
     k.ir = ir;
-    k.formula = l->formula ? l->formula : l->nest->f;
+    k.formula = l->nest->f;
     *out = (int)c->kernels.n;
     vec_push(c->arena, &c->kernels, k);
     dump_kernel(c, l, &k);

@@ -12,9 +12,10 @@ typedef struct MenuGraph {
     bool bias;
     i64 head_dim; // heads of 32 or 40 fill every vector; of 10, none: such heads go one element at a time
     i64 logits;   // most rows that get logits: one, or several (forced decoding)
+    i64 hidden, ffn; // 64; or sizes that are no whole tiles of a kernel
 } MenuGraph;
 
-enum { HEADS = 2, FFN = 64, VOCAB = 320, CTX = 64, CHUNK = 16 };
+enum { HEADS = 2, VOCAB = 320, CTX = 64, CHUNK = 16 };
 
 static void weight(Buf *b, const char *name, const char *enc, i64 rows, i64 cols) {
     buf_fmt(b, "weight %s: %s[%D, %D] = %s[0+%D]\n", name, enc, rows, cols, name, rows);
@@ -33,16 +34,16 @@ static void project(Buf *b, const MenuGraph *m, const char *name, const char *x,
 // One layer of a llama in the text form of graphs, as model/llama.c would build it.
 static Str graph_text(Arena *a, const MenuGraph *m) {
     Buf b = {.arena = a};
-    i64 d = m->head_dim, hidden = HEADS * 32, q = HEADS * d, kv = d;
+    i64 d = m->head_dim, hidden = m->hidden, ffn = m->ffn, q = HEADS * d, kv = d;
     buf_fmt(&b, "graph ctx=%d chunk=%d m=%D vocab=%d layers=1\n", (i32)CTX, (i32)CHUNK, m->logits, (i32)VOCAB);
     weight(&b, "embd", m->rest, VOCAB, hidden);
     weight(&b, "wq", m->q, q, hidden);
     weight(&b, "wk", m->k, kv, hidden);
     weight(&b, "wv", m->v, kv, hidden);
     weight(&b, "wo", q % 32 == 0 ? m->rest : "f32", hidden, q);
-    weight(&b, "wg", m->gate, FFN, hidden);
-    weight(&b, "wu", m->up, FFN, hidden);
-    weight(&b, "wd", m->rest, hidden, FFN);
+    weight(&b, "wg", m->gate, ffn, hidden);
+    weight(&b, "wu", m->up, ffn, hidden);
+    weight(&b, "wd", m->rest, hidden, ffn);
     vector(&b, "g", hidden);
     vector(&b, "bias.wq", q);
     vector(&b, "bias.wk", kv);
@@ -93,13 +94,17 @@ bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
     for (int q = 0; q < QUANT_COUNT; q++) {
         const char *e = quant_info((QuantId)q)->name;
         for (i64 m = 1; m <= 2; m++)
-            if (!add_graph(a, menu, &p, &(MenuGraph){e, e, e, e, e, e, false, 32, m}, err)) return false;
+            if (!add_graph(a, menu, &p, &(MenuGraph){e, e, e, e, e, e, false, 32, m, 64, 64}, err)) return false;
         // the same apart: each projection a matmul of its own, with a bias, and gate and up not woven; heads of 40, so
         // that the rows of a weight are no whole tiles
         const char *other = q == QUANT_F32 ? "f16" : "f32";
-        if (!add_graph(a, menu, &p, &(MenuGraph){e, other, e, e, other, e, true, 40, 1}, err)) return false;
+        if (!add_graph(a, menu, &p, &(MenuGraph){e, other, e, e, other, e, true, 40, 1, 64, 64}, err)) return false;
+        // sizes that are no whole tiles, as far as the encoding's blocks let k be so
+        bool odd = quant_info((QuantId)q)->block <= 2;
+        const char *rest = odd ? e : "f16";
+        if (!add_graph(a, menu, &p, &(MenuGraph){e, e, e, e, e, rest, false, 10, 1, odd ? 50 : 64, 46}, err)) return false;
     }
-    if (!add_graph(a, menu, &p, &(MenuGraph){"f32", "f32", "f32", "f32", "f32", "f32", true, 10, 1}, err)) return false;
+    if (!add_graph(a, menu, &p, &(MenuGraph){"f32", "f32", "f32", "f32", "f32", "f32", true, 10, 1, 64, 64}, err)) return false;
     emit_menu_end(menu);
     return true;
 }

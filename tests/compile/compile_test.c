@@ -1,0 +1,208 @@
+// tests/compile/compile_test.c: whole models of odd shapes, compiled for unlike profiles and run in the interpreter with
+// every check on: one row at a time, a few, and a chunk give the same logits on all of them.
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include "compile/run.h"
+#include "compile/llama_text.h"
+
+enum { TOKENS = 14 };
+
+// Logits after the last token, the tokens fed `rows` at a time.
+static void run_tokens(const char *profile, const LlamaShape *shape, u32 rows, const i32 *tokens, float *out) {
+    Arena *a = arena_new(NULL);
+    Profile p;
+    Run r = {0};
+    assert_true(profile_named(str_c(profile), &p));
+    if (!run_open_text(&r, llama_text(a, shape), &p, "")) run_show(&r.err);
+    assert_int_equal(r.err.id, ERR_NONE);
+    memcpy(run_ring(&r), tokens, TOKENS * sizeof *tokens);
+    for (u32 pos = 0; pos < TOKENS;) {
+        u32 n = MIN2(rows, TOKENS - pos);
+        int regime = n == 1 ? REGIME_ROW : n <= 8 ? REGIME_FEW : REGIME_MANY;
+        const Regime *g = &r.p->regimes[regime];
+        run_rows(&r, pos, n);
+        bool last = pos + n == TOKENS; // m is 0 until then: the head does not run
+        bool ok = run_steps(&r, regime, 0, last ? g->sample : g->head, n, 1);
+        if (!ok) run_show(&r.err);
+        assert_true(ok);
+        pos += n;
+    }
+    memcpy(out, run_logits(&r), r.p->vocab * sizeof *out);
+    i32 best = 0;
+    for (u32 i = 1; i < r.p->vocab; i++)
+        if (out[i] > out[best]) best = (i32)i;
+    assert_int_equal(run_ring(&r)[TOKENS], best); // greedy, written where the next step reads it
+    run_close(&r);
+    arena_free(a);
+}
+
+static void every_profile_and_chunking_gives_the_same_logits(void **state) {
+    (void)state;
+    static const struct {
+        const char *profile;
+        u32 rows;
+    } ways[] = {{"software", 1}, {"gpu", 1}, {"gpu", 5}, {"software", 9}, {"gpu", 9}, {"cpu", 1}, {"cpu4", 9}};
+    u32 seed = 5;
+    for (int round = 0; round < 6; round++) {
+        LlamaShape shape = llama_random(&seed);
+        float *first = calloc((size_t)shape.vocab, 4), *other = calloc((size_t)shape.vocab, 4);
+        i32 tokens[TOKENS];
+        for (int i = 0; i < TOKENS; i++) tokens[i] = (i32)(run_noise(&seed) >> 8) % (i32)shape.vocab;
+        run_tokens(ways[0].profile, &shape, ways[0].rows, tokens, first);
+        double most = 0;
+        for (i64 i = 0; i < shape.vocab; i++) most = fmax(most, fabs((double)first[i]));
+        for (size_t w = 1; w < COUNT_OF(ways); w++) {
+            run_tokens(ways[w].profile, &shape, ways[w].rows, tokens, other);
+            for (i64 i = 0; i < shape.vocab; i++) {
+                if (!(fabs((double)first[i] - (double)other[i]) <= 1e-4 * (1 + most)))
+                    print_error("round %d, %s by %u, logit %d: %g and %g\n", round, ways[w].profile, ways[w].rows, (int)i,
+                                (double)first[i], (double)other[i]);
+                assert_true(fabs((double)first[i] - (double)other[i]) <= 1e-4 * (1 + most));
+            }
+        }
+        free(first);
+        free(other);
+    }
+}
+
+static const LlamaShape plain = {.hidden = 64, .ffn = 96, .heads = 2, .kv_heads = 1, .head_dim = 32, .rot_dim = 32,
+                                 .vocab = 300, .layers = 2, .ctx = 64, .chunk = 16, .q = "q4_1", .k = "q4_1", .v = "q4_1",
+                                 .gate = "q4_1", .up = "q4_1", .rest = "q4_1"};
+
+static void layers_share_their_kernels(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Profile p;
+    Err err = {0};
+    Program *one, *many;
+    profile_named(S("gpu"), &p);
+    LlamaShape s = plain;
+    CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &s), .graph_file = S("t")};
+    assert_true(compile_program(a, NULL, &o, &one, &err));
+    s.layers = 7;
+    o.graph_text = llama_text(a, &s);
+    assert_true(compile_program(a, NULL, &o, &many, &err));
+    assert_int_equal(one->nkernels, many->nkernels);
+    for (int i = 0; i < one->nkernels; i++) assert_int_equal(one->kernels[i].kernel_key, many->kernels[i].kernel_key);
+    arena_free(a);
+}
+
+static void at_most_24_pipelines_for_a_first_answer(void **state) {
+    (void)state;
+    static const char *const profiles[] = {"gpu", "software"};
+    for (size_t w = 0; w < COUNT_OF(profiles); w++) {
+        Arena *a = arena_new(NULL);
+        Profile p;
+        Err err = {0};
+        Program *prog;
+        profile_named(str_c(profiles[w]), &p);
+        CompileOptions o = {.profile = &p, .dialect = &dialect_wgsl, .graph_text = llama_text(a, &plain), .graph_file = S("t")};
+        assert_true(compile_program(a, NULL, &o, &prog, &err));
+        bool used[256] = {false};
+        int pipelines = 0;
+        for (int r = 0; r < REGIME_COUNT; r += 2)
+            for (int i = 0; i < prog->regimes[r].sample; i++) {
+                u32 k = prog->regimes[r].steps[i].kernel;
+                pipelines += !used[k];
+                used[k] = true;
+                assert_true(prog->kernels[k].text.len > 100);
+            }
+        assert_in_range(pipelines, 10, 24);
+        arena_free(a);
+    }
+}
+
+// A recorded schedule, given back as a schedule file, makes the same kernels byte for byte.
+static void a_programs_schedules_replay(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Profile p;
+    Err err = {0};
+    Program *prog, *again;
+    profile_named(S("gpu"), &p);
+    CompileOptions o = {.profile = &p, .dialect = &dialect_wgsl, .graph_text = llama_text(a, &plain), .graph_file = S("t")};
+    assert_true(compile_program(a, NULL, &o, &prog, &err));
+    Buf file = {.arena = a};
+    for (int i = 0; i < prog->nkernels; i++)
+        buf_fmt(&file, "kernel %S:\n%S\n", prog->kernels[i].name, prog->kernels[i].schedule);
+    o.schedule_text = buf_str(&file);
+    o.schedule_file = S("t.hsch");
+    bool ok = compile_program(a, NULL, &o, &again, &err);
+    if (!ok) run_show(&err);
+    assert_true(ok);
+    assert_int_equal(prog->nkernels, again->nkernels);
+    for (int i = 0; i < prog->nkernels; i++) {
+        assert_int_equal(prog->kernels[i].kernel_key, again->kernels[i].kernel_key);
+        assert_true(str_eq(prog->kernels[i].text, again->kernels[i].text));
+    }
+    o.schedule_text = S("# mine\n\nkernel no_such_kernel:\n");
+    assert_false(compile_program(a, NULL, &o, &again, &err));
+    assert_int_equal(err.id, ERR_COMPILE_SCHEDULE);
+    assert_int_equal(err.line, 3);
+    arena_free(a);
+}
+
+static void a_walk_shows_every_stage_of_a_tensors_step(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Profile p;
+    Err err = {0};
+    Program *prog;
+    Buf out = {.arena = a};
+    profile_named(S("gpu"), &p);
+    CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &plain), .graph_file = S("t"), .dump = &out,
+                        .walk_tensor = S("blk.1.wk"), .regimes = 1 << REGIME_ROW};
+    assert_true(compile_program(a, NULL, &o, &prog, &err));
+    static const char *const parts[] = {"---- weight", "rows 64 + 1 * i, i < 32: blk.1.wk", "---- graph", "---- group", "---- formula",
+                                        "---- plan", "---- naive nest", "---- schedule", "---- scheduled nest", "---- loop IR",
+                                        "---- wgsl", "@compute", "---- c", "---- step"};
+    size_t at = 0;
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        Str rest = str_sub(buf_str(&out), at, out.len);
+        if (!str_has(rest, str_c(parts[i]))) print_error("the walk lacks %s\n", parts[i]);
+        assert_true(str_has(rest, str_c(parts[i])));
+        while (!str_starts(str_sub(buf_str(&out), at, out.len), str_c(parts[i]))) at++;
+    }
+    arena_free(a);
+}
+
+static void the_menu_has_every_kernel_of_an_odd_model(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Err err = {0};
+    Buf menu = {.arena = a};
+    assert_true(menu_print(a, S("avx2"), &menu, &err));
+    Profile p;
+    profile_named(S("cpu"), &p);
+    u32 seed = 99;
+    for (int round = 0; round < 12; round++) {
+        LlamaShape shape = llama_random(&seed);
+        Program *prog;
+        CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &shape), .graph_file = S("t")};
+        assert_true(compile_program(a, NULL, &o, &prog, &err));
+        for (int i = 0; i < prog->nkernels; i++) {
+            Str row = str_fmt(a, "0x%016Xull", prog->kernels[i].nest_key);
+            if (!str_has(buf_str(&menu), row)) print_error("%.*s is not in the menu\n", STR_ARG(prog->kernels[i].name));
+            assert_true(str_has(buf_str(&menu), row));
+        }
+    }
+    assert_false(menu_print(a, S("z80"), &menu, &err));
+    assert_int_equal(err.id, ERR_USAGE);
+    arena_free(a);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(layers_share_their_kernels),
+        cmocka_unit_test(at_most_24_pipelines_for_a_first_answer),
+        cmocka_unit_test(a_programs_schedules_replay),
+        cmocka_unit_test(a_walk_shows_every_stage_of_a_tensors_step),
+        cmocka_unit_test(the_menu_has_every_kernel_of_an_odd_model),
+        cmocka_unit_test(every_profile_and_chunking_gives_the_same_logits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,26 @@
+"""`make accept`: golden texts are written anew by the tests that check them. Read the diff before you commit it."""
+import glob
+import os
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def main():
+    programs = sorted(glob.glob(os.path.join(ROOT, "build/*/tests/*golden*")))
+    programs = [p for p in programs if os.access(p, os.X_OK) and os.path.isfile(p)]
+    seen = {}
+    for p in programs:  # the newest build of each
+        name = os.path.basename(p)
+        if name not in seen or os.path.getmtime(p) > os.path.getmtime(seen[name]):
+            seen[name] = p
+    if not seen:
+        sys.exit("no golden tests are built: `make asan` first")
+    for p in sorted(seen.values()):
+        subprocess.run([p], cwd=ROOT, env=dict(os.environ, HOB_ACCEPT="1"), check=True)
+    subprocess.run(["git", "--no-pager", "diff", "--stat", "tests/golden"], cwd=ROOT)
+
+
+if __name__ == "__main__":
+    main()
