@@ -146,11 +146,17 @@ def main():
         try_case({"text": "{{ " + e + " }}"}, "{{ " + e + " }}", jinja_texts.VALUES)
     for text in jinja_texts.TEMPLATES:
         try_case({"text": text}, text, jinja_texts.VALUES)
+    text = "{\"now\": %s,\n" % json.dumps(list(NOW.timetuple()[:6]))
+    for key, value in (("conversations", CONVERSATIONS), ("tools", TOOLS), ("values", jinja_texts.VALUES)):
+        text += "%s: %s,\n" % (json.dumps(key), json.dumps(value))
+    text += "\"cases\": [\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]}\n"
+    if sys.argv[1:] == ["--check"]:
+        with open(OUT, encoding="utf-8") as f:
+            if f.read() != text:
+                sys.exit("%s differs; run tools/gen_jinja_cases.py" % os.path.relpath(OUT, ROOT))
+        return
     with open(OUT, "w", encoding="utf-8") as f:
-        f.write("{\"now\": %s,\n" % json.dumps(list(NOW.timetuple()[:6])))
-        for key, value in (("conversations", CONVERSATIONS), ("tools", TOOLS), ("values", jinja_texts.VALUES)):
-            f.write("%s: %s,\n" % (json.dumps(key), json.dumps(value)))
-        f.write("\"cases\": [\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]}\n")
+        f.write(text)
     print("%s: %d cases of %d templates, %d of the language, %d KB" % (
         os.path.relpath(OUT, ROOT), named, len(os.listdir(TEMPLATES)), len(cases) - named, os.path.getsize(OUT) // 1024))
 

@@ -14,8 +14,7 @@ static bool give(JVal *out, JVal v) {
     return true;
 }
 
-// ---- arguments
-// ------------------------------------------------------------------------------------------------------
+// ---- arguments --------------------------------------------------------------------------------
 
 bool jinja_arg_int(Jinja *j, JVal v, i64 missing, i64 *out) {
     *out = missing;
@@ -71,8 +70,7 @@ bool jinja_bind(Jinja *j, const char *what, Str name, const char *params, int re
 
 static bool truth_or(JVal v, bool missing) { return v.type == J_MISSING ? missing : jval_truth(v); }
 
-// ---- text
-// -----------------------------------------------------------------------------------------------------------
+// ---- text -------------------------------------------------------------------------------------
 
 static bool give_text(const JVal *v, Str s, JVal *out) {
     *out = jval_str(s);
@@ -164,7 +162,10 @@ FILTER(f_indent) {
     bool first = truth_or(v[2], false), blank = truth_or(v[3], false);
     Buf b = jinja_buf(j), pad = jinja_buf(j);
     i64 width = 4;
-    if (!jval_text(j, v[0], &s)) return false;
+    if (v[0].type == J_UNDEFINED) return jinja_use_undefined(j, v[0]);
+    if (v[0].type != J_STR)
+        return jinja_fail(j, ERR_JINJA_TYPE, "indent wants a string, not '%s'", jval_type(v[0]));
+    s = v[0].s;
     if (v[1].type == J_STR) {
         by = v[1].s;
     } else {
@@ -290,8 +291,7 @@ FILTER(f_tojson) // transformers' own, down to the order of its parameters
     return give(out, jval_str(buf_str(&b)));
 }
 
-// ---- numbers and the like
-// -----------------------------------------------------------------------------------------
+// ---- numbers and the like ---------------------------------------------------------------------
 
 static int digit(char c) {
     return c >= '0' && c <= '9'                 ? c - '0'

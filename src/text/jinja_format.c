@@ -155,7 +155,8 @@ bool jinja_percent(Jinja *j, Str fmt, JVal arg, Str *out) {
         s.type = c == 'i' ? 'd' : c;
         if (!add_formatted(j, v, &s, &b)) return false;
     }
-    if (used < have && arg.type != J_DICT)
+    // Python asks only whether it could be a mapping
+    if (used < have && arg.type != J_DICT && arg.type != J_LIST && arg.type != J_UNDEFINED)
         return jinja_fail(j, ERR_JINJA_ARGS,
                           "not all arguments converted during string formatting");
     *out = buf_str(&b);
@@ -240,8 +241,7 @@ bool jinja_format(Jinja *j, Str fmt, const JArgs *args, Str *out) {
     return jinja_buf_ok(j, &b) && jinja_step(j, fmt.len / 16);
 }
 
-// ---- dates
-// --------------------------------------------------------------------------------------------------------
+// ---- dates ------------------------------------------------------------------------------------
 
 static const char *const months[] = {"January",   "February", "March",    "April",
                                      "May",       "June",     "July",     "August",

@@ -11,8 +11,7 @@
 #define JINJA_VALUE_DEPTH  100
 #define JINJA_SOURCE_LIMIT ((size_t)1 << 20)
 
-// ---- jinja_lex.c
-// ------------------------------------------------------------------------------------------
+// ---- jinja_lex.c ------------------------------------------------------------------------------
 typedef enum JTok {
     T_EOF,
     T_DATA,
@@ -57,8 +56,7 @@ bool jlex_next(JLex *l, JToken *out);
 bool jlex_fail(const JLex *l, u32 pos, ErrId id, const char *fmt, ...);
 void jinja_place(Str src, u32 pos, int *line, int *col);
 
-// ---- jinja_parse.c
-// ----------------------------------------------------------------------------------------
+// ---- jinja_parse.c ----------------------------------------------------------------------------
 typedef enum JKind {
     // expressions
     N_CONST,    // val
@@ -132,8 +130,7 @@ struct Template {
 
 bool jinja_parse(Arena *a, Str name, Str text, Template *t, Err *err);
 
-// ---- values
-// -------------------------------------------------------------------------------------------------
+// ---- values -----------------------------------------------------------------------------------
 typedef struct JList {
     JVal *at;
     size_t n, cap;
@@ -203,8 +200,7 @@ typedef struct JArgs {
     size_t nkw;
 } JArgs;
 
-// ---- the interpreter
-// ------------------------------------------------------------------------------------------
+// ---- the interpreter --------------------------------------------------------------------------
 typedef struct JTail { // a string that was made last by joining, with room behind it
     char *ptr;
     size_t len, cap;
@@ -301,10 +297,29 @@ bool jinja_item(Jinja *j, JVal v, JVal key, JVal *out);
 bool jinja_slice(Jinja *j, JVal v, JVal from, JVal to, JVal step, JVal *out);
 
 // ---- jinja_eval.c ----
-bool jinja_call(Jinja *j, JVal f, const JArgs *args, JVal *out);
-bool jinja_run(Jinja *j);
+#define JINJA_APART                                                                                \
+    __attribute__((noinline)) // not into the recursive function, whose frame must stay small
+bool jinja_eval(Jinja *j, const JNode *n, JVal *out);
 Buf jinja_buf(Jinja *j); // for text under construction: bounded by the memory left
 bool jinja_buf_ok(Jinja *j, const Buf *b);
+
+// ---- jinja_call.c ----
+// Evaluates the arguments of a call, filter or test; `room` more named ones can be added.
+bool jinja_eval_args(Jinja *j, const JNode *n, size_t room, JArgs *a);
+bool jinja_add_kw(Jinja *j, JArgs *a, size_t room, Str name, JVal v);
+bool jinja_call(Jinja *j, JVal f, const JArgs *args, JVal *out);
+bool jinja_eval_call(Jinja *j, const JNode *n, JVal *out); // a N_CALL
+// Runs a body in a scope (NULL: fails) and gives what it wrote as a string.
+bool jinja_capture(Jinja *j, const JNode *body, JFrame *frame, JVal *out);
+
+// ---- jinja_exec.c ----
+typedef enum JFlow { JFLOW_ON, JFLOW_BREAK, JFLOW_CONTINUE, JFLOW_FAIL } JFlow;
+JFlow jinja_exec(Jinja *j, const JNode *n);
+JFlow jinja_run_loop(Jinja *j, const JNode *n, JVal v, JFrame *outer, u32 level);
+JFrame *jinja_frame_new(Jinja *j, JFrame *up);
+bool jinja_frame_set(Jinja *j, JFrame *f, i32 sym, JVal v);
+JVal jinja_lookup(const Jinja *j, i32 sym);
+bool jinja_run(Jinja *j);
 
 // ---- jinja_filters.c, jinja_tests.c ----
 // A row's parameters are bound by place or name before it is called: v[0] is the value, the rest

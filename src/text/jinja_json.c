@@ -1,8 +1,7 @@
 // text/jinja_json.c: values to JSON, as Python's json.dumps writes it. Reading is json_read.c's.
 #include "text/jinja_int.h"
 
-// ---- writing
-// ----------------------------------------------------------------------------------------------------------
+// ---- writing ----------------------------------------------------------------------------------
 
 typedef struct Writer {
     Jinja *j;

@@ -371,21 +371,16 @@ METHOD(str_zfill) {
 
 enum { IS_DIGIT, IS_ALPHA, IS_ALNUM, IS_SPACE };
 
-static bool letter(u32 c) // beyond ASCII: whatever is not space, a sign or punctuation
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c >= 0xAA && c != 0xAB && c != 0xAC && !(c >= 0xAD && c <= 0xB4) &&
-            !(c >= 0xB6 && c <= 0xB9) && c != 0xBB && !(c >= 0xBC && c <= 0xBF) && c != 0xD7 &&
-            c != 0xF7 && !(c >= 0x2000 && c <= 0x2BFF) && !(c >= 0x3000 && c <= 0x3004) &&
-            !(c >= 0x3008 && c <= 0x3020) && !(c >= 0xFF00 && c <= 0xFF20) &&
-            !(c >= 0x1F000 && c <= 0x1FAFF));
+static bool letter(u32 c) {
+    UniKind k = unicode_kind(c);
+    return k == UC_LU || k == UC_LL || k == UC_LT || k == UC_LM || k == UC_LO;
 }
 
 static bool all_are(Jinja *j, Str s, int what, JVal *out) {
     bool all = s.len > 0;
     for (size_t i = 0, next; all && i < s.len; i = next) {
         u32 c = jstr_char(s, i, &next);
-        bool digit = c >= '0' && c <= '9';
+        bool digit = unicode_kind(c) == UC_ND;
         all = what == IS_DIGIT   ? digit
               : what == IS_SPACE ? jchar_space(c)
                                  : letter(c) || (what == IS_ALNUM && digit);
@@ -432,8 +427,7 @@ METHOD(str_islower) {
     return one_case(j, self.s, false, out);
 }
 
-// ---- dicts
-// ----------------------------------------------------------------------------------------------------------
+// ---- dicts ------------------------------------------------------------------------------------
 
 METHOD(dict_get) {
     UNUSED_ARGS;
@@ -478,8 +472,7 @@ METHOD(copy_self) {
     return give(out, self);
 } // nothing can change it
 
-// ---- lists and tuples
-// -------------------------------------------------------------------------------------------------
+// ---- lists and tuples -------------------------------------------------------------------------
 
 static bool list_search(Jinja *j, JVal self, JVal what, i64 *first, i64 *count) {
     *first = -1;
@@ -507,8 +500,7 @@ METHOD(list_count) {
     return list_search(j, self, v[0], &first, &count) && give(out, jval_int(count));
 }
 
-// ---- loops, cyclers
-// ------------------------------------------------------------------------------------------------------
+// ---- loops, cyclers ---------------------------------------------------------------------------
 
 METHOD(loop_cycle) {
     UNUSED_ARGS;
@@ -544,8 +536,7 @@ METHOD(cycler_reset) {
     return give(out, jval_none());
 }
 
-// ---- the table
-// --------------------------------------------------------------------------------------------------------------
+// ---- the table --------------------------------------------------------------------------------
 
 static const struct {
     u8 type;

@@ -210,8 +210,7 @@ bool jinja_in(Jinja *j, JVal x, JVal in, bool *out) {
     return true;
 }
 
-// ---- attributes and subscripts
-// ------------------------------------------------------------------------------------
+// ---- attributes and subscripts ----------------------------------------------------------------
 
 static bool bound(Jinja *j, JVal self, i32 row, JVal *out) {
     JMethod *m = jinja_alloc(j, 1, sizeof *m);
@@ -371,6 +370,17 @@ bool jinja_slice(Jinja *j, JVal v, JVal from, JVal to, JVal step, JVal *out) {
             out->s.len = 0;
         else
             out->s = str_sub(v.s, jstr_offset(v.s, (size_t)a), jstr_offset(v.s, (size_t)b));
+        return true;
+    }
+    if (v.type == J_RANGE) {
+        JRange *r = jinja_alloc(j, 1, sizeof *r);
+        if (!r) return false;
+        // in u64: the ends may lie outside of 64 bits, where no element does
+        u64 first = (u64)v.range->start, by = (u64)v.range->step;
+        *r =
+            (JRange){(i64)(first + (u64)a * by), (i64)(first + (u64)b * by), (i64)((u64)s * by), 0};
+        if (s > 0 ? a < b : a > b) r->n = s > 0 ? (b - a - 1) / s + 1 : (a - b - 1) / -s + 1;
+        *out = (JVal){.type = J_RANGE, .range = r};
         return true;
     }
     JVal seq;

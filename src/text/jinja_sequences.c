@@ -47,8 +47,7 @@ static bool generator(Jinja *j, JList *l, JVal *out) {
     return give(out, jval_seq(j, J_GENERATOR, l));
 }
 
-// ---- sorting
-// ----------------------------------------------------------------------------------------------------------
+// ---- sorting ----------------------------------------------------------------------------------
 
 typedef struct Keyed {
     JVal key, val;
@@ -209,8 +208,7 @@ FILTER(f_sum) {
     return true;
 }
 
-// ---- elements
-// ---------------------------------------------------------------------------------------------------------
+// ---- elements ---------------------------------------------------------------------------------
 
 FILTER(f_length) {
     UNUSED_ARGS;
@@ -264,11 +262,12 @@ FILTER(f_reverse) {
     UNUSED_ARGS;
     JVal seq;
     size_t n;
-    if (v[0].type == J_GENERATOR) return jinja_fail(j, ERR_JINJA_TYPE, "argument must be iterable");
     if (!jinja_seq(j, v[0], &seq, &n)) return false;
     JList *l = jinja_list(j, n);
     for (size_t i = n; l && i-- > 0;) l->at[l->n++] = jinja_seq_at(seq, i);
     if (!l || !jinja_step(j, n / 4)) return false;
+    // what has no order of its own to turn round becomes a list first
+    if (v[0].type == J_GENERATOR) return give(out, jval_seq(j, J_LIST, l));
     if (v[0].type != J_STR) return generator(j, l, out);
     Buf b = jinja_buf(j);
     for (size_t i = 0; i < n; i++) buf_add(&b, l->at[i].s);
@@ -345,8 +344,7 @@ FILTER(f_slice) {
     return batches(j, v, true, out);
 }
 
-// ---- map and select
-// -------------------------------------------------------------------------------------------------
+// ---- map and select ---------------------------------------------------------------------------
 
 // args without the first `skip`.
 static JArgs rest_of(const JArgs *args, size_t skip) {
@@ -396,8 +394,7 @@ static bool choose(Jinja *j, JVal v, const JArgs *args, bool by_attribute, bool 
     size_t n, used = 0;
     i32 row = -1;
     JList *l = jinja_list(j, 0);
-    if (!jval_truth(v))
-        return l && generator(j, l, out);
+    if (!jval_truth(v)) return l && generator(j, l, out);
     if (by_attribute) {
         if (args->n == 0)
             return jinja_fail(j, ERR_JINJA_ARGS, "Missing parameter for attribute name");

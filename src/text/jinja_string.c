@@ -7,25 +7,9 @@
 #include "text/jinja_int.h"
 
 u32 jstr_char(Str s, size_t i, size_t *next) {
-    u8 c = (u8)s.ptr[i];
-    int more = c >= 0xF0 && c < 0xF5   ? 3
-               : c >= 0xE0 && c < 0xF0 ? 2
-               : c >= 0xC2 && c < 0xE0 ? 1
-                                       : 0;
-    *next = i + 1;
-    if (c < 0x80) return c;
-    if (!more || s.len - i <= (size_t)more) return 0xFFFD;
-    u32 v = c & (0x3Fu >> more);
-    for (int k = 1; k <= more; k++) {
-        u8 d = (u8)s.ptr[i + (size_t)k];
-        if ((d & 0xC0) != 0x80) return 0xFFFD;
-        v = v << 6 | (d & 0x3F);
-    }
-    if ((more == 2 && v < 0x800) || (more == 3 && (v < 0x10000 || v > 0x10FFFF)) ||
-        (v >= 0xD800 && v < 0xE000))
-        return 0xFFFD;
-    *next = i + 1 + (size_t)more;
-    return v;
+    *next = i;
+    u32 c = utf8_next(s, next);
+    return c == UTF8_BAD ? 0xFFFD : c;
 }
 
 size_t jstr_count(Str s) {

@@ -9,8 +9,7 @@
 
 #include <assert.h>
 
-// ---- builders
-// -----------------------------------------------------------------------------------------------
+// ---- builders ---------------------------------------------------------------------------------
 
 JVal jval_none(void) { return (JVal){.type = J_NONE}; }
 
@@ -87,8 +86,7 @@ bool jinja_push(Jinja *j, JList *l, JVal v) {
     return true;
 }
 
-// ---- dicts
-// ----------------------------------------------------------------------------------------------------
+// ---- dicts ------------------------------------------------------------------------------------
 
 bool jval_is_int(JVal v) { return v.type == J_INT || v.type == J_BOOL; }
 
@@ -173,8 +171,7 @@ bool jdict_put(Arena *a, JDict *d, JVal key, JVal v) {
     return true;
 }
 
-// ---- what a value is
-// --------------------------------------------------------------------------------------------
+// ---- what a value is --------------------------------------------------------------------------
 
 const char *jval_type(JVal v) {
     static const char *const names[] = {
@@ -276,8 +273,7 @@ JVal jinja_seq_at(JVal s, size_t i) {
     return s.list->at[i];
 }
 
-// ---- equality and order
-// -------------------------------------------------------------------------------------------
+// ---- equality and order -----------------------------------------------------------------------
 
 static bool deep(Jinja *j, u32 depth) {
     if (depth > JINJA_VALUE_DEPTH)
@@ -361,8 +357,7 @@ bool jval_cmp(Jinja *j, JVal x, JVal y, const char *op, int *out) {
     return cmp(j, x, y, op, 0, out);
 }
 
-// ---- printing
-// ------------------------------------------------------------------------------------------------------
+// ---- printing ---------------------------------------------------------------------------------
 
 // Python's repr: an exponent below 1e-4 and from 1e16 on, always a point or an exponent.
 void jinja_float_add(double f, Buf *b) {
@@ -418,6 +413,12 @@ void jinja_float_add(double f, Buf *b) {
     }
 }
 
+static bool printable(u32 c) // as Python's repr sees it
+{
+    UniKind k = unicode_kind(c);
+    return c == ' ' || k < UC_ZS; // separators, controls and what is not assigned come last
+}
+
 static void repr_string(Str s, Buf *b) {
     bool single = false, dbl = false;
     for (size_t i = 0; i < s.len; i++) {
@@ -432,10 +433,8 @@ static void repr_string(Str s, Buf *b) {
             buf_fmt(b, "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
         else if (c == '\\' || c == (u32)quote)
             buf_fmt(b, "\\%c", (int)c);
-        else if (c < 0x20 || (c >= 0x7F && c <= 0xA0) || c == 0xAD)
-            buf_fmt(b, "\\x%02x", c);
-        else if (jchar_space(c) && c != ' ')
-            buf_fmt(b, "\\u%04x", c);
+        else if (!printable(c))
+            buf_fmt(b, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
         else
             buf_add(b, str_sub(s, i, next));
     }

@@ -65,8 +65,7 @@ static void no_complaints(void) {
     assert_int_equal(n, 0);
 }
 
-// ---- the reference's cases
-// ----------------------------------------------------------------------------------------------
+// ---- the reference's cases --------------------------------------------------------------------
 
 static void golden_cases_render_as_jinja_does(void **state) {
     (void)state;
@@ -119,8 +118,7 @@ static void golden_cases_render_as_jinja_does(void **state) {
     no_complaints();
 }
 
-// ---- our own
-// ------------------------------------------------------------------------------------------------------------
+// ---- our own ----------------------------------------------------------------------------------
 
 typedef struct Case {
     const char *text, *want;
