@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) lid:
         }
         if (t == 0) {
             y[o] = acc_0;
-            z[o] = i32_div(i[o & 63], 7) + i32_mod(i[o >> 10u], 3) + i32(u32_mulhi(w[o >> 2u][o & 3], w[(o + 1) >> 2u][(o + 1) & 3]));
+            z[o] = i32_div(i[o & 63], 7) + i32_mod(i[o >> 10u], 3) + i32(u32_mulhi(w[o >> 2u][o & 3], w[(o + 1) >> 2u][(o + 1) & 3]) >> 3u);
         }
     }
 }
