@@ -18,9 +18,9 @@ OUT = os.path.join("build", "wasm")
 # CORE_DATA on the core's own data and heap. The kernels' initial-memory is the check that their constants fit.
 CORE_STACK, KERNEL_DATA, CORE_DATA = 256 << 10, 384 << 10, 512 << 10
 ZIG = [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi"]
-CORE = ["-std=c11", "-D_DEFAULT_SOURCE", "-Oz", "-g0", "-Wall", "-ffp-contract=off", "-fvisibility=hidden",
-        "-fno-sanitize=all", "-ffunction-sections", "-mbulk-memory", "-Isrc", "-Iinclude", "-Ithird_party/yyjson",
-        "-Dyyjson_api=", "-DYYJSON_DISABLE_UTILS=1", "-DYYJSON_DISABLE_NON_STANDARD=1"]
+CORE = ["-std=c11", "-D_DEFAULT_SOURCE", "-DHOB_PAGE", "-Oz", "-g0", "-Wall", "-ffp-contract=off", "-fvisibility=hidden",
+        "-fno-sanitize=all", "-ffunction-sections", "-mbulk-memory", "-Isrc", "-Iinclude",
+        "-Xclang", "-Oz", "-fno-vectorize", "-fno-slp-vectorize"]  # zig means -Os by -Oz
 CORE_LINK = ["-mexec-model=reactor", "-Oz", "-s", "-Wl,--gc-sections",
              "-Wl,--global-base=%d" % CORE_DATA, "-Wl,--initial-memory=4194304", "-Wl,--max-memory=4294901760",
              "-Wl,-z,stack-size=%d" % CORE_STACK,
@@ -34,8 +34,7 @@ KERNELS_LINK = ["-mexec-model=reactor", "-O3", "-s", "-Wl,--no-entry", "-Wl,--im
 
 def sources():
     found = sorted(glob.glob("src/**/*.c", recursive=True))
-    keep = [s for s in found if not s.startswith("src/cli/") and not s.endswith("_main.c")]
-    return keep + ["third_party/yyjson/yyjson.c"]
+    return [s for s in found if not s.startswith("src/cli/") and not s.endswith("_main.c")]
 
 
 def newest_header():

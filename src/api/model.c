@@ -22,6 +22,7 @@ void model_free(Model *m)
     if (!m)
         return;
     engine_free(m->engine);
+    checker_free(m->checker);
     device_close(m->device);
     arena_free(m->arena);
 }
@@ -64,8 +65,10 @@ bool model_graph(Model *m, const ModelOptions *o, Err *err)
 bool model_device(Model *m, Str name, const DeviceOptions *o, Err *err)
 {
     DeviceOptions opts = o ? *o : (DeviceOptions){0};
+#if !defined(HOB_PAGE) // a page has no time for it: a kernel that is missing is an error there
     if (!opts.interp)
         opts.interp = tune_interp;
+#endif
     opts.log = m->log;
     opts.user = m->user;
     return device_open(m->arena, name.len ? name : S("cpu"), &opts, &m->device, err) &&
@@ -92,6 +95,10 @@ bool model_compile(Model *m, CompileOptions *o, Err *err)
 bool model_start(Model *m, Err *err)
 {
     EngineDesc d = {.device = m->device, .program = m->program, .file = m->file};
+    if (!str_eq(str_c(m->device->vt->name), S("null"))) { // which computes nothing, rightly
+        m->checker = checker_new(m->arena);
+        d.hooks = (EngineHooks){tune_check_kernel, m->checker};
+    }
     return engine_new(m->arena, &d, &m->engine, err);
 }
 

@@ -27,9 +27,9 @@ static Str unique_name(Compile *c, const char *name) {
 
 static bool schedule_nest(Compile *c, Nest *n, Str name, bool *edited) {
     Str mine = {0};
-    if (c->o->schedule_text.len > 0) mine = schedule_section(c->o->schedule_text, name);
+    if (TEXTS && c->o->schedule_text.len > 0) mine = schedule_section(c->o->schedule_text, name);
     *edited = mine.len > 0;
-    if (*edited) {
+    if (TEXTS && *edited) {
         if (schedule_apply(n, mine, c->o->schedule_file, c->err)) return true;
         for (const char *at = c->o->schedule_text.ptr; at < mine.ptr; at++) // its lines are counted in the file
             c->err->line += *at == '\n';
@@ -64,7 +64,7 @@ static bool make_kernel(Compile *c, Lowered *l, int *out) {
     if (!nest_build(c->arena, l->nest, &ir, c->err)) return err_subject(c->err, k.name);
     bool edited = c->o->schedule_text.len > 0 || c->o->graph_text.len > 0;
     // Kernels over run-time dimensions are beyond the verifier's proofs; the interpreter checks them on real ones.
-    if ((edited || c->o->verify) && !c->p->dims && !kernel_verify(ir, c->p, c->err)) return err_subject(c->err, k.name);
+    if (TEXTS && (edited || c->o->verify) && !c->p->dims && !kernel_verify(ir, c->p, c->err)) return err_subject(c->err, k.name);
     ir->name = k.name;
     k.schedule = arena_str(c->arena, buf_str(&l->nest->log));
     u64 version = c->o->dialect != NULL ? dialect_version(c->o->dialect) : 0;
@@ -178,7 +178,7 @@ static bool run_passes(Compile *c, PassContext *pc, Graph *g) {
     const PassRow *row = passes(&count);
     for (int i = 0; i < count; i++) {
         if (!row[i].run(pc, g)) return false;
-        if ((c->o->verify || c->o->graph_text.len > 0) && !graph_verify(g, c->err))
+        if (TEXTS && (c->o->verify || c->o->graph_text.len > 0) && !graph_verify(g, c->err))
             return err_subject(c->err, str_c(row[i].name));
         dump_graph(c, row[i].name, pc->regime_n, g);
     }
@@ -254,10 +254,10 @@ bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program 
     c.buffer_of = strmap_new(a, 64);
     c.kernel_names = strmap_new(a, 64);
     for (int i = 0; i < 8; i++) c.arena_buffer[i] = -1;
-    if (o->graph_text.len > 0) {
+    if (TEXTS && o->graph_text.len > 0) {
         g = graph_read(a, o->graph_text, o->graph_file, err);
         if (g == NULL) return false;
-    } else if (o->verify && !graph_verify(g, err)) {
+    } else if (TEXTS && o->verify && !graph_verify(g, err)) {
         return false;
     }
     p->profile = *o->profile;
@@ -273,7 +273,7 @@ bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program 
         bool asked = o->regimes == 0 || (o->regimes >> r & 1) != 0;
         if (asked && n != no_regime_n && !make_regime(&c, g, r, n)) return false;
     }
-    if (!check_sections(&c)) return false;
+    if (TEXTS && !check_sections(&c)) return false;
     place_weights(&c);
     p->nkernels = (int)c.kernels.n;
     p->kernels = c.kernels.at;

@@ -36,6 +36,18 @@ int group_place(const Graph *g, const Group *gr, int tensor); // the first k of 
 // grid.c: the kernel's grid as numbers of n (or m), with this step's dimensions put in.
 bool grid_make(Compile *c, const Kernel *k, const i32 *dims, u32 n_max, GridDim out[3]);
 
+// A page (HOB_PAGE) carries no dumps and reads no edited texts: what it does not carry, nobody has to load.
+#if defined(HOB_PAGE)
+#define TEXTS 0
+#define dump_wanted(c, pass)       ((void)(c), false)
+#define dump_graph(c, pass, n, g)  ((void)0)
+#define dump_groups(c, n, g, gr)   ((void)0)
+#define dump_plan(c, n, plan, k)   ((void)0)
+#define dump_kernel(c, l, k)       ((void)0)
+#define walk_wanted(c, g, gr)      false
+#define walk_print(c, g, gr, s, k) true
+#else
+#define TEXTS 1
 // dump.c
 bool dump_wanted(const Compile *c, const char *pass);
 void dump_graph(Compile *c, const char *pass, u32 n, const Graph *g);
@@ -44,6 +56,7 @@ void dump_plan(Compile *c, u32 n, const MemPlan *plan, int steps);
 void dump_kernel(Compile *c, const Lowered *l, const ProgKernel *k);
 bool walk_wanted(const Compile *c, const Graph *g, const Group *gr);
 bool walk_print(Compile *c, const Graph *g, const Group *gr, const Step *s, int step);
+#endif
 
 // weights.c: buffers of weights, constants, caches; the binding of any tensor but an activation
 u32 buffer_add(Compile *c, Str name, BufferKind kind, u64 size, const void *init);
