@@ -2,8 +2,8 @@
 //
 // formula_eval is referee (a): float64, straight from the stages' definitions, for any shape. It
 // knows nothing of schedules, kernels or the simplifier. A load of an earlier stage's result
-// evaluates that stage at those indices; each stage keeps its last value only, which is what makes
-// a norm's sum of squares cost one pass, not one a term.
+// evaluates that stage at those indices; each stage keeps its last value, which is what makes a
+// norm's sum of squares cost one pass, not one a term. A FormulaMemo keeps more of them, over calls.
 #include "loop/loop.h"
 
 typedef struct Memo {
@@ -21,7 +21,8 @@ typedef struct Referee {
     const Formula *f;
     const Env *outer;
     bool f32;
-    FormulaMemo *memo;
+    FormulaMemo *memo;     // NULL: each stage's last value only
+    Memo last[MAX_STAGES];
 } Referee;
 
 FormulaMemo *formula_memo_new(Arena *a, const Formula *f)
@@ -32,9 +33,10 @@ FormulaMemo *formula_memo_new(Arena *a, const Formula *f)
     return m->at ? m : NULL;
 }
 
-static Memo *memo_at(FormulaMemo *m, int stage, const i64 *at, int n)
-{
+static Memo *memo_at(Referee *r, int stage, const i64 *at, int n) {
+    FormulaMemo *m = r->memo;
     u64 h = 0;
+    if (m == NULL) return &r->last[stage];
     for (int i = 0; i < n; i++)
         h = (h + (u64)at[i]) * 0x9E3779B97F4A7C15u;
     return &m->at[(u32)stage * m->entries + ((u32)(h >> 40) & (m->entries - 1))];
@@ -136,7 +138,7 @@ static bool reduce_all(Frame *fr, Value *out) {
 
 static bool stage_value(Referee *r, int index, const i64 *at, int depth, Value *out) {
     const Stage *st = &r->f->stage[index];
-    Memo *m = memo_at(r->memo, index, at, st->nax);
+    Memo *m = memo_at(r, index, at, st->nax);
     if (depth > MAX_STAGES || !st->body) return false;
     if (m->valid && memcmp(m->at, at, sizeof(i64) * (size_t)st->nax) == 0) {
         *out = m->value;
@@ -153,7 +155,12 @@ static bool stage_value(Referee *r, int index, const i64 *at, int depth, Value *
 
 bool formula_eval(const Formula *f, int stage, int store, const i64 *at, const Env *env,
                   double *value, bool *stored) {
-    Referee r = {.f = f, .outer = env, .f32 = env->f32};
+    return formula_eval_memo(f, NULL, stage, store, at, env, value, stored);
+}
+
+bool formula_eval_memo(const Formula *f, FormulaMemo *memo, int stage, int store, const i64 *at,
+                       const Env *env, double *value, bool *stored) {
+    Referee r = {.f = f, .outer = env, .f32 = env->f32, .memo = memo};
     Value v;
     must(stage >= 0 && stage < f->nstages);
     const Stage *st = &f->stage[stage];

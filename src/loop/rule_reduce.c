@@ -52,31 +52,24 @@ static bool write_reduce(const Nest *n, const i64 *params, Buf *text, Err *err) 
             for (int l = 0; l < nl; l++)
                 if (expr_uses(load[l], out->def.ax[i].var)) rows = i + 1;
         }
-    char at[32] = "";
-    if (!rows) { // one row only: the result's outermost axis, or a loop made for it
-        rows = 1;
-    }
-    Buf name = {.arena = w.t->arena};
     if (out->def.nax == 0) return err_set(err, ERR_SCHED_ILLEGAL, "a result without axes cannot be scheduled");
-    const char *first = out->def.ax[0].var->name;
-    for (int i = 1; i < rows; i++) { // all row axes as one loop
+    // The row axes as one loop where their extents allow it; else the inner ones are loops of their own.
+    const char *first = out->def.ax[0].var->name, *row = first;
+    for (int i = 1; i < rows; i++) {
         const char *next = out->def.ax[i].var->name;
         const char *fused = arena_cstr(w.t->arena, str_fmt(w.t->arena, "r%d", i));
-        if (!rule_try(&w, "fuse out.%s out.%s %s", first, next, fused)) {
-            rows = i;
-            break;
-        }
-        first = fused;
+        if (row == first && rule_try(&w, "fuse out.%s out.%s %s", first, next, fused))
+            first = row = fused;
+        else
+            row = next;
     }
-    (void)name, (void)at;
-    const char *row = first;
     if (!p->gpu) {
         rule_line(&w, "bind out.%s cpu", first);
     } else if (threads) {
         rule_line(&w, "bind out.%s wg.x", first);
     } else {
         rule_bind_flat(&w, "out", first);
-        row = "th";
+        if (row == first) row = "th";
     }
     for (int i = w.t->nstages - 1; i >= 0 && w.ok; i--) {
         NestStage *s = w.t->stage[i];
