@@ -113,10 +113,26 @@ static void print_grid(const Step *s, Buf *out) {
     }
 }
 
+// The one thing that is written for a token, word by word.
+static void print_params(const Program *p, Buf *out) {
+    static const struct {
+        int word;
+        const char *name;
+    } words[] = {{PARAM_N, "n"}, {PARAM_M, "m"}, {PARAM_T, "t"}, {PARAM_SEED_LO, "seed_lo"}, {PARAM_SEED_HI, "seed_hi"},
+                 {PARAM_TOP_K, "top_k"}, {PARAM_INV_TEMP, "65536/temperature"}, {PARAM_FLAGS, "flags"}},
+      row[] = {{ROW_POS, "pos"}, {ROW_SEQ, "seq"}, {ROW_BASE, "base"}, {ROW_RING, "ring"}, {ROW_INDEX, "index"}, {ROW_NEXT, "next"}};
+    buf_fmt(out, "params: %u words of i32, %d slots;", program_param_words(p), (i32)PARAM_SLOTS);
+    for (size_t i = 0; i < COUNT_OF(words); i++) buf_fmt(out, " %s@%d", words[i].name, words[i].word);
+    buf_fmt(out, "\nrow i: %d + %d*i;", (i32)PARAM_ROWS, (i32)ROW_WORDS);
+    for (size_t i = 0; i < COUNT_OF(row); i++) buf_fmt(out, " %s@%d", row[i].name, row[i].word);
+    buf_fmt(out, "\ntokens: ring of %d, token of position p at p %% %d\n\n", (i32)TOKEN_RING, (i32)TOKEN_RING);
+}
+
 void program_print(const Program *p, Buf *out) {
     buf_fmt(out, "program ctx=%u chunk=%u m=%u vocab=%u layers=%u profile=%S\n", p->ctx, p->chunk,
             p->m_max, p->vocab, p->layers, p->profile.name);
     buf_fmt(out, "weights %U bytes, cache %U bytes\n\n", p->weight_bytes, p->kv_bytes);
+    print_params(p, out);
     static const char *const kinds[] = {"arena", "weight", "const", "kv",
                                         "params", "ring", "logits"}; // ORDER BUFFER_KIND
     for (int i = 0; i < p->nbuffers; i++)

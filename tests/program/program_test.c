@@ -1,0 +1,149 @@
+// tests/program/program_test.c: device profiles as text, grids, and programs that must not be trusted.
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "compile/run.h"
+#include "compile/llama_text.h"
+
+static void a_profile_reads_back_as_printed(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Profile p, q = {0};
+    Err err = {0};
+    Buf once = {.arena = a}, twice = {.arena = a};
+    const char *const names[] = {"cpu", "cpu4", "gpu", "software"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        assert_true(profile_named(str_c(names[i]), &p));
+        once.len = twice.len = 0;
+        profile_print(&p, &once);
+        assert_true(profile_read(a, buf_str(&once), S("p"), &q, &err));
+        profile_print(&q, &twice);
+        assert_true(str_eq(buf_str(&once), buf_str(&twice)));
+        assert_int_equal(profile_hash(&p), profile_hash(&q));
+    }
+    assert_false(profile_named(S("abacus"), &p));
+    arena_free(a);
+}
+
+static void a_profile_hash_is_of_what_shapes_kernels(void **state) {
+    (void)state;
+    Profile p, q;
+    profile_named(S("gpu"), &p);
+    q = p;
+    q.threads = 7;
+    q.name = S("other");
+    assert_int_equal(profile_hash(&p), profile_hash(&q));
+    q.subgroup = 32;
+    assert_int_not_equal(profile_hash(&p), profile_hash(&q));
+}
+
+static void errors_in_a_profile_say_where(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        ErrId id;
+        int line, col;
+    } wrong[] = {
+        {"vec 4\n", ERR_PROFILE_SYNTAX, 1, 1},
+        {"# fine\n\n  vec =\n", ERR_PROFILE_SYNTAX, 3, 3},
+        {"wings = 2\n", ERR_PROFILE_FIELD, 1, 1},
+        {"vec = 3\n", ERR_PROFILE_VALUE, 1, 7},
+        {"vec = many\n", ERR_PROFILE_VALUE, 1, 7},
+        {"gpu = 1\nmax_wg_size = 2048\n", ERR_PROFILE_VALUE, 2, 15},
+        {"offset_align = 24", ERR_PROFILE_VALUE, 1, 16},
+        {"max_bindings = 99999999999999999999", ERR_PROFILE_VALUE, 1, 16},
+        {"shared_bytes = -1", ERR_PROFILE_VALUE, 1, 16},
+    };
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        Arena *a = arena_new(NULL);
+        Profile p;
+        Err err = {0};
+        profile_named(S("gpu"), &p);
+        assert_false(profile_read(a, str_c(wrong[i].text), S("my.profile"), &p, &err));
+        assert_int_equal(err.id, wrong[i].id);
+        assert_int_equal(err.line, wrong[i].line);
+        assert_int_equal(err.col, wrong[i].col);
+        assert_string_equal(err.file, "my.profile");
+        arena_free(a);
+    }
+}
+
+static void grids_round_up_and_are_never_empty(void **state) {
+    (void)state;
+    assert_int_equal(grid_count(&(GridDim){.a = 1, .c = 4, .d = 3}, 9, 1), 9);
+    assert_int_equal(grid_count(&(GridDim){.a = 1, .c = 4, .d = 3, .by_m = true}, 9, 1), 3);
+    assert_int_equal(grid_count(&(GridDim){.a = 0, .b = 0, .c = 1, .d = 5}, 9, 0), 5);
+    assert_int_equal(grid_count(&(GridDim){.a = UINT32_MAX, .c = 1, .d = UINT32_MAX}, UINT32_MAX, 0), UINT32_MAX);
+}
+
+// Each of these makes one thing wrong in a right program.
+static void break_kernel(Program *p) { p->regimes[0].steps[0].kernel = 99; }
+static void break_buffer(Program *p) { p->regimes[0].steps[0].bind[0].buffer = 99; }
+static void break_offset(Program *p) { p->regimes[0].steps[1].bind[0].offset += 4; }
+static void break_end(Program *p) { p->regimes[0].steps[1].bind[0].size += (u64)1 << 40; }
+static void break_wrap(Program *p) { p->regimes[0].steps[1].bind[0].offset = UINT64_MAX - 255; }
+static void break_empty(Program *p) { p->regimes[0].steps[0].bind[0].size = 0; }
+static void break_grid(Program *p) { p->regimes[0].steps[0].grid[0].c = 0; }
+static void break_large_grid(Program *p) { p->regimes[0].steps[0].grid[1] = (GridDim){.b = 1, .c = 1, .d = 70000}; }
+static void break_ranges(Program *p) { p->regimes[0].head = p->regimes[0].nsteps + 1; }
+static void break_rows(Program *p) { p->regimes[0].n = p->chunk + 1; }
+static void break_ring(Program *p) { p->buffers[p->buf_ring].size = 64; }
+static void break_logits(Program *p) { p->vocab *= 2; }
+static void break_params(Program *p) { p->buf_params = 1000; }
+static void break_m(Program *p) { p->m_max = p->chunk + 1; }
+static void break_weight(Program *p) { p->weights[0].rows += 8; }
+static void break_segment(Program *p) { p->weights[0].seg[0].row_step = 2; }
+static void break_weave(Program *p) { p->weights[0].interleave = 0; }
+static void break_workgroup(Program *p) { p->kernels[0].wg[1] = 1000; }
+static void break_bindings(Program *p) { p->kernels[0].nbind = 9; }
+static void break_both_ways(Program *p) { // one buffer read and written in one step
+    for (int i = 0; i < p->regimes[0].nsteps; i++) {
+        Step *s = &p->regimes[0].steps[i];
+        const ProgKernel *k = &p->kernels[s->kernel];
+        for (int b = 1; b < k->nbind; b++)
+            if (k->writes[b] != k->writes[0]) {
+                s->bind[0].buffer = s->bind[b].buffer;
+                s->bind[0].size = s->bind[b].size;
+                s->bind[0].offset = s->bind[b].offset;
+                return;
+            }
+    }
+}
+
+static void a_program_that_lies_is_refused(void **state) {
+    (void)state;
+    void (*const lies[])(Program *) = {
+        break_kernel, break_buffer, break_offset, break_end, break_wrap, break_empty, break_grid, break_large_grid,
+        break_ranges, break_rows, break_ring, break_logits, break_params, break_m, break_weight, break_segment,
+        break_weave, break_workgroup, break_bindings, break_both_ways,
+    };
+    LlamaShape s = {.hidden = 64, .ffn = 96, .heads = 2, .kv_heads = 1, .head_dim = 32, .rot_dim = 32, .vocab = 300,
+                    .layers = 1, .ctx = 64, .chunk = 16};
+    for (size_t i = 0; i < COUNT_OF(lies); i++) {
+        Arena *a = arena_new(NULL);
+        Profile p;
+        Err err = {0};
+        Program *prog;
+        profile_named(S("gpu"), &p);
+        CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &s), .graph_file = S("t"), .regimes = 1 << REGIME_ROW};
+        assert_true(compile_program(a, NULL, &o, &prog, &err));
+        assert_true(program_verify(prog, &err));
+        lies[i](prog);
+        if (program_verify(prog, &err)) print_error("lie %d is believed\n", (int)i);
+        assert_int_equal(err.id, ERR_PROGRAM_INVALID);
+        arena_free(a);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_profile_reads_back_as_printed),
+        cmocka_unit_test(a_profile_hash_is_of_what_shapes_kernels),
+        cmocka_unit_test(errors_in_a_profile_say_where),
+        cmocka_unit_test(grids_round_up_and_are_never_empty),
+        cmocka_unit_test(a_program_that_lies_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
