@@ -20,6 +20,7 @@ typedef struct Model {
     Profile profile;
     Program *program;
     Engine *engine;
+    Checker *checker;
     LoadProgress load;
     double start_ms, load_ms;
     void (*log)(void *user, Str line);

@@ -63,7 +63,6 @@ static bool make_kernel(Compile *c, Lowered *l, int *out) {
     Kernel *ir;
     if (!nest_build(c->arena, l->nest, &ir, c->err)) return err_subject(c->err, k.name);
     bool edited = c->o->schedule_text.len > 0 || c->o->graph_text.len > 0;
-    // Kernels over run-time dimensions are beyond the verifier's proofs; the interpreter checks them on real ones.
     if (TEXTS && (edited || c->o->verify) && !c->p->dims && !kernel_verify(ir, c->p, c->err)) return err_subject(c->err, k.name);
     ir->name = k.name;
     k.schedule = arena_str(c->arena, buf_str(&l->nest->log));

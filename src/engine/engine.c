@@ -197,9 +197,9 @@ static EngineState prefill(Engine *e, Err *err)
     u32 n = MIN2(e->prompt - e->cached, largest_n(e));
     bool last = e->cached + n == e->prompt;
     EngineState s = engine_check(e, engine_regime(e, n), last ? sampler_of(e) : RUN_NONE, last, err);
-    if (s == ENGINE_DONE)
-        s = settle(e, DEPTH_MAX - 1, err);
-    if (s != ENGINE_WORKING)
+    if (s != ENGINE_DONE)
+        return s;
+    if ((s = settle(e, DEPTH_MAX - 1, err)) != ENGINE_WORKING)
         return s;
     if (!engine_ring_write(e, e->cached, n, err))
         return ENGINE_FAILED;

@@ -234,33 +234,43 @@ static void every_failing_call_is_an_error(void **state)
     }
 }
 
+typedef struct Checks {
+    const NullScript *script;
+    int calls;
+    bool fails;
+} Checks;
+
 static EngineState check(void *user, const Engine *e, int regime, u32 step, Err *err)
 {
-    (void)regime;
-    int *count = user;
+    (void)regime, (void)step;
+    Checks *c = user;
     assert_int_equal(device_outstanding(engine_device(e)), 0);
-    if (++*count % 3)
-        return *count % 3 == 1 ? ENGINE_WORKING : ENGINE_WAITING;
-    return step == 99 ? err_set(err, ERR_ENGINE_CHECK, "wrong"), ENGINE_FAILED : ENGINE_DONE;
+    assert_int_equal(c->script->submits, 0); // there is one kernel: it is checked before anything runs
+    if (++c->calls % 3)
+        return c->calls % 3 == 1 ? ENGINE_WORKING : ENGINE_WAITING;
+    return c->fails ? err_set(err, ERR_ENGINE_CHECK, "wrong"), ENGINE_FAILED : ENGINE_DONE;
 }
 
-static void each_kernel_is_checked_once_and_alone(void **state)
+static void each_kernel_is_checked_once_and_before_it_runs(void **state)
 {
     (void)state;
-    Fake f;
-    fake_open(&f, true);
-    engine_free(f.engine);
-    int count = 0;
-    EngineDesc d = {.device = f.device, .program = &f.program, .hooks = {check, &count}};
-    assert_true(engine_new(f.arena, &d, &f.engine, &f.err));
-    fake_load(&f);
-    fake_answer(&f, 20, (i32[]){1, 2, 3}, 3);
-    assert_true(ask(&f, 20, 0));
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(fake_step(&f), ENGINE_TOKEN);
-    assert_int_equal(fake_step(&f), ENGINE_DONE);
-    assert_int_equal(count, 3);
-    fake_close(&f);
+    for (int fails = 0; fails < 2; fails++) {
+        Fake f;
+        fake_open(&f, true);
+        engine_free(f.engine);
+        Checks c = {&f.script, 0, fails};
+        EngineDesc d = {.device = f.device, .program = &f.program, .hooks = {check, &c}};
+        assert_true(engine_new(f.arena, &d, &f.engine, &f.err));
+        fake_load(&f);
+        fake_answer(&f, 20, (i32[]){1, 2, 3}, 3);
+        assert_true(ask(&f, 20, 0));
+        for (int i = 0; i < 3 && !fails; i++)
+            assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+        assert_int_equal(fake_step(&f), fails ? ENGINE_FAILED : ENGINE_DONE);
+        assert_int_equal(c.calls, 3);
+        assert_int_equal(f.err.id, fails ? ERR_ENGINE_CHECK : ERR_NONE);
+        fake_close(&f);
+    }
 }
 
 static void eval_reads_logits_of_every_row(void **state)
@@ -293,7 +303,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_answer_leaves_the_engine_ready),
         cmocka_unit_test(one_answer_at_a_time),
         cmocka_unit_test(every_failing_call_is_an_error),
-        cmocka_unit_test(each_kernel_is_checked_once_and_alone),
+        cmocka_unit_test(each_kernel_is_checked_once_and_before_it_runs),
         cmocka_unit_test(eval_reads_logits_of_every_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
