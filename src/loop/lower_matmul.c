@@ -5,7 +5,7 @@
 #include "loop/lower_int.h"
 
 // Indices are i32: the words of the largest weight that a build-time kernel accepts must fit.
-enum { MENU_MAX_K = 16384, MENU_MAX_ROWS = 1 << 18, TILE_VECTORS = 4 };
+enum { MENU_MAX_K = 32768, MENU_MAX_ROWS = 1 << 18, TILE_VECTORS = 4 };
 
 static i64 max_rows(QuantId q, i64 interleave) {
     i64 words = (i64)quant_words(q, 0, MENU_MAX_K) + quant_words(q, 1, MENU_MAX_K);
