@@ -59,6 +59,27 @@ static void kernel_text(Compile *c, const ProgKernel *k, const Dialect *d, Buf *
     }
 }
 
+// Arguments with their views; where one holds indices, the range that its producer keeps. Then symbols and dimensions.
+static void print_args(const Formula *f, Buf *b) {
+    for (int i = 0; i < f->nargs; i++) {
+        const Buffer *a = f->arg[i];
+        bool ranged = a->type == TY_I32 && (a->lo > INT32_MIN || a->hi < INT32_MAX);
+        buf_fmt(b, "  %s %s: %s[", a->written ? "writes" : "reads", a->name, type_name(a->type));
+        for (int d = 0; d < a->nd; d++) {
+            if (d > 0) buf_add(b, S(", "));
+            expr_print(a->dims[d], b);
+        }
+        buf_char(b, ']');
+        if (ranged) buf_fmt(b, " in %D..%D", a->lo, a->hi);
+        buf_char(b, '\n');
+    }
+    for (int i = 0; i < f->nsyms; i++)
+        buf_fmt(b, "  %s = params[%d] in %D..%D\n", f->sym[i].var->name, f->sym[i].word, f->sym[i].var->lo, f->sym[i].var->hi);
+    for (int i = 0; i < f->ndims; i++)
+        buf_fmt(b, "  %s = dims[%d] in %D..%D, a multiple of %D\n", f->dim[i]->name, i, f->dim[i]->lo, f->dim[i]->hi,
+                f->dim[i]->divisor);
+}
+
 void dump_kernel(Compile *c, const Lowered *l, const ProgKernel *k) {
     Buf *b = c->o->dump;
     const char *const stages[] = {"formula", "naive", "schedule", "nest", "loop", "c", "wgsl"};
@@ -67,7 +88,10 @@ void dump_kernel(Compile *c, const Lowered *l, const ProgKernel *k) {
     if (s == COUNT_OF(stages)) return;
     buf_fmt(b, "kernel %S:\n", k->name);
     switch (s) {
-    case 0: formula_print(l->nest->f, b); break;
+    case 0:
+        print_args(l->nest->f, b);
+        formula_print(l->nest->f, b);
+        break;
     case 1: nest_print(nest_new(c->arena, l->nest->f, c->p), b); break;
     case 2: buf_add(b, k->schedule); break;
     case 3: nest_print(l->nest, b); break;
@@ -134,6 +158,7 @@ bool walk_print(Compile *c, const Graph *g, const Group *gr, const Step *s, int 
     head(b, "group: fused into one step");
     print_group(g, gr, b);
     head(b, "formula");
+    print_args(l.nest->f, b);
     formula_print(l.nest->f, b);
     head(b, "plan: what it binds");
     for (int i = 0; i < k->nbind; i++) {
