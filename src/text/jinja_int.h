@@ -232,11 +232,17 @@ void *jinja_alloc(Jinja *j, u64 count, u64 size);          // NULL: failed, erro
 bool jinja_enter(Jinja *j); // one level deeper; on success leave by j->depth--
 
 // ---- jinja_value.c ----
-const char *jval_type(JVal v); // as Python names it
+const char *jval_type_name(u8 type); // as Python names it
+#define jval_type(v) jval_type_name((v).type)
 bool jval_truth(JVal v);
-bool jval_is_seq(JVal v); // list, tuple, a dict's views, generator: has .list
-bool jval_is_int(JVal v); // int or bool
-i64 jval_as_int(JVal v);
+// As macros of the type alone: a value handed over costs more than the look at it.
+#define jval_is_int(v) ((v).type == J_INT || (v).type == J_BOOL)
+#define jval_as_int(v) ((v).type == J_BOOL ? (i64)(v).b : (v).i)
+// list, tuple, a dict's views, generator: has .list
+#define jval_is_seq(v) ((1u << (v).type & JINJA_SEQS) != 0)
+#define JINJA_SEQS                                                                                 \
+    (1u << J_LIST | 1u << J_TUPLE | 1u << J_KEYS | 1u << J_VALUES | 1u << J_ITEMS |                \
+     1u << J_GENERATOR)
 bool jval_num(JVal v, double *out);
 JVal jval_undefined(u8 from, u8 owner, Str name);
 JVal jval_message(Str why); // undefined with its own words

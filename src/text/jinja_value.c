@@ -88,10 +88,6 @@ bool jinja_push(Jinja *j, JList *l, JVal v) {
 
 // ---- dicts ------------------------------------------------------------------------------------
 
-bool jval_is_int(JVal v) { return v.type == J_INT || v.type == J_BOOL; }
-
-i64 jval_as_int(JVal v) { return v.type == J_BOOL ? v.b : v.i; }
-
 bool jval_num(JVal v, double *out) {
     *out = v.type == J_FLOAT ? v.f : jval_is_int(v) ? (double)jval_as_int(v) : 0;
     return v.type == J_FLOAT || jval_is_int(v);
@@ -173,7 +169,7 @@ bool jdict_put(Arena *a, JDict *d, JVal key, JVal v) {
 
 // ---- what a value is --------------------------------------------------------------------------
 
-const char *jval_type(JVal v) {
+const char *jval_type_name(u8 type) {
     static const char *const names[] = {
         "Undefined",
         "NoneType",
@@ -198,11 +194,7 @@ const char *jval_type(JVal v) {
         "Joiner",
     };
     static_assert(COUNT_OF(names) == J_TYPE_COUNT, "a name for every JType");
-    return v.type < J_TYPE_COUNT ? names[v.type] : "nothing";
-}
-
-bool jval_is_seq(JVal v) {
-    return v.type == J_LIST || v.type == J_TUPLE || (v.type >= J_KEYS && v.type <= J_GENERATOR);
+    return type < J_TYPE_COUNT ? names[type] : "nothing";
 }
 
 bool jval_truth(JVal v) {
