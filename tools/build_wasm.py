@@ -19,7 +19,9 @@ OUT = os.path.join("build", "wasm")
 CORE_STACK, KERNEL_DATA, CORE_DATA = 256 << 10, 384 << 10, 512 << 10
 ZIG = [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi"]
 CORE = ["-std=c11", "-D_DEFAULT_SOURCE", "-DHOB_PAGE", "-Oz", "-g0", "-Wall", "-ffp-contract=off", "-fvisibility=hidden",
-        "-fno-sanitize=all", "-ffunction-sections", "-mbulk-memory", "-Isrc", "-Iinclude",
+        "-fno-sanitize=all", "-ffunction-sections", "-mbulk-memory", "-Isrc", "-Iinclude", "-Ithird_party/yyjson",
+        "-Dyyjson_api=", "-DYYJSON_DISABLE_UTILS=1", "-DYYJSON_DISABLE_NON_STANDARD=1", "-DYYJSON_DISABLE_WRITER=1",
+        "-DYYJSON_DISABLE_INCR_READER=1", "-DYYJSON_DISABLE_FAST_FP_CONV=1",
         "-Xclang", "-Oz", "-fno-vectorize", "-fno-slp-vectorize"]  # zig means -Os by -Oz
 CORE_LINK = ["-mexec-model=reactor", "-Oz", "-s", "-Wl,--gc-sections",
              "-Wl,--global-base=%d" % CORE_DATA, "-Wl,--initial-memory=4194304", "-Wl,--max-memory=4294901760",
@@ -34,7 +36,8 @@ KERNELS_LINK = ["-mexec-model=reactor", "-O3", "-s", "-Wl,--no-entry", "-Wl,--im
 
 def sources():
     found = sorted(glob.glob("src/**/*.c", recursive=True))
-    return [s for s in found if not s.startswith("src/cli/") and not s.endswith("_main.c")]
+    found = [s for s in found if not s.startswith("src/cli/") and not s.endswith("_main.c")]
+    return found + glob.glob("third_party/yyjson/yyjson.c")  # left out again by the linker where nothing reads with it
 
 
 def newest_header():
