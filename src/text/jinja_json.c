@@ -1,7 +1,14 @@
-// text/jinja_json.c: values to JSON, as Python's json.dumps writes it. Reading is json_read.c's.
+// text/jinja_json.c: values to JSON, as Python's json.dumps writes it, and from JSON, by yyjson.
+//
+// Reading is strict (RFC 8259). Where a key comes twice the last value wins, as in Python. yyjson
+// takes its memory from the arena and does not recurse; turning its tree into values does, to a
+// bounded depth.
 #include "text/jinja_int.h"
 
-// ---- writing ----------------------------------------------------------------------------------
+#include <yyjson.h>
+
+// ---- writing
+// ----------------------------------------------------------------------------------------------------------
 
 typedef struct Writer {
     Jinja *j;
@@ -131,4 +138,74 @@ bool jinja_tojson(Jinja *j, JVal v, bool ascii, const Str *indent, Str item_sep,
                   bool sort, Buf *b) {
     Writer w = {j, b, ascii, sort, indent, item_sep, key_sep};
     return add_value(&w, v, 0);
+}
+
+// ---- reading
+// ----------------------------------------------------------------------------------------------------------
+
+static void *json_alloc(void *arena, size_t size) { return arena_try(arena, 1, size); }
+
+static void *json_realloc(void *arena, void *old, size_t old_size, size_t size) {
+    void *p = arena_try(arena, 1, size);
+    if (p && old) memcpy(p, old, MIN2(old_size, size));
+    return p;
+}
+
+static void json_free(void *arena, void *p) { (void)arena, (void)p; }
+
+static bool convert(Arena *a, yyjson_val *x, u32 depth, JVal *out, Err *err) {
+    if (depth > JINJA_VALUE_DEPTH)
+        return err_set(err, ERR_JSON, "the JSON nests deeper than %d levels", JINJA_VALUE_DEPTH);
+    switch (yyjson_get_type(x)) {
+    case YYJSON_TYPE_NULL: *out = jval_none(); return true;
+    case YYJSON_TYPE_BOOL: *out = jval_bool(yyjson_get_bool(x)); return true;
+    case YYJSON_TYPE_NUM:
+        if (yyjson_is_real(x) || (yyjson_is_uint(x) && yyjson_get_uint(x) > INT64_MAX))
+            *out = jval_float(yyjson_get_num(x));
+        else
+            *out = jval_int(yyjson_get_sint(x));
+        return true;
+    case YYJSON_TYPE_STR:
+        *out = jval_str(arena_str(a, (Str){yyjson_get_str(x), yyjson_get_len(x)}));
+        return true;
+    case YYJSON_TYPE_ARR: {
+        yyjson_arr_iter it = yyjson_arr_iter_with(x);
+        yyjson_val *e;
+        *out = jval_list(a);
+        while ((e = yyjson_arr_iter_next(&it))) {
+            JVal v;
+            if (!convert(a, e, depth + 1, &v, err)) return false;
+            jval_list_add(a, *out, v);
+        }
+        return true;
+    }
+    case YYJSON_TYPE_OBJ: {
+        yyjson_obj_iter it = yyjson_obj_iter_with(x);
+        yyjson_val *k;
+        *out = jval_dict(a);
+        while ((k = yyjson_obj_iter_next(&it))) {
+            JVal v;
+            if (!convert(a, yyjson_obj_iter_get_val(k), depth + 1, &v, err)) return false;
+            jval_dict_put(a, *out, arena_str(a, (Str){yyjson_get_str(k), yyjson_get_len(k)}), v);
+        }
+        return true;
+    }
+    default: return err_set(err, ERR_JSON, "the JSON holds a value of no known type");
+    }
+}
+
+bool jval_from_json(Arena *a, Str text, JVal *out, Err *err) {
+    yyjson_alc alc = {json_alloc, json_realloc, json_free, a};
+    yyjson_read_err e;
+    // without the in-place flag yyjson copies the text and does not write to it
+    yyjson_doc *doc =
+        yyjson_read_opts((char *)(uintptr_t)text.ptr, text.len, YYJSON_READ_NOFLAG, &alc, &e);
+    *out = (JVal){0};
+    if (!doc) {
+        int line, col;
+        jinja_place(text, (u32)MIN2(e.pos, UINT32_MAX), &line, &col);
+        err_set(err, ERR_JSON, "%s", e.msg);
+        return err_line(err, line, col);
+    }
+    return convert(a, yyjson_doc_get_root(doc), 0, out, err);
 }
