@@ -110,6 +110,20 @@ static bool has_loop(const NestStage *s, const char *name) {
     return false;
 }
 
+// A block's sum of x, which the factored-out minimum is multiplied by: in lanes, for one scalar after another would be
+// the longest chain of additions in the loop.
+static void sum_in_lanes(RuleWriter *w, const char *stage, i64 vec) {
+    char part[40];
+    Buf b = {.ptr = part, .cap = sizeof part};
+    buf_fmt(&b, "%s_l", stage);
+    rule_line(w, "split %s.ki %D kc kr", stage, vec);
+    rule_line(w, "rfactor %s.kr %s", stage, part);
+    rule_line(w, "reorder %s kc kr", part);
+    rule_line(w, "unroll %s.kc", part);
+    rule_line(w, "vectorise %s.kr", part);
+    rule_line(w, "unroll %s.kr", stage);
+}
+
 // ---- one row -----------------------------------------------------------------------------------------------------
 enum { ROW_VECS, ROW_FACTOR, ROW_UNROLL, ROW_LANES };
 
@@ -152,8 +166,12 @@ static void row_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
         }
         for (int i = 0; factored && i < w->t->nstages; i++) {
             NestStage *f = w->t->stage[i];
-            if (!f->at || strcmp(f->at->def.name, acc)) continue;
+            if (!f->at || strcmp(f->at->def.name, acc) || !has_loop(f, "ki")) continue;
             const char *name = f->def.name;
+            if (!has_loop(f, ao) && vec > 1 && block >= 2 * vec && block % vec == 0) {
+                sum_in_lanes(w, name, vec);
+                continue;
+            }
             if (has_loop(f, ao)) rule_line(w, "reorder %s ki %s", name, ao);
             if (has_loop(f, ao)) lanes_of(w, name, ao, vec);
             if (block > p[ROW_UNROLL]) {
@@ -231,8 +249,8 @@ static bool write_row(const Nest *n, const i64 *params, Buf *out, Err *err) {
 
 static void choose_row(const Nest *n, i64 *params) {
     // One vector of rows is one chain of additions: a CPU needs several to be busy between them.
-    if (!n->profile->gpu) params[ROW_VECS] = 4;
-    params[ROW_FACTOR] = n->profile->gpu; // a CPU has fused multiply-add: taking m out costs it more than it saves
+    // Its branches are free, its instruction cache is not: a word's elements at a time.
+    if (!n->profile->gpu) params[ROW_VECS] = 4, params[ROW_UNROLL] = 8;
 }
 
 const Rule rule_matmul_row = {
