@@ -2,7 +2,8 @@
 
 The environment is that of Hugging Face's transformers: an immutable sandbox with trim_blocks, lstrip_blocks, loop
 controls, the generation tag, its tojson, raise_exception and strftime_now (with a clock that stands still). The
-templates of tests/text/templates are our own, written after what model families use.
+templates of tests/text/templates are our own, written after what model families use; that of the default model is
+read from its file, where that is there, and only what it makes is kept.
 """
 import datetime
 import json
@@ -19,6 +20,7 @@ import jinja_texts
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TEMPLATES = os.path.join(ROOT, "tests", "text", "templates")
 OUT = os.path.join(ROOT, "tests", "text", "fixtures", "jinja_cases.json")
+MODEL = os.path.join("models", "SmolLM2-135M-Instruct.Q4_1.gguf")
 NOW = datetime.datetime(2024, 7, 4, 9, 5, 3)
 
 
@@ -108,18 +110,39 @@ EXTRA = [
 ]
 
 
+def variables_of(conversation, prompt, bos, eos):
+    return {"messages": CONVERSATIONS[conversation], "tools": None, "documents": None,
+            "add_generation_prompt": prompt, "bos_token": bos, "eos_token": eos}
+
+
+def tried(env, case, text, variables):
+    try:
+        case["expect"] = env.from_string(text).render(**variables)
+    except Refused as e:
+        case["refused"] = str(e)
+    except Exception:
+        case["fails"] = True
+    return case
+
+
+def of_the_model(env):
+    """What the default model's template makes; as it was written before where its file is not there."""
+    path = os.path.join(ROOT, MODEL)
+    if not os.path.exists(path):
+        with open(OUT, encoding="utf-8") as f:
+            return json.load(f)["model_cases"]
+    import gguf_vocab
+    text = gguf_vocab.read(path)["tokenizer.chat_template"]
+    return [tried(env, {"conversation": c, "prompt": p}, text, variables_of(c, p, "<|im_start|>", "<|im_end|>"))
+            for c in CONVERSATIONS for p in (True, False)]
+
+
 def main():
     env = environment()
     cases = []
 
     def try_case(case, text, variables):
-        try:
-            case["expect"] = env.from_string(text).render(**variables)
-        except Refused as e:
-            case["refused"] = str(e)
-        except Exception:
-            case["fails"] = True
-        cases.append(case)
+        cases.append(tried(env, case, text, variables))
 
     for file in sorted(os.listdir(TEMPLATES)):
         name = file[:-len(".jinja")]
@@ -131,8 +154,7 @@ def main():
             for prompt in (True, False):
                 if more and not prompt and conversation != "tools":
                     continue
-                variables = {"messages": CONVERSATIONS[conversation], "tools": None, "documents": None,
-                             "add_generation_prompt": prompt, "bos_token": "<s>", "eos_token": "</s>"}
+                variables = variables_of(conversation, prompt, "<s>", "</s>")
                 variables.update(more)
                 case = {"template": name, "conversation": conversation, "prompt": prompt}
                 if "tools" in more:
@@ -147,7 +169,8 @@ def main():
     for text in jinja_texts.TEMPLATES:
         try_case({"text": text}, text, jinja_texts.VALUES)
     text = "{\"now\": %s,\n" % json.dumps(list(NOW.timetuple()[:6]))
-    for key, value in (("conversations", CONVERSATIONS), ("tools", TOOLS), ("values", jinja_texts.VALUES)):
+    for key, value in (("conversations", CONVERSATIONS), ("tools", TOOLS), ("values", jinja_texts.VALUES),
+                       ("model", MODEL), ("model_cases", of_the_model(env))):
         text += "%s: %s,\n" % (json.dumps(key), json.dumps(value))
     text += "\"cases\": [\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]}\n"
     if sys.argv[1:] == ["--check"]:

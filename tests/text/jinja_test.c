@@ -118,6 +118,47 @@ static void golden_cases_render_as_jinja_does(void **state) {
     no_complaints();
 }
 
+// The default model's own template, from its file.
+static void the_default_model_is_prompted_as_jinja_would(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    JVal root;
+    Err err = {0};
+    assert_true(
+        jval_from_json(a, read_file(a, "tests/text/fixtures/jinja_cases.json"), &root, &err));
+    JVal cases = field(root, "model_cases");
+    Str path = field(root, "model").s, text;
+    Source src;
+    Gguf *g;
+    const Template *t;
+    if (!source_file_open(a, path, &src, &err)) {
+        print_message("SKIP the_default_model_is_prompted_as_jinja_would: %.*s is not there; make "
+                      "setup fetches it\n",
+                      STR_ARG(path));
+        arena_free(a);
+        skip();
+        return;
+    }
+    assert_true(gguf_open(a, &src, &g, &err) &&
+                gguf_get_str(g, S("tokenizer.chat_template"), &text, &err));
+    assert_true(template_compile(a, path, text, &t, &err));
+    assert_true(jval_len(cases) > 20);
+    for (size_t i = 0; i < jval_len(cases); i++) {
+        JVal c = jval_list_at(cases, i), expect = field(c, "expect");
+        ChatMessages m = {
+            a, field(field(root, "conversations"), arena_cstr(a, field(c, "conversation").s))};
+        Buf out = {.arena = a};
+        err = (Err){0};
+        bool ok = template_render_chat(a, t, &m, S("<|im_start|>"), S("<|im_end|>"),
+                                       field(c, "prompt").b, NULL, &out, &err);
+        if (expect.type == J_STR ? !ok || !str_eq(buf_str(&out), expect.s) : ok)
+            complain(field(c, "conversation").s, ok, &out, &err, expect.s);
+    }
+    source_file_close(&src);
+    arena_free(a);
+    no_complaints();
+}
+
 // ---- our own ----------------------------------------------------------------------------------
 
 typedef struct Case {
@@ -514,6 +555,7 @@ static void large_dicts_find_their_keys(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_cases_render_as_jinja_does),
+        cmocka_unit_test(the_default_model_is_prompted_as_jinja_would),
         cmocka_unit_test(results_are_what_a_reader_expects),
         cmocka_unit_test(errors_name_the_place_and_the_matter),
         cmocka_unit_test(an_error_prints_file_line_and_column),
