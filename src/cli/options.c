@@ -39,10 +39,10 @@ static bool set_value(const Command *c, const Opt *o, Str v)
     }
     double d = 0;
     i64 i = 0;
-    bool ok = o->kind == OPT_INT ? str_to_i64(v, &i) : str_to_f64(v, &d);
-    if (o->kind == OPT_INT)
-        d = (double)i;
-    if (!ok || !(d >= o->lo && d <= o->hi)) {
+    // limits are exact as doubles; a whole number is compared before it is rounded to one
+    bool ok = o->kind == OPT_INT ? str_to_i64(v, &i) && i >= (i64)o->lo && i <= (i64)o->hi
+                                 : str_to_f64(v, &d) && d >= o->lo && d <= o->hi;
+    if (!ok) {
         usage_error(c, "%s takes %s from %g to %g, not `%S`", o->name,
                     o->kind == OPT_INT ? "a whole number" : "a number", o->lo, o->hi, v);
         return false;

@@ -208,9 +208,9 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err)
     u32 index = handle_index(s->bound.id);
     const Program *p = w->binds.at[index].program;
     const Regime *r = &p->regimes[s->regime];
-    u32 head = PARAM_ROWS + ROW_WORDS * s->n, tail_at = PARAM_ROWS + ROW_WORDS * p->chunk;
+    u32 head = PARAM_ROWS + ROW_WORDS * s->n; // what lies behind it is not read
     u32 steps = (u32)(s->last - s->first + s->last2 - s->first2);
-    u32 *c = command(d, WEBGPU_SUBMIT, 8 + (u64)head + s->m + 4 * (u64)steps, err);
+    u32 *c = command(d, WEBGPU_SUBMIT, 8 + (u64)head + 4 * (u64)steps, err);
     if (!c)
         return false;
     *c++ = t;
@@ -218,13 +218,11 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err)
     *c++ = (u32)s->regime;
     *c++ = (u32)s->read_ring;
     *c++ = head;
-    *c++ = tail_at;
-    *c++ = s->m;
+    *c++ = 0; // no tail
+    *c++ = 0;
     *c++ = steps;
     memcpy(c, s->params, head * 4);
     c += head;
-    memcpy(c, s->params + tail_at, s->m * 4);
-    c += s->m;
     c = put_steps(c, s, r, s->first, s->last);
     put_steps(c, s, r, s->first2, s->last2);
     flush(w);

@@ -75,8 +75,10 @@ static void fill_params(Checker *c, const Program *p)
         w[PARAM_ROWS + ROW_WORDS * i + ROW_POS] = (i32)(pos + i);
         w[PARAM_ROWS + ROW_WORDS * i + ROW_RING] = (i32)((pos + i) & (TOKEN_RING - 1));
     }
-    for (u32 i = 0; i < c->m; i++)
-        w[PARAM_ROWS + ROW_WORDS * p->chunk + i] = (i32)(c->n - c->m + i);
+    for (u32 i = 0; i < c->m; i++) {
+        w[PARAM_ROWS + ROW_WORDS * i + ROW_INDEX] = (i32)(c->n - c->m + i);
+        w[PARAM_ROWS + ROW_WORDS * i + ROW_NEXT] = (i32)(c->t - c->m + i + 1);
+    }
 }
 
 static const Weight *weight_at(const Program *p, const Binding *b)

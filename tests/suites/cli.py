@@ -1,0 +1,291 @@
+"""The hob command: exit status, what goes to which stream, bad input, JSON shapes, edited dumps; and the C library."""
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HOB = os.path.join(ROOT, "build", "hob")
+MODEL = os.path.join(ROOT, "models", "SmolLM2-135M-Instruct.Q4_1.gguf")
+COMMANDS = ["run", "chat", "tokenize", "eval", "bench", "inspect"]
+
+
+def case(name, good, why=""):
+    print("PASS " + name if good else "FAIL %s: %s" % (name, str(why).replace("\n", " | ")[:600]), flush=True)
+
+
+def hob(*args, stdin=b"", timeout=120, env=None):
+    p = subprocess.run([HOB] + list(args), input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                       timeout=timeout, env=dict(os.environ, **(env or {})))
+    return p.returncode, p.stdout, p.stderr.decode("utf-8", "replace")
+
+
+def wrong_use():
+    cases = [[], ["dance"], ["run"], ["run", "-m", "x"], ["run", "-p", "x"], ["run", "-m", "x", "-p", "x", "extra"],
+             ["run", "--nonsense"], ["run", "-m"], ["run", "-m", "x", "-p", "x", "-n", "many"],
+             ["run", "-m", "x", "-p", "x", "-n", "-1"], ["run", "-m", "x", "-p", "x", "--temp", "nan"],
+             ["run", "-m", "x", "-p", "x", "--temp", "2.5"], ["run", "-m", "x", "-p", "x", "--top-k", "1.5"],
+             ["run", "-m", "x", "-p", "x", "--seed", "9007199254740993"], ["run", "-m", "x", "-p", "x", "--raw=yes"],
+             ["run", "-m", "x", "-p", "x", "--threads", "1000000"], ["chat"], ["chat", "-m", "x", "words"],
+             ["tokenize"], ["tokenize", "-m", MODEL, "a", "b"], ["tokenize", "-m", MODEL, "a", "--decode", "[1]"],
+             ["tokenize", "-m", MODEL, "--decode", "1 2"], ["tokenize", "-m", MODEL, "--decode", "[1, x]"],
+             ["tokenize", "-m", MODEL, "--decode", "[-1]"], ["eval"], ["eval", "-m", "x"], ["bench"],
+             ["inspect"], ["inspect", "-m", "x", "--kernels", "metal"], ["inspect", "-m", "x", "--dump", "nothing"],
+             ["inspect", "-m", "x", "--json"]]
+    bad = []
+    for c in cases:
+        code, out, err = hob(*c)
+        if code != 2 or out or not err:
+            bad.append("hob %s: %d %r %r" % (" ".join(c), code, out[:80], err[:80]))
+    case("wrong_use_is_2_and_says_why", not bad, "; ".join(bad))
+
+
+def help_pages():
+    bad = []
+    for c in COMMANDS:
+        code, out, err = hob(c, "--help")
+        text = out.decode()
+        if code != 0 or err or "USE" not in text or "OPTIONS" not in text or len(text) < 500:
+            bad.append(c)
+        if hob("help", c)[1] != out:
+            bad.append("help " + c)
+    code, out, _ = hob("--help")
+    if code != 0 or any(c not in out.decode() for c in COMMANDS):
+        bad.append("--help")
+    case("every_command_has_a_page", not bad, bad)
+    code, out, _ = hob("--version")
+    case("version_is_one_line", code == 0 and re.fullmatch(rb"hob \d+\.\d+\.\d+\n", out), out)
+
+
+def text(s):
+    b = s.encode()
+    return struct.pack("<Q", len(b)) + b
+
+
+def gguf(keys=(), tensors=(), data=b"", version=3):
+    out = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(keys))
+    for name, value in keys:
+        out += text(name)
+        if isinstance(value, str):
+            out += struct.pack("<I", 8) + text(value)
+        else:
+            out += struct.pack("<II", 4, value)
+    for name, dims, kind, off in tensors:
+        out += text(name) + struct.pack("<I", len(dims)) + b"".join(struct.pack("<Q", d) for d in dims)
+        out += struct.pack("<IQ", kind, off)
+    out += b"\0" * (-len(out) % 32)
+    return out + data
+
+
+def bad_files(tmp):
+    real = open(MODEL, "rb").read(3 << 20)
+    arch = [("general.architecture", "llama")]
+    files = {
+        "empty": b"", "short": b"GGUF", "text": b"this is no model at all, only some words\n" * 10,
+        "front_only": real[:1000], "no_data": real[:2 << 20], "version": gguf(version=9),
+        "huge_counts": b"GGUF" + struct.pack("<IQQ", 3, 1 << 62, 1 << 62),
+        "architecture": gguf([("general.architecture", "rwkv")]), "no_keys": gguf(),
+        "no_tensors": gguf(arch), "type": gguf(arch, [("a", [32], 99, 0)], b"\0" * 256),
+        "offset": gguf(arch, [("a", [32], 0, 1 << 60)], b"\0" * 256),
+        "zero_dim": gguf(arch, [("a", [0, 5], 0, 0)], b"\0" * 256),
+        "overflow": gguf(arch, [("a", [1 << 40, 1 << 40], 0, 0)], b"\0" * 256),
+        "alignment": gguf(arch + [("general.alignment", 3)], [("a", [32], 0, 0)], b"\0" * 256),
+    }
+    bad = []
+    paths = {"missing": os.path.join(tmp, "nobody.gguf"), "directory": tmp}
+    for name, data in files.items():
+        paths[name] = os.path.join(tmp, name + ".gguf")
+        with open(paths[name], "wb") as f:
+            f.write(data)
+    for name, path in paths.items():
+        for c in (["run", "-p", "x"], ["chat"], ["bench"], ["inspect", "--plan"], ["tokenize", "x"]):
+            if c[0] == "tokenize" and name in ("no_data", "architecture"):
+                continue
+            code, out, err = hob(c[0], "-m", path, *c[1:])
+            if code != 1 or out or not err.startswith(path) or err.count("\n") != 1:
+                bad.append("%s %s: %d %r %r" % (c[0], name, code, out[:60], err[:200]))
+    case("bad_files_are_1_and_named", not bad, "; ".join(bad))
+    code, out, err = hob("run", "-m", paths["architecture"], "-p", "x")
+    case("an_unknown_architecture_names_the_known", "rwkv" in err and "llama" in err, err)
+    code, out, err = hob("inspect", "-m", paths["type"])
+    case("an_unknown_type_names_the_known", "99" in err and "Q4_1" in err and "@0x" in err, err)
+
+
+def tokenize():
+    words = "caf\u00e9 \"quoted\" $HOME\n\ttwo  spaces \U0001f600"
+    code, out, err = hob("tokenize", "-m", MODEL, "--ids", words)
+    ids = json.loads(out) if code == 0 else []
+    case("tokenize_gives_a_json_array", ids and all(isinstance(i, int) for i in ids) and not err, (code, out, err))
+    code, back, _ = hob("tokenize", "-m", MODEL, "--decode", json.dumps(ids))
+    case("decode_gives_the_bytes_back", back.decode() == words, back)
+    code, out, _ = hob("tokenize", "-m", MODEL, "--json", "-", stdin=words.encode())
+    case("tokenize_reads_standard_input", json.loads(out or b"0") == ids, out)
+    code, back, _ = hob("tokenize", "-m", MODEL, "--decode", "-", stdin=json.dumps(ids).encode())
+    case("decode_reads_standard_input", back.decode() == words, back)
+    plain = json.loads(hob("tokenize", "-m", MODEL, "--ids", "Hello")[1])
+    begun = json.loads(hob("tokenize", "-m", MODEL, "--ids", "--bos", "Hello")[1])
+    case("bos_is_added_only_when_asked_for", begun[1:] == plain and len(begun) == len(plain) + 1, (plain, begun))
+    case("no_text_is_no_ids", json.loads(hob("tokenize", "-m", MODEL, "--ids", "")[1]) == [])
+    code, out, err = hob("tokenize", "-m", MODEL, "--decode", "[99999999]")
+    case("an_id_that_is_no_token_is_1", code == 1 and not out and err, err)
+
+
+def run(tmp):
+    ask = ["run", "-m", MODEL, "-p", "What is the capital of France?", "-n", "8"]
+    code, out, err = hob(*ask)
+    case("an_answer_goes_to_standard_output_alone", code == 0 and b"Paris" in out and out.endswith(b"\n") and not err,
+         (code, out, err))
+    code, piped, _ = hob("run", "-m", MODEL, "-p", "-", "-n", "8", stdin=b"What is the capital of France?")
+    case("a_prompt_comes_from_standard_input", piped == out, piped)
+    code, line, _ = hob(*ask, "--json")
+    j = json.loads(line or b"{}")
+    keys = ["device", "prompt_tokens", "answer_tokens", "answer", "load_ms", "ttft_ms", "prefill_tps", "decode_tps"]
+    case("json_has_the_promised_keys", list(j) == keys and j["device"] == "cpu" and j["answer"] == out.decode()[:-1]
+         and j["answer_tokens"] <= 8 and j["prompt_tokens"] > 5, line)
+    code, threads, _ = hob(*ask, "--threads", "1")
+    case("one_thread_gives_the_same_answer", threads == out, threads)
+    draw = ["run", "-m", MODEL, "--raw", "-p", "Once upon a time", "-n", "12", "--temp", "1", "--top-k", "50"]
+    a, b, c = (hob(*draw, "--seed", s)[1] for s in ("7", "7", "8"))
+    case("a_seed_draws_the_same_answer", a == b and a != c, (a, b, c))
+    code, out2, err = hob("run", "-m", MODEL, "-p", "word " * 200, "--ctx", "64")
+    case("a_prompt_longer_than_the_context_is_1", code == 1 and not out2 and "64" in err, err)
+    code, out2, err = hob("run", "-m", MODEL, "--raw", "-p", "one two three four", "--ctx", "16", "-n", "0")
+    case("a_full_context_ends_the_answer", code == 0 and out2, (code, err))
+    code, _, err = hob("run", "-m", MODEL, "-p", "x", "--device", "abacus")
+    case("an_unknown_device_names_the_known", code == 1 and "cpu" in err, err)
+    if os.path.exists("/dev/full"):
+        with open("/dev/full", "wb") as full:
+            p = subprocess.run([HOB] + ask, stdout=full, stderr=subprocess.PIPE)
+        case("a_full_disk_is_1", p.returncode == 1 and p.stderr, p.returncode)
+    graph, schedule = os.path.join(tmp, "my.hgraph"), os.path.join(tmp, "my.hsch")
+    with open(graph, "wb") as f:
+        f.write(hob("inspect", "-m", MODEL, "--graph")[1])
+    with open(schedule, "wb") as f:
+        f.write(hob("inspect", "-m", MODEL, "--show-schedule", "all")[1])
+    code, edited, err = hob(*ask, "--graph", graph, "--schedule", schedule, timeout=300)
+    case("dumps_of_graph_and_schedule_run_again", code == 0 and edited == out, (code, edited, err[:300]))
+    with open(graph, "a") as f:
+        f.write("nonsense here\n")
+    code, edited, err = hob(*ask, "--graph", graph)
+    case("an_error_in_a_dump_has_a_line", code == 1 and re.match(re.escape(graph) + r":\d+:\d+: ", err), err)
+    with open(schedule, "w") as f:
+        f.write("kernel nobody_knows:\nsplit a.b 4 c d\n")
+    code, edited, err = hob(*ask, "--schedule", schedule)
+    case("a_schedule_for_no_kernel_is_1", code == 1 and "nobody_knows" in err, err)
+    profile = os.path.join(tmp, "p.profile")
+    with open(profile, "w") as f:
+        f.write("vec = 3\n")
+    code, _, err = hob("inspect", "-m", MODEL, "--plan", "--profile", profile)
+    case("an_error_in_a_profile_has_a_line", code == 1 and err.startswith(profile + ":1:"), err)
+
+
+def chat():
+    code, out, err = hob("chat", "-m", MODEL, "-n", "8", stdin=b"My name is Ada.\nWhat is the capital of France?\n/stats\n"
+                         b"/reset\n/nothing\n")
+    t = out.decode()
+    case("chat_takes_several_turns_from_a_pipe", code == 0 and "Paris" in t and not err, (code, t, err))
+    case("the_second_turn_reuses_the_first", "of them known" in t, t)
+    case("chat_has_commands", "new conversation" in t and "not a command" in t and "/help" in t, t)
+    p = subprocess.Popen([HOB, "chat", "-m", MODEL, "-n", "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         stderr=subprocess.DEVNULL)
+    p.stdin.write(b"Write a very long story about the sea.\n")
+    p.stdin.flush()
+    first = p.stdout.read(1)
+    p.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    p.stdin.write(b"/stats\n")
+    p.stdin.close()
+    rest = p.stdout.read()
+    case("ctrl_c_stops_the_answer_and_not_the_program", first and p.wait(60) == 0 and b"answer tokens" in rest, rest[-300:])
+
+
+def evaluate(tmp):
+    tokens = os.path.join(tmp, "ids.json")
+    with open(tokens, "w") as f:
+        json.dump([504, 3575, 282, 4649, 314, 7042, 30], f)
+    code, out, err = hob("eval", "-m", MODEL, "--tokens", tokens, "--json")
+    j = json.loads(out or b"{}")
+    case("eval_has_the_promised_shape", list(j) == ["top", "logprob", "mean"] and len(j["top"]) == len(j["logprob"]) == 6
+         and abs(j["mean"] - sum(j["logprob"]) / 6) < 1e-9 and all(v <= 0 for v in j["logprob"]), (out, err))
+    code, one, _ = hob("eval", "-m", MODEL, "--tokens", tokens, "--json", "--rows", "1")
+    k = json.loads(one or b"{}")
+    case("decode_and_prefill_agree", k.get("top") == j.get("top") and
+         max(abs(a - b) for a, b in zip(k["logprob"], j["logprob"])) < 1e-3, one)
+    bad = []
+    for content in ("", "[]", "[1]", "[1, 999999]", "{}", "[1, \"a\"]", "[1, 2"):
+        with open(tokens, "w") as f:
+            f.write(content)
+        code, out, err = hob("eval", "-m", MODEL, "--tokens", tokens, "--json")
+        if code != 1 or out or not err:
+            bad.append((content, code, err))
+    case("bad_tokens_are_1", not bad, bad)
+
+
+def inspect():
+    code, out, _ = hob("inspect", "-m", MODEL, "--plan", "--json")
+    j = json.loads(out or b"{}")
+    good = list(j) == ["weight_bytes", "kv_bytes", "regimes"] and all(
+        list(r) == ["n", "arena_bytes", "lower_bound_bytes", "buffers"] and all(
+            list(b) == ["name", "colour", "offset", "size", "first", "last"] for b in r["buffers"]) for r in j["regimes"])
+    case("the_plan_has_the_promised_shape", good and j["weight_bytes"] > 90e6, out[:200])
+    for flag in (["--kernels", "wgsl"], ["--kernels", "c"], ["--cost"], ["--walk", "blk.0.attn_q"], ["--dump", "fuse"],
+                 ["--show-profile"], ["--plan"], ["--graph"], []):
+        code, out, err = hob("inspect", "-m", MODEL, *flag)
+        case("inspect_prints_" + "_".join(f.strip("-").replace(".", "_") for f in flag or ["file"]),
+             code == 0 and len(out) > 200 and not err, (code, err))
+    wgsl = hob("inspect", "-m", MODEL, "--kernels", "wgsl")[1].decode()
+    case("wgsl_is_wgsl", wgsl.count("@compute") >= 10 and "@workgroup_size" in wgsl, wgsl[:200])
+    code, _, err = hob("inspect", "-m", MODEL, "--walk", "nobody")
+    case("a_walk_of_no_tensor_is_1", code == 1 and "nobody" in err, err)
+
+
+def library(tmp):
+    lib = os.path.join(ROOT, "build", "native")
+    so = os.path.join(lib, "libhob.so")
+    cc = shutil.which("cc") or shutil.which("gcc")
+    if not os.path.exists(so) or not cc:
+        print("SKIP the_library: build/native/libhob.so or a C compiler is missing")
+        return
+    names = subprocess.run(["nm", "-D", "--defined-only", so], stdout=subprocess.PIPE, universal_newlines=True).stdout
+    names = [l.split()[-1].split("@")[0] for l in names.splitlines() if l.strip()]
+    case("only_hob_is_exported", names and all(n.startswith("hob_") for n in names), names[:20])
+    source = os.path.join(ROOT, "examples", "chat.c")
+    case("the_example_is_short", sum(1 for _ in open(source)) <= 60)
+    program = os.path.join(tmp, "chat")
+    p = subprocess.run([cc, "-std=c11", "-Wall", "-Wextra", "-Werror", "-I" + os.path.join(ROOT, "include"), source, "-o",
+                        program, "-L" + lib, "-lhob", "-Wl,-rpath," + lib], stderr=subprocess.PIPE, universal_newlines=True)
+    case("the_example_builds_against_the_header", p.returncode == 0, p.stderr)
+    if p.returncode == 0:
+        p = subprocess.run([program, MODEL], input=b"What is the capital of \"France\"?\nAnd of Italy?\n",
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+        case("the_example_answers", p.returncode == 0 and b"Paris" in p.stdout and b"Rome" in p.stdout, (p.stdout, p.stderr))
+
+
+def main():
+    if not os.path.exists(HOB):
+        print("SKIP the_command: build/hob is not built")
+        return
+    wrong_use()
+    help_pages()
+    if not os.path.exists(MODEL):
+        print("SKIP the_command_with_a_model: %s is missing" % os.path.relpath(MODEL, ROOT))
+        return
+    tmp = tempfile.mkdtemp()
+    try:
+        for part in (lambda: bad_files(tmp), tokenize, lambda: run(tmp), chat, lambda: evaluate(tmp), inspect,
+                     lambda: library(tmp)):
+            try:
+                part()
+            except (subprocess.TimeoutExpired, ValueError, KeyError, IndexError) as e:
+                case("a_part_of_the_suite_ran_through", False, repr(e))
+    finally:
+        shutil.rmtree(tmp)
+
+
+sys.exit(main())

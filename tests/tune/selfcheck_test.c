@@ -1,0 +1,136 @@
+// The check of kernels on the device: right ones pass, a wrong one is found and named.
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "tune/tune.h"
+#include "compile/llama_text.h"
+
+typedef struct Broken {
+    int kernel;   // which of the program's kernels is wrong; -1: none
+    const Program *p;
+} Broken;
+
+static bool interp(void *user, Arena *scratch, const ProgKernel *k, void *const *arg, const u64 *bytes, const i32 *dims,
+                   u32 begin, u32 end, Err *err)
+{
+    const Broken *b = user;
+    if (!tune_interp(NULL, scratch, k, arg, bytes, dims, begin, end, err))
+        return false;
+    if (b->kernel < 0 || k->nest_key != b->p->kernels[b->kernel].nest_key)
+        return true;
+    for (int i = 0; i < k->nbind; i++)
+        for (u64 w = 0; k->writes[i] && w < bytes[i] / 4; w++)
+            ((u32 *)arg[i])[w] ^= 0x00800001; // half or double of a number, another of an index
+    return true;
+}
+
+typedef struct Lab {
+    Arena *arena;
+    Program *p;
+    Device *device;
+    Broken broken;
+    Err err;
+} Lab;
+
+static void lab_open(Lab *l, const char *profile)
+{
+    *l = (Lab){.arena = arena_new(NULL), .broken = {.kernel = -1}};
+    LlamaShape shape = {.hidden = 32, .ffn = 96, .heads = 4, .kv_heads = 2, .head_dim = 8, .rot_dim = 8, .vocab = 300,
+                        .layers = 1, .ctx = 48, .chunk = 12, .q = "q4_1", .k = "q4_1", .v = "q4_1", .gate = "q8_0",
+                        .up = "q8_0", .rest = "f16"};
+    Profile p;
+    assert_true(profile_named(str_c(profile), &p));
+    CompileOptions o = {.profile = &p, .graph_text = llama_text(l->arena, &shape), .graph_file = S("test.hgraph")};
+    if (!compile_program(l->arena, NULL, &o, &l->p, &l->err))
+        fail_msg("%s: %s", l->err.subject, l->err.msg);
+    l->p->nweights = 0; // no file: all weights are zero, which the check does not look at
+    l->broken.p = l->p;
+    DeviceOptions d = {.threads = 1, .interp = interp, .user = &l->broken};
+    assert_true(device_open(l->arena, S("cpu"), &d, &l->device, &l->err));
+}
+
+// Answers a prompt of n tokens; what the engine says of it.
+static EngineState answer(Lab *l, u32 n, double temperature, CheckStats *stats)
+{
+    Engine *e;
+    Checker *c = checker_new(l->arena);
+    EngineDesc d = {.device = l->device, .program = l->p, .hooks = {tune_check_kernel, c}};
+    i32 prompt[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+    EngineRequest r = {.prompt = prompt, .n = n, .max_tokens = 2, .sample = {temperature, 5, 1}};
+    EngineState s;
+    assert_true(engine_new(l->arena, &d, &e, &l->err));
+    while ((s = engine_load_step(e, NULL, &l->err)) == ENGINE_WORKING) {}
+    assert_int_equal(s, ENGINE_DONE);
+    assert_true(engine_start(e, &r, &l->err));
+    while ((s = engine_step(e, &l->err)) == ENGINE_WORKING || s == ENGINE_TOKEN) {}
+    if (stats)
+        *stats = *checker_stats(c);
+    checker_free(c);
+    engine_free(e);
+    return s;
+}
+
+static void lab_close(Lab *l)
+{
+    device_close(l->device);
+    arena_free(l->arena);
+}
+
+static void right_kernels_pass(void **state)
+{
+    (void)state;
+    Lab l;
+    lab_open(&l, "cpu");
+    const u32 lengths[] = {1, 5, 12}; // each regime
+    for (int hot = 0; hot < 2; hot++) {
+        for (size_t i = 0; i < COUNT_OF(lengths); i++) {
+            CheckStats stats;
+            if (answer(&l, lengths[i], hot, &stats) != ENGINE_DONE)
+                fail_msg("%s: %s", l.err.subject, l.err.msg);
+            assert_true(stats.kernels >= 8 && stats.outputs >= 64 && stats.worst < 1e-4);
+        }
+    }
+    lab_close(&l);
+}
+
+static void a_wrong_kernel_is_found_and_named(void **state)
+{
+    (void)state;
+    Lab l;
+    lab_open(&l, "cpu");
+    int found = 0, used = 0;
+    for (int k = 0; k < l.p->nkernels; k++) {
+        l.broken.kernel = k;
+        for (int hot = 0; hot < 2; hot++) {
+            l.err = (Err){0};
+            bool runs = false;
+            for (int r = 0; r < REGIME_COUNT; r += 2) // a prompt of 12, then decode
+                for (int s = 0; s < l.p->regimes[r].nsteps; s++) {
+                    bool sampler = s >= l.p->regimes[r].greedy;
+                    bool mine = s >= l.p->regimes[r].sample ? hot : !hot;
+                    runs |= l.p->regimes[r].steps[s].kernel == (u32)k && (!sampler || mine);
+                }
+            if (!runs)
+                continue;
+            used++;
+            EngineState s = answer(&l, 12, hot, NULL);
+            if (s != ENGINE_FAILED || l.err.id != ERR_ENGINE_CHECK || !str_eq(str_c(l.err.subject), l.p->kernels[k].name))
+                fail_msg("%.*s is wrong and was let pass: %s: %s", STR_ARG(l.p->kernels[k].name), l.err.subject, l.err.msg);
+            found++;
+        }
+    }
+    assert_true(found == used && found > 20);
+    lab_close(&l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(right_kernels_pass),
+        cmocka_unit_test(a_wrong_kernel_is_found_and_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
