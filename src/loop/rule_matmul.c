@@ -248,9 +248,9 @@ static bool write_row(const Nest *n, const i64 *params, Buf *out, Err *err) {
 }
 
 static void choose_row(const Nest *n, i64 *params) {
-    // One vector of rows is one chain of additions: a CPU needs several to be busy between them.
-    // Its branches are free, its instruction cache is not: a word's elements at a time.
-    if (!n->profile->gpu) params[ROW_VECS] = 4, params[ROW_UNROLL] = 8;
+    // One vector of rows is one chain of additions: a processor, a software adapter's too, needs several to be busy
+    // between them. Branches are free, the instruction cache and the compiler's time are not: a word's elements at a time.
+    if (barriers_are_dear(n->profile)) params[ROW_VECS] = 4, params[ROW_UNROLL] = 8;
 }
 
 const Rule rule_matmul_row = {

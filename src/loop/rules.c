@@ -86,6 +86,14 @@ bool rule_loop_extent(const NestStage *s, const char *loop, i64 *ext) {
     return false;
 }
 
+// A software adapter spreads workgroups over its processor's cores and threads over four lanes: several workgroups,
+// whole vectors of threads.
+static i64 software_threads(i64 ext, i64 most) {
+    for (i64 t = MAX2(MIN2(ext / 8, most), 4) / 4 * 4; t >= 4; t -= 4)
+        if (ext % t == 0) return t;
+    return 0;
+}
+
 void rule_bind_flat(RuleWriter *w, const char *stage, const char *loop) {
     const Profile *p = w->t->profile;
     if (!p->gpu) {
@@ -97,6 +105,7 @@ void rule_bind_flat(RuleWriter *w, const char *stage, const char *loop) {
     if (rule_loop_extent(s, loop, &ext)) {
         i64 d = rule_divisor(ext, p->wg_size);
         threads = d >= 16 || ext < 16 ? d : MIN2(p->wg_size, ext);
+        if (p->barrier_cost >= 1000 && software_threads(ext, p->wg_size)) threads = software_threads(ext, p->wg_size);
     }
     rule_line(w, "split %s.%s %D wg th", stage, loop, threads);
     for (int i = 0; i < s->def.nax && w->ok; i++)
