@@ -8,9 +8,11 @@ Environment: RUNS, TOKENS (64) of an answer, PROMPT (256) tokens of a native pro
 PEERS_WEBLLM_LIB. With OUT=FOLDER the results go there instead.
 """
 import contextlib
+import functools
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -57,7 +59,7 @@ def run(command, stdin="", env=None, cwd=ROOT):
     except subprocess.TimeoutExpired:
         raise Failed("%s ran longer than %d s" % (os.path.basename(command[0]), LIMIT))
     if p.returncode != 0:
-        raise Failed("%s: exit status %d: %s" % (" ".join(command[:3]), p.returncode, p.stderr.decode("utf-8", "replace")[-400:].strip()))
+        raise Failed("%s: exit status %d: %s" % (" ".join(command[:3]), p.returncode, p.stderr.decode("utf-8", "replace")[-600:].strip()))
     return p.stdout.decode("utf-8")
 
 
@@ -67,26 +69,29 @@ def figures(command, **more):
 
 
 # ---- what there is -------------------------------------------------------------------------------------------------
-def have_peers():
+@functools.lru_cache(maxsize=None)
+def why_no_peers():
+    """"" where they are installed, else why not."""
     if not shutil.which("npm") or not shutil.which("node"):
-        raise Missing("needs node and npm")
-    lock = os.path.join(PEERS, "package-lock.json")
+        return "needs node and npm"
     stamp = os.path.join(PEERS, "node_modules", ".hob-lock")
-    with open(lock) as f:
+    with open(os.path.join(PEERS, "package-lock.json")) as f:
         wanted = f.read()
     try:
         with open(stamp) as f:
             if f.read() == wanted:
-                return
+                return ""
     except OSError:
         pass
-    say("peers: npm ci")
-    try:
-        run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=PEERS)
+    say("peers: npm install")
+    try:  # not `npm ci`: it wants every platform's optional package in the lock file, and some are on no registry
+        run(["npm", "install", "--no-save", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=PEERS)
     except Failed as e:
-        raise Missing("npm could not fetch the peers: %s" % str(e).splitlines()[-1])
+        found = re.findall(r"npm error (.*)", str(e))
+        return "npm could not fetch the peers: %s" % (found[0] if found else e)
     with open(stamp, "w") as f:
         f.write(wanted)
+    return ""
 
 
 def chrome():
@@ -122,7 +127,7 @@ def llamacpp(threads):
 def hob_page(device, tokens):
     with page() as url:
         r = figures(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")],
-                    env=dict(HOB_URL=url, CHROME=chrome(), ASK=QUESTION, DEVICE=device, N=str(tokens), TEMP="0", JSON="1"))
+                    env=dict(HOB_URL=url, CHROME=chrome(), ASK=QUESTION, DEVICE=device, N=str(tokens), HOB_TEMP="0", JSON="1"))
     if r["answer_tokens"] < tokens * 3 // 4:
         raise Failed("the page's answer ended after %d tokens" % r["answer_tokens"])
     return r
@@ -190,7 +195,7 @@ class Line:
     def __init__(self, group, name, hob, peer, peer_name, peer_mode, goal, keys, agree):
         self.group, self.name, self.hob, self.peer, self.peer_name, self.peer_mode = group, name, hob, peer, peer_name, peer_mode
         self.goal, self.keys, self.agree = goal, keys, agree
-        self.ours, self.theirs, self.why, self.agreement, self.void = [], [], "", "", ""
+        self.ours, self.theirs, self.why, self.peer_why, self.agreement, self.void = [], [], "", "", "", ""
 
     def ratios(self, key):
         return [a[key] / b[key] for a, b in zip(self.ours, self.theirs) if b.get(key)]
@@ -220,7 +225,7 @@ def prepare(line):
         raise Missing("needs models/%s; make setup" % os.path.basename(MODEL))
     if line.group != "native":
         chrome()
-    have_peers()
+    line.peer_why = why_no_peers()
 
 
 def measure(lines):
@@ -233,6 +238,8 @@ def measure(lines):
     for turn in range(RUNS):
         for line in [l for l in lines if not l.why]:
             for who, act, into in (("hob", line.hob, line.ours), (line.peer_name, line.peer, line.theirs)):
+                if who != "hob" and line.peer_why:
+                    continue
                 try:
                     r = act()
                 except Missing as e:
@@ -250,7 +257,7 @@ def measure(lines):
         except (Failed, ValueError, KeyError) as e:
             line.why = "FAILED: agreement: %s" % e
         say("       %s: %s" % (line.name, line.agreement or line.why))
-        if line.group == "webgpu" and min(m["gbps"] for m in line.theirs) < 0.9:
+        if line.group == "webgpu" and line.theirs and min(m["gbps"] for m in line.theirs) < 0.9:
             line.void = "void: the ceiling read less than 0.9 GB/s"
 
 
@@ -300,6 +307,7 @@ def report(lines, load):
         for key in l.keys:
             ours, theirs, ratios = l.median(l.ours, key), l.median(l.theirs, key), l.ratios(key)
             if not ratios:
+                out.append("| %s | %s | %.1f | %s not run: %s | | | |" % (l.name, key[:-4], ours, l.peer_name, l.peer_why))
                 continue
             ratio = ours / theirs
             goal = l.void if l.void else "" if l.goal is None or key != "decode_tps" else "at least %.2f: %s" % (l.goal, "met" if ratio >= l.goal else "missed")
