@@ -30,6 +30,7 @@ static Kernel *random_kernel(Arena *a, Rng *r, int kind, const Profile *p, Case 
         if (kind == KIND_MAP) {
             make_map(&m, most, K);
         } else if (kind == KIND_REDUCE) {
+            if (rnd(r) % 3 == 0) K = 64 * rnd_in(r, 1, 4); // what a workgroup's threads share
             make_rows(&m, most, K, (int)rnd_in(r, 0, 2));
         } else {
             QuantId q = (QuantId)rnd_in(r, 0, QUANT_COUNT - 1);
