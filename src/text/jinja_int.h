@@ -291,6 +291,7 @@ bool jinja_method_mutates(u8 type, Str name); // a method that the sandbox forbi
 bool jinja_method_call(Jinja *j, const JMethod *m, const JArgs *args, JVal *out);
 
 // ---- jinja_json.c ----
+double json_strtod(const char *text, char **end); // for yyjson, by -Dstrtod=json_strtod
 bool jinja_tojson(Jinja *j, JVal v, bool ascii, const Str *indent, Str item_sep, Str key_sep,
                   bool sort, Buf *b);
 
