@@ -280,6 +280,10 @@ static void infix(Emit *e, const char *sign, const Expr *a, const Expr *b, int l
     bool mix = lanes && e->d->mixes && own != P_ANY;
     bool va = varies(e, a), vb = varies(e, b);
     int la = mix && !va ? 0 : lanes, lb = mix && !vb ? 0 : lanes;
+    if (!lanes && sign[0] == '+' && b->op == EX_ICONST && b->i < 0 && b->i > INT32_MIN) { // a - 1, not a + (-1)
+        buf_fmt(o, above > own ? "(%S - %D)" : "%S - %D", text_of(e, a, 0, own), -b->i);
+        return;
+    }
     bool loose = own == P_ANY;
     Str left = text_of(e, a, la, loose ? P_ATOM : own), right = text_of(e, b, lb, loose ? P_ATOM : own + 1);
     buf_fmt(o, above > own || (loose && above) ? "(%S %s %S)" : "%S %s %S", left, sign, right);

@@ -83,6 +83,7 @@ bool profile_named(Str name, Profile *out) {
         p.fuse_norm = 0;
         p.attn_parts = 1;
         p.step_cost = 2000;
+        p.row_tile = 8;
         p.max_binding_bytes = (i64)1 << 40;
         p.max_buffer_bytes = (i64)1 << 40;
         p.max_grid = (i64)1 << 31;
