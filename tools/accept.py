@@ -19,7 +19,9 @@ def main():
         sys.exit("no golden tests are built: `make asan` first")
     for p in sorted(seen.values()):
         subprocess.run([p], cwd=ROOT, env=dict(os.environ, HOB_ACCEPT="1"), check=True)
-    subprocess.run(["git", "--no-pager", "diff", "--stat", "tests/golden"], cwd=ROOT)
+    if os.path.exists(os.path.join(ROOT, "build", "hob")):  # the tour shows what hob prints
+        subprocess.run([sys.executable, os.path.join(ROOT, "tools", "make_tour.py")], cwd=ROOT)
+    subprocess.run(["git", "--no-pager", "diff", "--stat", "tests/golden", "docs/tour.md"], cwd=ROOT)
 
 
 if __name__ == "__main__":
