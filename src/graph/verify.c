@@ -51,7 +51,6 @@ bool graph_verify(const Graph *g, Err *err) {
         g->chunk > 4096 || g->ctx > (1u << 20) || g->vocab > (1u << 24) || g->layers > 1024)
         return err_set(err, ERR_GRAPH_LIMIT,
                        "ctx must be 1..2^20, chunk 1..4096, m 1..chunk, vocab 1..2^24, layers 0..1024");
-    if (g->nodes.n == 0) return err_set(err, ERR_GRAPH_LIMIT, "a graph without operators computes nothing");
     if (g->nodes.n > GRAPH_MAX_NODES || g->tensors.n > GRAPH_MAX_TENSORS)
         return err_set(err, ERR_GRAPH_LIMIT, "more than %d nodes", GRAPH_MAX_NODES);
     StrMap *names = strmap_new(g->arena, g->tensors.n);
@@ -69,6 +68,7 @@ bool graph_verify(const Graph *g, Err *err) {
         strmap_put(names, t->name, (i32)i);
         made[i] = t->kind != TEN_VALUE && t->kind != TEN_LOGITS;
     }
+    if (g->nodes.n == 0) return err_set(err, ERR_GRAPH_LIMIT, "a graph without operators computes nothing");
     for (size_t i = 0; i < g->nodes.n; i++) {
         const Node *nd = &g->nodes.at[i];
         Tensor want;
