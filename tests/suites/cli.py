@@ -74,6 +74,8 @@ def gguf(keys=(), tensors=(), data=b"", version=3):
         out += text(name)
         if isinstance(value, str):
             out += struct.pack("<I", 8) + text(value)
+        elif isinstance(value, float):
+            out += struct.pack("<If", 6, value)
         else:
             out += struct.pack("<II", 4, value)
     for name, dims, kind, off in tensors:
@@ -115,6 +117,35 @@ def bad_files(tmp):
     case("an_unknown_architecture_names_the_known", "rwkv" in err and "llama" in err, err)
     code, out, err = hob("inspect", "-m", paths["type"])
     case("an_unknown_type_names_the_known", "99" in err and "Q4_1" in err and "@0x" in err, err)
+
+
+def five_gigabytes(tmp):
+    """A llama whose embedding table alone has 5.1 GB, all holes: its offsets do not fit 32 bits."""
+    hidden, vocab, ffn = 1280, 1000000, 64
+    keys = [("general.architecture", "llama"), ("llama.block_count", 1), ("llama.context_length", 64),
+            ("llama.embedding_length", hidden), ("llama.feed_forward_length", ffn), ("llama.attention.head_count", 20),
+            ("llama.attention.head_count_kv", 1), ("llama.rope.dimension_count", 64),
+            ("llama.attention.layer_norm_rms_epsilon", 1e-5)]
+    shapes = [("token_embd.weight", [hidden, vocab]), ("output_norm.weight", [hidden]),
+              ("blk.0.attn_norm.weight", [hidden]), ("blk.0.ffn_norm.weight", [hidden]),
+              ("blk.0.attn_q.weight", [hidden, hidden]), ("blk.0.attn_k.weight", [hidden, 64]),
+              ("blk.0.attn_v.weight", [hidden, 64]), ("blk.0.attn_output.weight", [hidden, hidden]),
+              ("blk.0.ffn_gate.weight", [hidden, ffn]), ("blk.0.ffn_up.weight", [hidden, ffn]),
+              ("blk.0.ffn_down.weight", [ffn, hidden])]
+    tensors, at = [], 0
+    for name, dims in shapes:
+        tensors.append((name, dims, 0, at))
+        size = 4
+        for d in dims:
+            size *= d
+        at += size + -size % 32
+    path = os.path.join(tmp, "five.gguf")
+    with open(path, "wb") as f:
+        f.write(gguf(keys, tensors))
+        f.truncate(f.tell() + at)
+    code, out, err = hob("bench", "-m", path, "--device", "null", "-p", "16", "-n", "4", "--runs", "1", "--json", timeout=400)
+    os.unlink(path)
+    case("a_sparse_5_gb_file_streams_through_the_null_device", code == 0 and b'"answer_tokens": 4' in out, (code, out, err))
 
 
 def tokenize():
@@ -278,7 +309,7 @@ def main():
         return
     tmp = tempfile.mkdtemp()
     try:
-        for part in (lambda: bad_files(tmp), tokenize, lambda: run(tmp), chat, lambda: evaluate(tmp), inspect,
+        for part in (lambda: bad_files(tmp), lambda: five_gigabytes(tmp), tokenize, lambda: run(tmp), chat, lambda: evaluate(tmp), inspect,
                      lambda: library(tmp)):
             try:
                 part()
