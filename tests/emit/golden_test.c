@@ -16,8 +16,8 @@
 
 typedef void (*Fn)(void *const *arg, const i32 *dims, i32 begin, i32 end);
 
-static const char *const on_cpu[] = {"dequant_row", "lanes", "registers", "integers", "widths"};
-static const char *const on_gpu[] = {"tile", "subgroup"};
+static const char *const on_cpu[] = {"dequant_row", "lanes", "registers", "integers", "widths", "signs"};
+static const char *const on_gpu[] = {"tile", "subgroup", "borders"};
 
 static Str file_text(Arena *a, const char *path) {
     FILE *f = fopen(path, "rb");
