@@ -253,6 +253,8 @@ bool jinja_run(Jinja *j) {
         i32 row;
         if (jval_dict_get(j->env->vars, t->symbols[i], &j->globals[i])) continue;
         row = jinja_global_find(t->symbols[i]);
+        // templates ask `strftime_now is defined` and have a date of their own where it is not
+        if (!j->env->now && str_eq(t->symbols[i], S("strftime_now"))) row = -1;
         j->globals[i] = row >= 0 ? (JVal){.type = J_FUNC, .i = row}
                                  : jval_undefined(UNDEF_NAME, 0, t->symbols[i]);
     }

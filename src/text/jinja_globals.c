@@ -108,9 +108,6 @@ GLOBAL(g_strftime_now) {
     UNUSED_ARGS;
     Str s;
     if (!jinja_arg_str(j, v[0], S(""), &s)) return false;
-    if (!j->env->now)
-        return jinja_fail(j, ERR_JINJA_ARGS,
-                          "the template asks for the date, and no clock was given");
     if (!jinja_strftime(j, s, j->env->now, &s)) return false;
     *out = jval_str(s);
     return true;

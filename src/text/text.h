@@ -244,7 +244,7 @@ typedef struct ChatTime {
 } ChatTime;
 typedef struct TemplateEnv {
     JVal vars;            // a dict; zeroed: none
-    const ChatTime *now;  // for strftime_now; NULL: calling it is an error
+    const ChatTime *now;  // for strftime_now; NULL: that is not defined
     TemplateLimits limits;
 } TemplateEnv;
 bool template_render(Arena *a, const Template *t, const TemplateEnv *env, Buf *out, Err *err);
