@@ -53,11 +53,29 @@ if (globalThis.GPUDevice) {
     wrap(GPUDevice, "createComputePipelineAsync", "pipelines");
     wrap(GPUDevice, "createComputePipeline", "pipelines");
     wrap(GPUQueue, "submit", "submits");
+    let before = 0; // dispatches of each submit, those without any left out
+    const submit = GPUQueue.prototype.submit;
+    counts.each = [];
+    GPUQueue.prototype.submit = function (...a) {
+        const all = counts.dispatches ?? 0;
+        if (all > before) counts.each.push(all - before);
+        before = all;
+        return submit.apply(this, a);
+    };
+    const request = GPUAdapter.prototype.requestDevice;
+    GPUAdapter.prototype.requestDevice = async function (...a) { return (globalThis.lastDevice = await request.apply(this, a)); };
     wrap(GPUComputePassEncoder, "dispatchWorkgroups", "dispatches");
     wrap(GPUComputePassEncoder, "dispatchWorkgroupsIndirect", "dispatches");
 }
 `;
 export const NO_WEBGPU = `Object.defineProperty(navigator, "gpu", { value: undefined });`;
+
+/** An adapter that does not say it is software: it gets the schedules of a GPU (shared memory, subgroups). */
+export const AS_GPU = `
+Object.defineProperty(GPUAdapter.prototype, "info", { get() {
+    return { vendor: "test", architecture: "gpu", device: "", description: "", subgroupMinSize: 4, subgroupMaxSize: 4, isFallbackAdapter: false };
+} });
+`;
 
 /** The least that WebGPU guarantees, or less where `over` says so. */
 export const smallLimits = (over = {}) => `
@@ -101,7 +119,7 @@ export async function openPage(browser, url, { before = "", context = {} } = {})
     if (before === NO_WEBGPU) await page.addInitScript(NO_WEBGPU);
     await page.goto(url);
     const last = (what) => seen.events.filter((e) => e.what === what).at(-1)?.detail;
-    const count = () => page.workers()[0].evaluate(() => ({ ...globalThis.counts }));
+    const count = () => page.workers()[0].evaluate(() => ({ ...globalThis.counts, each: [...(globalThis.counts.each ?? [])] }));
     return { page, context: c, seen, last, count, close: () => c.close() };
 }
 

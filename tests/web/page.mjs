@@ -4,7 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import zlib from "node:zlib";
 import {
-    MODEL, NO_WEBGPU, ROOT, ask, failures, must, openPage, screenshot, smallLimits, startBrowser, startServer, test, untilReady,
+    AS_GPU, MODEL, NO_WEBGPU, ROOT, ask, failures, must, openPage, screenshot, smallLimits, startBrowser, startServer, test, untilReady,
 } from "./lib.mjs";
 
 const FIRST = "Name the capital of France.";
@@ -75,6 +75,47 @@ for (const device of ["cpu", "webgpu"])
 await test("both devices give the same greedy answers", () => {
     must(answers.cpu && answers.webgpu, "one of them gave none");
     must(answers.cpu === answers.webgpu, `${JSON.stringify(answers.cpu)} and ${JSON.stringify(answers.webgpu)}`);
+});
+
+await test("a gpu's schedules answer alike, with at most 6 dispatches a layer and one submit a token", async () => {
+    const p = await openPage(browser, `${server.url}?temperature=0&max_tokens=6&device=webgpu`, { before: AS_GPU });
+    try {
+        await untilReady(p);
+        must(p.last("ready").profile !== "software", "the adapter was taken for software");
+        const { each: before } = await p.count(); // the trial's
+        const one = await ask(p, FIRST, 400_000); // a software adapter is very slow at barriers
+        const each = (await p.count()).each.slice(before.length);
+        must(!answers.webgpu || answers.webgpu.startsWith(one.answer), one.answer);
+        const times = new Map();
+        for (const n of each) times.set(n, (times.get(n) ?? 0) + 1);
+        const [token, often] = [...times].filter(([n]) => n > 30).sort((x, y) => y[1] - x[1])[0]; // what most submits hold
+        const layers = 30;
+        const around = 8; // the embedding, the rotary table, the last norm, the head, the choice
+        must(token <= 6 * layers + around, `${token} dispatches a token`);
+        must(often <= one.answer_tokens + 8, `${often} submits for ${one.answer_tokens} tokens`);
+        return `${token} dispatches a token; first token after ${(one.ttft_ms / 1000).toFixed(1)} s`;
+    } finally {
+        await p.close();
+    }
+});
+await test("a device that is lost is told, and the conversation goes on after loading again", async () => {
+    const p = await openPage(browser, `${server.url}?device=webgpu&temperature=0&max_tokens=40`);
+    try {
+        await untilReady(p);
+        const end = ask(p, "Count to one hundred.").then(() => null, (e) => e.message);
+        await p.page.waitForFunction(() => document.querySelector("article.assistant div")?.textContent.length > 5, null, { timeout: 120_000 });
+        await p.page.workers()[0].evaluate(() => globalThis.lastDevice.destroy());
+        const why = await end;
+        must(why && /device/.test(why), `it says: ${why}`);
+        must((await p.page.locator("#log article").count()) === 2, "the conversation is gone");
+        await p.page.click("#error button");
+        await p.page.waitForFunction(() => document.body.dataset.state === "ready" && document.getElementById("error").hidden, null, { timeout: 240_000 });
+        must((await ask(p, "Hello")).answer, "no answer after loading again");
+        must((await p.page.locator("#log article").count()) === 4, "messages were lost");
+        return why;
+    } finally {
+        await p.close();
+    }
 });
 
 // ---- choosing, switching, missing -------------------------------------------------------------------------------

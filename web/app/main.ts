@@ -70,9 +70,9 @@ function fail(e: unknown, doing: string): void {
     const box = $("error");
     const message = e instanceof Error ? e.message : String(e);
     box.replaceChildren(`${doing}: ${message}`);
-    if (e instanceof HobError && !engine) {
+    if (e instanceof HobError && (!engine || /^DEVICE_(LOST|FAILED)$/.test(e.code))) {
         const again = document.createElement("button");
-        again.textContent = "Try again";
+        again.textContent = "Load again";
         again.onclick = () => void load(model, chosen());
         box.append(again);
     }
@@ -175,6 +175,7 @@ const toEnd = () => (scroll.scrollTop = scroll.scrollHeight);
 function busy(placeholder: string): void {
     send.disabled = true;
     prompt.placeholder = placeholder;
+    document.body.dataset["state"] = "loading";
 }
 
 function idle(): void {
