@@ -262,12 +262,24 @@ def measure(lines):
 
 
 def webllm():
+    """The row of WebLLM, which runs a model of its own: WebGPU, random weights, so no ratio."""
     lib = os.environ.get("PEERS_WEBLLM_LIB")
     if not lib:
-        return "not run: PEERS_WEBLLM_LIB does not name its model library, which no registry holds"
+        return "not run: PEERS_WEBLLM_LIB does not name its model library, which no registry holds", ""
     if not os.path.isfile(lib):
-        return "not run: PEERS_WEBLLM_LIB=%s is no file" % lib
-    return "not run: this tree has no driver for it yet"
+        return "FAILED: PEERS_WEBLLM_LIB=%s is no file" % lib, ""
+    if why_no_peers():
+        return "not run: %s" % why_no_peers(), ""
+    try:
+        folder = os.path.join(ROOT, "build", "webllm")
+        if not os.path.exists(os.path.join(folder, "mlc-chat-config.json")):
+            run([sys.executable, os.path.join(PEERS, "webllm_model.py"), lib, folder])
+        r = figures(["node", os.path.join(PEERS, "webllm.mjs"), lib, folder, "16", "3"], env=dict(CHROME=chrome()))
+    except Missing as e:
+        return "not run: %s" % e, ""
+    except (Failed, ValueError, KeyError) as e:
+        return "FAILED: WebLLM: %s" % e, ""
+    return "", "%s: prefill %.2f, decode %.2f tokens/s, once" % (r["device"], r["prefill_tps"], r["decode_tps"])
 
 
 # ---- results ---------------------------------------------------------------------------------------------------------
@@ -291,7 +303,7 @@ def spread(values):
     return "%.2f–%.2f" % (min(values), max(values))
 
 
-def report(lines, load):
+def report(lines, other, load):
     out = ["# Measured by `make bench`", "",
            "%s; commit %s; %s; load average %.1f before, %.1f after on %d cores." % (
                time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), commit(), machine(), load, os.getloadavg()[0], os.cpu_count() or 1),
@@ -313,7 +325,7 @@ def report(lines, load):
             goal = l.void if l.void else "" if l.goal is None or key != "decode_tps" else "at least %.2f: %s" % (l.goal, "met" if ratio >= l.goal else "missed")
             out.append("| %s | %s | %.1f | %.1f %s | %.2f | %s | %s |" % (l.name, key[:-4], ours, theirs, l.peer_name, ratio, spread(ratios), goal))
             bars.append(("%s, %s" % (l.name, key[:-4]), ours, theirs, l.peer_name))
-    out.append("| WebLLM | | | | | | %s |" % webllm())
+    out.append("| WebLLM | | | %s | | | %s |" % (other[1], other[0].splitlines()[0] if other[0] else "a model of its own, no ratio"))
     out += ["", "![hob's speed as a multiple of the peer's](RESULTS.svg)" if bars else "", "",
             "## Modes and agreement", "", "| Line | hob's mode | Agreement of the same binary and flags | Peer's mode |", "|---|---|---|---|"]
     for l in lines:
@@ -334,7 +346,8 @@ def main():
         subprocess.call(["make", "web"], cwd=ROOT)
     load = os.getloadavg()[0]
     measure(lines)
-    text, bars = report(lines, load)
+    other = webllm()
+    text, bars = report(lines, other, load)
     folder = os.environ.get("OUT") or os.path.join(ROOT, "bench")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "RESULTS.md"), "w", encoding="utf-8") as f:
@@ -346,7 +359,9 @@ def main():
     bad = [l for l in lines if l.why.startswith("FAILED") or l.void]
     for l in bad:
         say("%s: %s" % (l.name, l.why or l.void))
-    return 1 if bad else 0
+    if other[0].startswith("FAILED"):
+        say(other[0])
+    return 1 if bad or other[0].startswith("FAILED") else 0
 
 
 if __name__ == "__main__":
