@@ -125,6 +125,13 @@ static void vectors(Buf *o, int n)
         "IDIOM f32xN f32xN_into_i32(f32xN a) { return f32xN_max(f32xN_min(a, f32xN_of(0x1.fffffep+30f)), f32xN_of(-0x1p+31f)); }\n",
         "IDIOM i32xN f32xN_to_i32(f32xN a) { return i32xN_select(a >= f32xN_of(0x1p+31f), i32xN_of(0x7fffffff), "
         "__builtin_convertvector(f32xN_into_i32(a), i32xN)); }\n",
+        // f32 -> u32: below 2^31, from there on, and past the end; what is no number is 0
+        "IDIOM u32xN f32xN_low_u32(f32xN a) { return (u32xN)__builtin_convertvector(f32xN_min(f32xN_max(f32xN_of(0), a), "
+        "f32xN_of(0x1.fffffep+30f)), i32xN); }\n",
+        "IDIOM u32xN f32xN_high_u32(f32xN a) { return f32xN_low_u32(a - f32xN_of(0x1p+31f)) | u32xN_of(0x80000000u); }\n",
+        "IDIOM u32xN f32xN_all_u32(f32xN a) { return u32xN_select(a >= f32xN_of(0x1p+31f), f32xN_high_u32(a), "
+        "f32xN_low_u32(a)); }\n",
+        "IDIOM u32xN f32xN_to_u32(f32xN a) { return f32xN_all_u32(a) | (u32xN)(a >= f32xN_of(0x1p+32f)); }\n",
         // rounded down: from 2^23 on a number is whole already, and one below it fits an i32
         "IDIOM f32xN f32xN_whole(f32xN a) { return __builtin_convertvector(f32xN_to_i32(a), f32xN); }\n",
         "IDIOM f32xN f32xN_down(f32xN a, f32xN t) { return t - f32xN_select(a < t, f32xN_of(1), f32xN_of(0)); }\n",
@@ -220,7 +227,7 @@ const Dialect dialect_c = {
              [TY_U32] = {[TY_I32] = "(u32)%0", [TY_F32] = "f32_to_u32(%0)", [TY_BOOL] = "(u32)%0"},
              [TY_F32] = {[TY_I32] = "(f32)%0", [TY_U32] = "(f32)%0", [TY_BOOL] = "(f32)%0"}},
     .vcast = {[TY_I32] = {[TY_U32] = "(%t)%0", [TY_F32] = "%a_to_i32(%0)", [TY_BOOL] = "(-%0)"},
-              [TY_U32] = {[TY_I32] = "(%t)%0", [TY_BOOL] = "(%t)(-%0)"},
+              [TY_U32] = {[TY_I32] = "(%t)%0", [TY_F32] = "%a_to_u32(%0)", [TY_BOOL] = "(%t)(-%0)"},
               [TY_F32] = {[TY_I32] = "__builtin_convertvector(%0, %t)", [TY_U32] = "__builtin_convertvector(%0, %t)",
                           [TY_BOOL] = "__builtin_convertvector(-%0, %t)"}},
     .bits = "%a_as_%t(%0)",

@@ -133,6 +133,24 @@ static void finish_state(Gen *g, Block *b, const Expr *m, const Expr *l) {
     store(g, b, at->y, IDX(g->row, g->head, g->part, ex_add(x, at->d, ex_int(x, 1))), l);
 }
 
+// e[i] = e^(sc[i] - m) for a block's scores, in lanes where they fill vectors.
+static void weigh(Gen *g, Block *b, const Buffer *sc, const Expr *m, const Expr **e) {
+    Exprs *x = g->x;
+    i64 B = g->at->block, vec = g->at->vec;
+    if (vec == 1 || B % vec) {
+        for (i64 i = 0; i < B; i++) e[i] = let(g, b, "e", ex_un(x, EX_EXP, ex_sub(x, LD(sc, ex_int(x, i)), m)));
+        return;
+    }
+    const Buffer *w = alloc(g, b, "weight", SCOPE_REG, B);
+    for (i64 i = 0; i < B; i += vec) {
+        const Expr *l;
+        Block *lanes = loop(g, b, "s", ex_int(x, vec), LOOP_VEC, &l);
+        const Expr *at = ex_add(x, l, ex_int(x, i));
+        store(g, lanes, w, IDX(at), ex_un(x, EX_EXP, ex_sub(x, LD(sc, at), m)));
+    }
+    for (i64 i = 0; i < B; i++) e[i] = LD(w, ex_int(x, i));
+}
+
 // ---- alone ---------------------------------------------------------------------------------------------------------------
 static void body_alone(Gen *g, Block *b) {
     Exprs *x = g->x;
@@ -171,10 +189,8 @@ static void body_alone(Gen *g, Block *b) {
     const Expr *m = let(g, body, "m", top);
     const Expr *shrink = let(g, body, "shrink", ex_un(x, EX_EXP, ex_sub(x, LD(state, zero), m)));
     const Expr *e[16], *sum = ex_mul(x, LD(state, ex_int(x, 1)), shrink);
-    for (i64 i = 0; i < B; i++) {
-        e[i] = let(g, body, "e", ex_un(x, EX_EXP, ex_sub(x, LD(sc, ex_int(x, i)), m)));
-        sum = ex_add(x, sum, e[i]);
-    }
+    weigh(g, body, sc, m, e);
+    for (i64 i = 0; i < B; i++) sum = ex_add(x, sum, e[i]);
     store(g, body, state, IDX(ex_int(x, 1)), sum);
     store(g, body, state, IDX(zero), m);
     Block *mix = over_d(g, body, &d);
