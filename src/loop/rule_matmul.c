@@ -337,6 +337,7 @@ static void rows_by_tile(RuleWriter *w, MatmulShape *m, const i64 *p) {
     rule_line(w, "bind out.ob wg.x");
     rule_line(w, "bind out.ny thread.y");
     rule_line(w, "bind out.ox thread.x");
+    bool cached = rule_try(w, "cache_read %s x xs", acc); // x as it lies; a norm's gain is applied to it later
     rule_line(w, "compute_at %s out.ob", acc);
     rule_line(w, "split %s.%s %D kb ki", acc, k, kt);
     rule_line(w, "split %s.%s %D ny ni", acc, an, nt);
@@ -356,6 +357,14 @@ static void rows_by_tile(RuleWriter *w, MatmulShape *m, const i64 *p) {
     rule_line(w, "bind %s.ox thread.x", wn);
     if (ks > 1) rule_line(w, "bind %s.ky thread.y", wn);
     rule_line(w, "unroll %s.kj", wn);
+    if (cached) { // the tile of x: its rows over the second dimension, k over the first
+        rule_line(w, "compute_at xs %s.kb", acc);
+        rule_line(w, "split xs.%s %D nt ny", an, (i64)TY);
+        rule_line(w, "split xs.%s %D kt kx", k, rule_divisor(kt, TX));
+        rule_line(w, "reorder xs nt ny kt kx");
+        rule_line(w, "bind xs.ny thread.y");
+        rule_line(w, "bind xs.kx thread.x");
+    }
     place_others(w, m, "ox");
     rule_line(w, "unroll out.ni");
     finish_tile(w, m, "oi", vec);
