@@ -57,6 +57,9 @@ def compile_one(source, flags, newest):
 
 
 def link(objects, flags, out):
+    newest = max(os.path.getmtime(f) for f in objects + [__file__])
+    if os.path.exists(out) and os.path.getmtime(out) >= newest:
+        return
     subprocess.check_call(ZIG + flags + objects + ["-o", out + ".tmp.wasm"])
     os.replace(out + ".tmp.wasm", out)
     with open(out, "rb") as f:
