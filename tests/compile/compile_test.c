@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
-#include "compile/run.h"
-#include "compile/llama_text.h"
+#include "run.h"
+#include "llama_text.h"
 
 enum { TOKENS = 14 };
 

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
-#include "format/gguf_file.h"
+#include "../format/gguf_file.h"
 #include "model/model.h"
 
 // One llama of hidden 8, ffn 12, 2 heads over 1, vocabulary 10: what a test wants wrong is changed on the way.

@@ -4,8 +4,8 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "compile/run.h"
-#include "compile/llama_text.h"
+#include "../compile/run.h"
+#include "../compile/llama_text.h"
 
 static u64 aligned(const Program *p, u64 v) { return round_up(v, (u64)p->profile.offset_align); }
 

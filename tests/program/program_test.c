@@ -4,8 +4,8 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "compile/run.h"
-#include "compile/llama_text.h"
+#include "../compile/run.h"
+#include "../compile/llama_text.h"
 
 static void a_profile_reads_back_as_printed(void **state) {
     (void)state;
