@@ -62,6 +62,13 @@ static const Expr *strip_load(void *user, Exprs *x, const Expr *e) {
     return e;
 }
 
+// An index is step*t + rest for thread t of m/step: the element is t's own when rest leaves t what it is.
+static bool keeps_thread(Exprs *x, const Expr *rest, i64 step, i64 m) {
+    i64 lo, hi;
+    expr_range(expr_simplify(x, ex_mod(x, rest, ex_int(x, m))), &lo, &hi);
+    return step > 0 && lo >= 0 && hi < step;
+}
+
 // Does every thread read back just what it computed? Its part of each index must be the same on both sides.
 static bool is_spread(Build *b, const NestStage *p) {
     Exprs *x = b->x;
@@ -75,12 +82,12 @@ static bool is_spread(Build *b, const NestStage *p) {
             for (int d = 0; d < p->def.nax; d++) {
                 const Expr *at = ex_sub(x, stage_in_loops(b->n, c, load[k]->args[d]), p->origin[d]);
                 for (int t = 0; t < 2; t++) {
-                    i64 mine = 0, theirs = 0;
-                    const Expr *base;
-                    for (int l = 0; l < p->nloops; l++)
-                        if (loop_is_thread(p->loop[l].kind) && loop_thread_dim(p->loop[l].kind) == t &&
-                            !expr_affine(x, p->axis_of[d], p->loop[l].var, &base, &mine))
-                            return false;
+                    i64 mine = 0, theirs = 0, m = 0;
+                    const Expr *base, *own = NULL;
+                    for (int l = 0; l < p->nloops; l++) {
+                        if (!loop_is_thread(p->loop[l].kind) || loop_thread_dim(p->loop[l].kind) != t) continue;
+                        if (!expr_affine(x, p->axis_of[d], p->loop[l].var, &own, &mine) || !extent_const(p->loop[l].extent, &m)) return false;
+                    }
                     bool bound = false;
                     for (const NestStage *s = c; s; s = s->at)
                         for (int l = 0; l < s->nloops; l++)
@@ -91,6 +98,7 @@ static bool is_spread(Build *b, const NestStage *p) {
                                 }
                             }
                     if (mine != theirs) return false;
+                    if (mine && (!keeps_thread(x, own, mine, mine * m) || !keeps_thread(x, base, mine, mine * m))) return false;
                 }
             }
     }

@@ -1,0 +1,42 @@
+// tests/pass/fuse_test.c: what is fused keeps to the device's number of bindings, whatever it is.
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "../compile/run.h"
+#include "../compile/llama_text.h"
+
+static void kernels_bind_no_more_than_the_device_allows(void **state) {
+    (void)state;
+    const char *const profiles[] = {"gpu", "software"};
+    int steps_of[9] = {0};
+    for (int round = 0; round < 8; round++) {
+        LlamaShape shape = {.hidden = 64, .ffn = 96, .heads = 4, .kv_heads = 2, .head_dim = 16, .rot_dim = 16, .vocab = 300,
+                            .layers = 1, .ctx = 32, .chunk = 16, .bias = true};
+        Arena *a = arena_new(NULL);
+        Profile p;
+        Err err = {0};
+        Program *prog;
+        int most = 5 + round / 2;
+        assert_true(profile_named(str_c(profiles[round % 2]), &p));
+        p.max_bindings = most;
+        p.fuse_norm = 1;
+        p.step_cost = 1 << 30; // fuse whatever may be
+        CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &shape), .graph_file = S("b.hgraph"), .verify = true};
+        bool ok = compile_program(a, NULL, &o, &prog, &err);
+        if (!ok) run_show(&err);
+        assert_true(ok);
+        int largest = 0;
+        for (int k = 0; k < prog->nkernels; k++) largest = MAX2(largest, prog->kernels[k].nbind);
+        assert_true(largest <= most);
+        steps_of[most] += prog->regimes[REGIME_ROW].nsteps;
+        arena_free(a);
+    }
+    assert_true(steps_of[5] > steps_of[6] && steps_of[6] >= steps_of[7] && steps_of[7] > steps_of[8]);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(kernels_bind_no_more_than_the_device_allows)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
