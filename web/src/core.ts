@@ -79,6 +79,10 @@ export class Core {
         const env = {
             hob_gpu: (at: number, n: number) => host.gpu(new Uint32Array(memory.buffer, at, n)),
             hob_log: (at: number, n: number) => host.log(text.decode(new Uint8Array(memory.buffer, at, n))),
+            exp: Math.exp, // src/api/wasm_math.h
+            sin: Math.sin,
+            cos: Math.cos,
+            pow: Math.pow,
         };
         const instance = await WebAssembly.instantiate(module, {
             env,
