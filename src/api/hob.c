@@ -139,9 +139,8 @@ void hob_close(hob_model *h)
 {
     if (!h)
         return;
-    Source s = h->source; // the model's arena holds h
+    source_file_close(&h->source); // first: its file lies in the model's arena, as h does
     model_free(h->m);
-    source_file_close(&s);
 }
 
 const char *hob_device_name(const hob_model *h)

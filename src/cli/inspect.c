@@ -220,8 +220,8 @@ static int run(const Command *c, int argc, char **argv)
             status = report(&err);
         }
     }
+    source_file_close(&src); // first: its file lies in the model's arena
     model_free(m);
-    source_file_close(&src);
     return status;
 }
 
