@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes src/text/unicode_tables.c: the general category of every code point, as sorted runs.
+"""Writes src/text/unicode_tables.c: the general category of every code point, as packed runs.
 
 The data is unicodedata2's (pinned in tools/requirements.txt), not the interpreter's own, so that every
 machine writes the same file. Version 16 is the one that the reference tokenizers' regular expressions use.
@@ -16,6 +16,7 @@ VERSION = "16.0.0"
 KINDS = ("Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp "
          "Cc Cf Cs Co Cn CcSpace").split()
 ALTERNATE = 31  # Lu at even offsets from the start, Ll at odd ones: the shape of most cased scripts' blocks
+STRIDE = 32  # runs to a mark: few enough to walk, and marks are a small part of the whole
 CONTROL_SPACE = {0x9, 0xA, 0xB, 0xC, 0xD, 0x85}
 
 
@@ -46,26 +47,48 @@ def runs():
     return out
 
 
+def number(n):
+    out = []
+    while n > 127:
+        out.append(n & 127 | 128)
+        n >>= 7
+    return out + [n]
+
+
 def text():
-    table = runs()
+    packed, marks, before = [], [], 0
+    for i, (start, k) in enumerate(runs()):
+        if i % STRIDE == 0:
+            marks.append((start, len(packed)))
+            before = start
+        packed += number(start - before << 5 | k)
+        before = start
     lines = [
         "// text/unicode_tables.c: general categories of Unicode " + VERSION + ", written by tools/gen_unicode.py.",
         "//",
-        "// Do not edit. Each entry is start << 8 | kind and holds up to the next entry's start; kind 31 means",
-        "// upper case at even offsets from the start and lower case at odd ones.",
+        "// Do not edit. A run of code points of one kind is a little-endian base-128 number: how far it starts",
+        "// behind the run before << 5 | kind; it holds up to the next run's start. Kind 31 means upper case at",
+        f"// even offsets from the start and lower case at odd ones. There is a mark for every {STRIDE} runs: where the",
+        "// first of them starts and its place among the bytes.",
         '#include "text/text.h"',
         "",
         "// clang-format off",
-        f"const u32 unicode_runs[{len(table)}] = {{",
     ]
-    row = "   "
-    for start, k in table:
-        item = f" 0x{start << 8 | k:x},"
-        if len(row) + len(item) > 100:
-            lines.append(row)
-            row = "   "
-        row += item
-    lines += [row, "};", f"const u32 unicode_run_count = {len(table)};", ""]
+
+    def table(head, items):
+        lines.append(head)
+        row = "   "
+        for item in items:
+            item = f" {item},"
+            if len(row) + len(item) > 100:
+                lines.append(row)
+                row = "   "
+            row += item
+        lines.extend([row, "};"])
+
+    table(f"const u8 unicode_runs[{len(packed)}] = {{", packed)
+    table(f"const UniMark unicode_marks[{len(marks)}] = {{", [f"{{0x{c:x}, {at}}}" for c, at in marks])
+    lines += [f"const u32 unicode_mark_count = {len(marks)}, unicode_run_bytes = {len(packed)};", ""]
     return "\n".join(lines)
 
 

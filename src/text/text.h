@@ -19,8 +19,12 @@ typedef enum UniKind {
 // clang-format on
 #define UC_SPACE_MASK (1u << UC_ZS | 1u << UC_ZL | 1u << UC_ZP | 1u << UC_CC_SPACE)
 
-extern const u32 unicode_runs[]; // start << 8 | kind; kind 31: upper and lower case in turn
-extern const u32 unicode_run_count;
+typedef struct UniMark {
+    u32 start, at; // of a run: its first code point, its place in unicode_runs
+} UniMark;
+extern const u8 unicode_runs[]; // packed, see there: a page downloads them
+extern const UniMark unicode_marks[];
+extern const u32 unicode_mark_count, unicode_run_bytes;
 
 #define UTF8_BAD 0xffffffffu
 UniKind unicode_kind(u32 codepoint); // UTF8_BAD and everything past U+10FFFF: UC_CN

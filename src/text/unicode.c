@@ -8,17 +8,28 @@
 
 UniKind unicode_kind(u32 cp) {
     if (cp > 0x10ffff) return UC_CN;
-    u32 lo = 0, hi = unicode_run_count; // unicode_runs[lo] starts at or before cp
+    u32 lo = 0, hi = unicode_mark_count; // unicode_marks[lo] starts at or before cp
     while (hi - lo > 1) {
         u32 mid = (lo + hi) / 2;
-        if (unicode_runs[mid] >> 8 <= cp) {
+        if (unicode_marks[mid].start <= cp) {
             lo = mid;
         } else {
             hi = mid;
         }
     }
-    u32 kind = unicode_runs[lo] & 0xff;
-    if (kind == 31) kind = (cp - (unicode_runs[lo] >> 8)) & 1 ? UC_LL : UC_LU;
+    u32 start = unicode_marks[lo].start, kind = UC_CN;
+    u32 end = hi < unicode_mark_count ? unicode_marks[hi].at : unicode_run_bytes;
+    for (u32 at = unicode_marks[lo].at; at < end;) {
+        u32 run = 0;
+        for (u32 shift = 0, more = 1; more; shift += 7) {
+            more = unicode_runs[at] >> 7;
+            run |= (u32)(unicode_runs[at++] & 0x7f) << shift;
+        }
+        if (start + (run >> 5) > cp) break;
+        start += run >> 5;
+        kind = run & 31;
+    }
+    if (kind == 31) kind = (cp - start) & 1 ? UC_LL : UC_LU;
     return (UniKind)kind;
 }
 
