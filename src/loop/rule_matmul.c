@@ -390,6 +390,8 @@ static bool write_rows(const Nest *n, const i64 *params, Buf *out, Err *err) {
 static void choose_rows(const Nest *n, i64 *params) {
     i64 want = n->profile->row_tile;
     if (want == 1 || want == 2 || want == 4 || want == 8) params[ROWS_TILE] = want;
+    // Software adapters check every load: two vectors of w's rows for each x.
+    if (n->profile->gpu && barriers_are_dear(n->profile)) params[ROWS_VECS] = 2;
 }
 
 const Rule rule_matmul_rows = {
