@@ -37,7 +37,7 @@ typedef struct EngineHooks {
 typedef struct EngineDesc {
     Device *device;
     const Program *program; // verified
-    const Gguf *file;       // the weights
+    const Gguf *file;       // the weights; NULL: they stay zero
     u32 window;             // bytes that loading may hold at a time; 0: 8 MB
     int depth;              // answers in flight while decoding; 0: 4 on devices that answer later, else 1
     EngineHooks hooks;

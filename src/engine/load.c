@@ -203,7 +203,7 @@ static EngineState drain(Engine *e, int keep, Err *err)
 EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err)
 {
     enum { BUFFERS, WEIGHTS, KERNELS, WAIT, DONE };
-    const u32 counts[] = {(u32)e->p->nbuffers, (u32)e->p->nweights, (u32)e->p->nkernels};
+    const u32 counts[] = {(u32)e->p->nbuffers, e->d.file ? (u32)e->p->nweights : 0, (u32)e->p->nkernels};
     Err own = {0};
     if (!err)
         err = &own;

@@ -120,16 +120,17 @@ def bad_files(tmp):
 
 
 def five_gigabytes(tmp):
-    """A llama whose embedding table alone has 5.1 GB, all holes: its offsets do not fit 32 bits."""
-    hidden, vocab, ffn = 1280, 1000000, 64
+    """A llama whose embedding table alone has 5.2 GB, all holes: its offsets do not fit 32 bits."""
+    hidden, vocab, ffn = 9984, 131000, 64
     keys = [("general.architecture", "llama"), ("llama.block_count", 1), ("llama.context_length", 64),
-            ("llama.embedding_length", hidden), ("llama.feed_forward_length", ffn), ("llama.attention.head_count", 20),
+            ("llama.embedding_length", hidden), ("llama.feed_forward_length", ffn), ("llama.attention.head_count", 1),
             ("llama.attention.head_count_kv", 1), ("llama.rope.dimension_count", 64),
+            ("llama.attention.key_length", 64), ("llama.attention.value_length", 64),
             ("llama.attention.layer_norm_rms_epsilon", 1e-5)]
     shapes = [("token_embd.weight", [hidden, vocab]), ("output_norm.weight", [hidden]),
               ("blk.0.attn_norm.weight", [hidden]), ("blk.0.ffn_norm.weight", [hidden]),
-              ("blk.0.attn_q.weight", [hidden, hidden]), ("blk.0.attn_k.weight", [hidden, 64]),
-              ("blk.0.attn_v.weight", [hidden, 64]), ("blk.0.attn_output.weight", [hidden, hidden]),
+              ("blk.0.attn_q.weight", [hidden, 64]), ("blk.0.attn_k.weight", [hidden, 64]),
+              ("blk.0.attn_v.weight", [hidden, 64]), ("blk.0.attn_output.weight", [64, hidden]),
               ("blk.0.ffn_gate.weight", [hidden, ffn]), ("blk.0.ffn_up.weight", [hidden, ffn]),
               ("blk.0.ffn_down.weight", [ffn, hidden])]
     tensors, at = [], 0
