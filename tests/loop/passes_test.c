@@ -263,6 +263,36 @@ static void loads_stay_under_their_guards(void **state) {
     arena_free(t.a);
 }
 
+// x[c] itself is known before the condition; it is in bounds only behind it.
+static void a_load_by_a_bare_variable_stays_too(void **state) {
+    (void)state;
+    Test t = start("kernel h\n  arg x: f32[64]\n  arg y: f32[64] written\n  for c in 0..80 {\n    if c < 64 {\n"
+                   "      for k in 0..4 {\n        y[c] = x[c] * 0x1p+1f + f32(k)\n      }\n    }\n  }\n");
+    kernel_hoist(t.a, t.k);
+    show(&t);
+    verify(&t);
+    assert_true(strstr(t.text.ptr, "x[c]") > strstr(t.text.ptr, "if c < 64"));
+    arena_free(t.a);
+}
+
+static void lane_loops_join_where_no_lane_meets_another(void **state) {
+    (void)state;
+    static const struct { const char *index; int loops; } cases[] = {
+        {"j", 1}, {"j + 4", 1}, {"j + 3", 2}, {"3 - j", 2}, {"0", 2}, {"j + 1", 2}, {"j*2", 2},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        Arena *a = arena_new(NULL);
+        Test t = start(str_fmt(a, "kernel l\n  arg x: f32[64]\n  arg y: f32[64] written\n  reg r: f32[16]\n"
+                                  "  for vec l in 0..4 {\n    r[l] = x[l]\n  }\n"
+                                  "  for vec j in 0..4 {\n    y[j] = r[%s]\n  }\n", cases[i].index).ptr);
+        kernel_join_lanes(t.a, t.k);
+        show(&t);
+        if (count(&t, "for vec") != cases[i].loops) fail_msg("r[%s]: %s", cases[i].index, t.text.ptr);
+        arena_free(t.a);
+        arena_free(a);
+    }
+}
+
 static void changing_memory_is_read_where_it_stood(void **state) {
     (void)state;
     Test t = start("kernel c\n  arg x: f32[64]\n  arg y: f32[64] written\n  for o in 0..4 {\n    "
@@ -320,6 +350,8 @@ int main(void) {
         cmocka_unit_test(polynomials_are_as_exact_as_promised),
         cmocka_unit_test(invariants_leave_loops_and_common_parts_are_named_once),
         cmocka_unit_test(loads_stay_under_their_guards),
+        cmocka_unit_test(a_load_by_a_bare_variable_stays_too),
+        cmocka_unit_test(lane_loops_join_where_no_lane_meets_another),
         cmocka_unit_test(changing_memory_is_read_where_it_stood),
         cmocka_unit_test(uniform_values_leave_vec_loops_and_lanes_stay),
         cmocka_unit_test(the_referees_loop_is_the_same_after_every_pass_twice),

@@ -1,4 +1,4 @@
-// tests/pass/fuse_test.c: what is fused keeps to the device's number of bindings, whatever it is.
+// tests/pass/fuse_test.c: what is fused keeps to the device's number of bindings, and takes no place that is needed.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -36,7 +36,38 @@ static void kernels_bind_no_more_than_the_device_allows(void **state) {
     assert_true(steps_of[5] > steps_of[6] && steps_of[6] >= steps_of[7] && steps_of[7] > steps_of[8]);
 }
 
+// q may not be put where x lies: s reads x later, as its second operand too. s may.
+static void a_result_takes_no_place_that_is_read_later(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Profile p;
+    Err err = {0};
+    assert_true(profile_named(S("gpu"), &p));
+    Graph *g = graph_read(a, S("graph ctx=8 chunk=4 m=1 vocab=16 layers=1\n"
+                               "weight embd: f32[16, 8] = embd[0+16]\nweight w: f32[8, 8] = w[0+8]\n"
+                               "ring tokens: i32[4096]\n"
+                               "x = embed(embd, tokens)\np = matmul(x, w)\nq = add(p, x)\n"
+                               "r = matmul(q, w)\ns = add(r, x)\nl = take_rows(s)\nlogits out = matmul(l, embd)\n"),
+                          S("place.hgraph"), &err);
+    if (!g) run_show(&err);
+    assert_non_null(g);
+    PassContext c = {.arena = a, .profile = &p, .regime_n = 4, .err = &err};
+    Grouping groups;
+    assert_true(pass_fuse(&c, g, &groups));
+    int seen = 0;
+    for (int i = 0; i < groups.n; i++) {
+        int out = g->nodes.at[groups.group[i].node[groups.group[i].nnodes - 1]].out;
+        if (out == graph_find(g, S("q"))) assert_int_equal(groups.group[i].inplace, -1), seen++;
+        if (out == graph_find(g, S("s"))) assert_int_equal(groups.group[i].inplace, graph_find(g, S("x"))), seen++;
+    }
+    assert_int_equal(seen, 2);
+    arena_free(a);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(kernels_bind_no_more_than_the_device_allows)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kernels_bind_no_more_than_the_device_allows),
+        cmocka_unit_test(a_result_takes_no_place_that_is_read_later),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
