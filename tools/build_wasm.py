@@ -1,7 +1,8 @@
 """`make wasm`: the core module and the kernel modules, by the ziglang wheel's C compiler, into build/wasm/.
 
 hob.wasm: every source of libhob and src/api/wasm*.c, a reactor without threads; exports are the functions marked
-export in src/api/wasm*.c (visibility default) and malloc's memory.
+export in src/api/wasm*.c (visibility default) and malloc's memory. Linked as a whole (-flto): a twentieth smaller.
+tools/build_web.sh makes it smaller still with wasm-opt; tools/size.py says what weighs what and holds the limits.
 kernels_simd128.wasm: the printed kernels alone, on the core's memory (imported as env.memory), nothing else imported:
 libm's few functions are linked in. Objects are rebuilt when a source or any header is newer.
 """
@@ -22,8 +23,10 @@ CORE = ["-std=c11", "-D_DEFAULT_SOURCE", "-DHOB_PAGE", "-Oz", "-g0", "-Wall", "-
         "-fno-sanitize=all", "-ffunction-sections", "-mbulk-memory", "-Isrc", "-Iinclude", "-Ithird_party/yyjson",
         "-Dyyjson_api=", "-DYYJSON_DISABLE_UTILS=1", "-DYYJSON_DISABLE_NON_STANDARD=1", "-DYYJSON_DISABLE_WRITER=1",
         "-DYYJSON_DISABLE_INCR_READER=1", "-DYYJSON_DISABLE_FAST_FP_CONV=1",
+        "-DYYJSON_DISABLE_UTF8_VALIDATION=1",  # JavaScript's TextEncoder writes what is read there
+        "-include", "src/api/wasm_math.h", "-flto",
         "-Xclang", "-Oz", "-fno-vectorize", "-fno-slp-vectorize"]  # zig means -Os by -Oz
-CORE_LINK = ["-mexec-model=reactor", "-Oz", "-s", "-Wl,--gc-sections",
+CORE_LINK = ["-mexec-model=reactor", "-Oz", "-flto", "-s", "-Wl,--gc-sections",
              "-Wl,--global-base=%d" % CORE_DATA, "-Wl,--initial-memory=4194304", "-Wl,--max-memory=4294901760",
              "-Wl,-z,stack-size=%d" % CORE_STACK,
              "-Wl,--export-table", "-Wl,--growable-table"]  # the page puts the kernels there

@@ -4,6 +4,19 @@
 // Nothing here allocates, so that running out of memory can be reported like anything else.
 #include "base/base.h"
 
+// A page has the general texts in web/src/errors.gen.ts: its core carries names alone.
+#if defined(HOB_PAGE)
+static const char *const rows[ERR_COUNT] = {
+    "NONE",
+#define E(id, text) #id,
+#include "base/err.def"
+#undef E
+};
+
+const char *err_name(ErrId id) { return (unsigned)id < ERR_COUNT ? rows[id] : "UNKNOWN"; }
+
+const char *err_text(ErrId id) { return err_name(id); }
+#else
 static const struct {
     const char *name, *text;
 } rows[ERR_COUNT] = {
@@ -18,6 +31,7 @@ const char *err_name(ErrId id) { return (unsigned)id < ERR_COUNT ? rows[id].name
 const char *err_text(ErrId id) {
     return (unsigned)id < ERR_COUNT ? rows[id].text : "an unknown error";
 }
+#endif
 
 static void fill(char *dst, size_t cap, Str s) {
     Buf b = {.ptr = dst, .cap = cap};

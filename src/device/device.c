@@ -12,7 +12,9 @@ bool webgpu_open(Device *d, const DeviceOptions *o, Err *err);
 
 static const DeviceRow rows[] = {
     {"cpu", "this machine's processor, by kernels compiled for it", cpu_open},
+#if !defined(HOB_PAGE)
     {"null", "computes nothing: for tests and for looking at plans", null_open},
+#endif
 #if defined(__wasm__) || defined(HOB_WEBGPU_COMMANDS)
     {"webgpu", "the browser's GPU, through a list of commands", webgpu_open},
 #endif
