@@ -24,8 +24,8 @@ function gzipped(dir, keep = () => true) {
     return sum / 1024;
 }
 for (const [name, limit, kb] of [
-    ["the core is at most 180 KB gzipped", 180, () => gzipped("build/wasm", (n) => n === "hob.wasm")],
-    ["the kernel modules are at most 80 KB gzipped", 80, () => gzipped("build/wasm", (n) => /^kernels_\w+\.wasm$/.test(n))],
+    ["the core is at most 180 KB gzipped", 180, () => gzipped("web/src/wasm", (n) => n === "hob.wasm")],
+    ["the kernel modules are at most 80 KB gzipped", 80, () => gzipped("web/src/wasm", (n) => /^kernels_\w+\.wasm$/.test(n))],
     ["the page without model is at most 450 KB gzipped", 450, () => gzipped("web/dist", (n) => !n.endsWith(".gguf"))],
 ])
     await test(name, () => {

@@ -1,0 +1,135 @@
+"""What the page weighs: the limits, and with --rooms which room's code weighs what.
+
+Sizes are those of `gzip -9`, in units of 1024 bytes. --rooms links build/wasm/obj once more, with names, and compresses
+each room's functions by themselves (so the sum is a little more than the whole); a function that was inlined counts
+where it went.
+usage: size.py [--rooms]
+"""
+import collections
+import glob
+import gzip
+import os
+import re
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LIMITS = [("core", "web/dist/assets/hob-*.wasm", 180), ("kernels", "web/dist/assets/kernels_*.wasm", 80),
+          ("page", "web/dist/**", 450)]  # the page without a model, both modules included
+
+
+def gzipped(data):
+    return len(gzip.compress(data, 9))
+
+
+def totals():
+    """(what, bytes gzipped, limit in bytes) of the page that was built last; bytes 0: not built."""
+    for what, pattern, limit in LIMITS:
+        size = 0
+        for path in glob.glob(os.path.join(ROOT, pattern), recursive=True):
+            if os.path.isfile(path) and not path.endswith(".map"):
+                with open(path, "rb") as f:
+                    size += gzipped(f.read())
+        yield what, size, limit * 1024
+
+
+def leb(data, at):
+    value = shift = 0
+    while True:
+        value |= (data[at] & 127) << shift
+        shift += 7
+        at += 1
+        if data[at - 1] < 128:
+            return value, at
+
+
+def sections(data):
+    at = 8
+    while at < len(data):
+        size, body = leb(data, at + 1)
+        yield data[at], body, body + size
+        at = body + size
+
+
+def names(data, at, end):
+    """The name section's functions: index -> name."""
+    found = {}
+    while at < end:
+        kind = data[at]
+        size, at = leb(data, at + 1)
+        if kind == 1:
+            count, p = leb(data, at)
+            for _ in range(count):
+                index, p = leb(data, p)
+                n, p = leb(data, p)
+                found[index] = data[p:p + n].decode()
+                p += n
+        at += size
+    return found
+
+
+def functions(data):
+    """(name, body) of every function, and the data section's bytes. Imports are functions alone here."""
+    name, imports, constants, code = {}, 0, b"", (0, 0)
+    for kind, at, end in sections(data):
+        if kind == 0:
+            n, p = leb(data, at)
+            if data[p:p + n] == b"name":
+                name = names(data, p + n, end)
+        elif kind == 2:
+            imports, _ = leb(data, at)
+        elif kind == 10:
+            code = (at, end)
+        elif kind == 11:
+            constants = data[at:end]
+    count, at = leb(data, code[0])
+    out = []
+    for i in range(count):
+        n, at = leb(data, at)
+        out.append((name.get(imports + i, "?"), data[at:at + n]))
+        at += n
+    return out, constants
+
+
+def rooms():
+    import build_wasm
+    home = {}
+    for source in build_wasm.sources():
+        room = source.split("/")[1] if source.startswith("src/") else "yyjson"
+        with open(source, encoding="utf-8") as f:
+            for name in re.findall(r"^(?!#|//|\s|typedef|return)[^\n;=]*?\b(\w+)\([^;]*?\)\s*\{", f.read(), re.M):
+                home.setdefault(name, room)
+            f.seek(0)
+            for name in re.findall(r"^EXPORT\((\w+)\)", f.read(), re.M):
+                home.setdefault(name, room)
+    objects = [os.path.join(build_wasm.OUT, "obj", s.replace("/", "_") + ".o") for s in build_wasm.sources()]
+    out = os.path.join(build_wasm.OUT, "named.wasm")
+    flags = [f for f in build_wasm.CORE_LINK if f != "-s"] + ["-g"]
+    subprocess.check_call(build_wasm.ZIG + flags + objects + ["-o", out])
+    with open(out, "rb") as f:
+        found, constants = functions(f.read())
+    by_room = collections.defaultdict(list)
+    for name, body in found:
+        by_room[home.get(name.split(".")[0], "the rest")].append((name, body))
+    print("%-10s %8s %8s  largest functions" % ("room", "bytes", "gzipped"))
+    rows = [(gzipped(b"".join(b for _, b in f)), room, f) for room, f in by_room.items()]
+    for packed, room, f in sorted(rows, reverse=True):
+        largest = sorted(f, key=lambda x: -len(x[1]))[:4]
+        print("%-10s %8d %8d  %s" % (room, sum(len(b) for _, b in f), packed,
+                                     ", ".join("%s %d" % (n, len(b)) for n, b in largest)))
+    print("%-10s %8d %8d  texts and tables" % ("data", len(constants), gzipped(constants)))
+
+
+def main():
+    os.chdir(ROOT)
+    if "--rooms" in sys.argv[1:]:
+        rooms()
+    over = False
+    for what, size, limit in totals():
+        print("%s: %.1f KB gzipped of %d%s" % (what, size / 1024, limit / 1024, "" if size else "; make web"))
+        over = over or size > limit
+    return 1 if over else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
