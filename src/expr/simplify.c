@@ -390,7 +390,7 @@ static const Expr *simp_bits(Exprs *x, const Expr *e)
 {
     const Expr *a = e->args[0], *b = e->args[1], *r;
     i64 lo, hi;
-    if (b->op != EX_ICONST || b->i < 0)
+    if (e->nargs != 2 || b->op != EX_ICONST || b->i < 0) // joined masks may have left a constant
         return e;
     bool known = expr_range(a, &lo, &hi);
     switch (e->op) {

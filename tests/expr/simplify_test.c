@@ -141,6 +141,8 @@ static void shifts_and_masks_become_division(void **state)
     check(&f, "i >> 2 >> 3", "i//32");
     check(&f, "u32(kj) & 7u", "u32(kj)");
     check(&f, "u32(kj)*4u >> 2u", "u32(kj)");
+    check(&f, "u32(i) & 12u & 3u", "0u");
+    check(&f, "u32(i) & 12u & 7u", "u32(i) & 4u");
     arena_free(f.a);
 }
 
