@@ -120,8 +120,8 @@ def bad_files(tmp):
 
 
 def five_gigabytes(tmp):
-    """A llama whose embedding table alone has 5.2 GB, all holes: its offsets do not fit 32 bits."""
-    hidden, vocab, ffn = 9984, 131000, 64
+    """A llama of 5.2 GB, all holes: its offsets do not fit 32 bits."""
+    hidden, vocab, ffn = 10112, 65000, 64
     keys = [("general.architecture", "llama"), ("llama.block_count", 1), ("llama.context_length", 64),
             ("llama.embedding_length", hidden), ("llama.feed_forward_length", ffn), ("llama.attention.head_count", 1),
             ("llama.attention.head_count_kv", 1), ("llama.rope.dimension_count", 64),
@@ -132,7 +132,7 @@ def five_gigabytes(tmp):
               ("blk.0.attn_q.weight", [hidden, 64]), ("blk.0.attn_k.weight", [hidden, 64]),
               ("blk.0.attn_v.weight", [hidden, 64]), ("blk.0.attn_output.weight", [64, hidden]),
               ("blk.0.ffn_gate.weight", [hidden, ffn]), ("blk.0.ffn_up.weight", [hidden, ffn]),
-              ("blk.0.ffn_down.weight", [ffn, hidden])]
+              ("blk.0.ffn_down.weight", [ffn, hidden]), ("output.weight", [hidden, vocab])]
     tensors, at = [], 0
     for name, dims in shapes:
         tensors.append((name, dims, 0, at))
@@ -199,9 +199,12 @@ def run(tmp):
     with open(graph, "wb") as f:
         f.write(hob("inspect", "-m", MODEL, "--graph")[1])
     with open(schedule, "wb") as f:
-        f.write(hob("inspect", "-m", MODEL, "--show-schedule", "all")[1])
+        # one small kernel: what has an edited schedule was not built with the tool and is interpreted
+        f.write(hob("inspect", "-m", MODEL, "--show-schedule", "rms_norm_n1")[1])
     code, edited, err = hob(*ask, "--graph", graph, "--schedule", schedule, timeout=300)
     case("dumps_of_graph_and_schedule_run_again", code == 0 and edited == out, (code, edited, err[:300]))
+    all_of_them = hob("inspect", "-m", MODEL, "--show-schedule", "all")[1]
+    case("all_schedules_print_as_sections", all_of_them.count(b"kernel ") >= 16, all_of_them[:200])
     with open(graph, "a") as f:
         f.write("nonsense here\n")
     code, edited, err = hob(*ask, "--graph", graph)
