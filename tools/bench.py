@@ -4,7 +4,7 @@ Every measurement is a process of its own; those that are compared take turns, R
 set against each other, with the least and the largest ratio of one turn as the spread. A peer that is here and fails
 makes the run fail; one that is not here reads `not run: why`. Writes bench/RESULTS.md and bench/RESULTS.svg.
 
-Environment: RUNS, TOKENS (64) of an answer, PROMPT (256) tokens of a native prompt, ONLY=native,page,webgpu,
+Environment: RUNS, TOKENS (64) of an answer, PROMPT (256) tokens of a native prompt, ONLY=native,threads,page,webgpu,
 PEERS_WEBLLM_LIB. With OUT=FOLDER the results go there instead.
 """
 import contextlib
@@ -211,7 +211,7 @@ def lines_wanted():
     both = ["decode_tps", "prefill_tps"]
     all_lines = [
         Line("native", "native, 1 thread", lambda: hob_native(1), lambda: llamacpp(1), "llama.cpp", q8, 1.0, both, lambda l: agreement_native(1)),
-        Line("native", "native, 2 threads", lambda: hob_native(2), lambda: llamacpp(2), "llama.cpp", q8, None, both, lambda l: agreement_native(2)),
+        Line("threads", "native, 2 threads", lambda: hob_native(2), lambda: llamacpp(2), "llama.cpp", q8, None, both, lambda l: agreement_native(2)),
         Line("page", "page on the CPU, 1 thread", lambda: hob_page("cpu", TOKENS), wllama, "wllama", q8, 4.0, both, lambda l: agreement_page(l.ours[-1])),
         Line("webgpu", "page on WebGPU", lambda: hob_page("webgpu", gpu_tokens), ceiling, "ceiling", "16-bit integer activations, no attention",
              0.35, ["decode_tps"], lambda l: agreement_page(l.ours[-1])),
@@ -223,7 +223,7 @@ def lines_wanted():
 def prepare(line):
     if not os.path.exists(MODEL):
         raise Missing("needs models/%s; make setup" % os.path.basename(MODEL))
-    if line.group != "native":
+    if line.group in ("page", "webgpu"):
         chrome()
     line.peer_why = why_no_peers()
 
@@ -342,7 +342,7 @@ def main():
         say("build/hob is not there; make")
         return 1
     lines = lines_wanted()
-    if any(l.group != "native" for l in lines):
+    if any(l.group in ("page", "webgpu") for l in lines):
         subprocess.call(["make", "web"], cwd=ROOT)
     load = os.getloadavg()[0]
     measure(lines)
