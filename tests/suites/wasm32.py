@@ -51,7 +51,8 @@ def main():
             if p.returncode != 0:
                 print("FAIL %s: does not link\n%s" % (name, p.stdout))
                 continue
-            p = subprocess.run(["node", "--no-warnings", "tests/wasm32/run.mjs", program], stdout=subprocess.PIPE,
+            # Node 20 falls over when memory that grows under a running program ends an incremental collection
+            p = subprocess.run(["node", "--no-warnings", "--no-incremental-marking", "tests/wasm32/run.mjs", program], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, universal_newlines=True)
             for test in re.findall(r"^\[       OK \] (\w+)$", p.stdout, re.M):
                 print("PASS %s" % test)

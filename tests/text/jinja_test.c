@@ -118,6 +118,7 @@ static void golden_cases_render_as_jinja_does(void **state) {
     no_complaints();
 }
 
+#ifndef __wasm__ // there are no files as sources there
 // The default model's own template, from its file.
 static void the_default_model_is_prompted_as_jinja_would(void **state) {
     (void)state;
@@ -158,6 +159,7 @@ static void the_default_model_is_prompted_as_jinja_would(void **state) {
     arena_free(a);
     no_complaints();
 }
+#endif
 
 // ---- our own ----------------------------------------------------------------------------------
 
@@ -557,7 +559,9 @@ static void large_dicts_find_their_keys(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_cases_render_as_jinja_does),
+#ifndef __wasm__
         cmocka_unit_test(the_default_model_is_prompted_as_jinja_would),
+#endif
         cmocka_unit_test(results_are_what_a_reader_expects),
         cmocka_unit_test(errors_name_the_place_and_the_matter),
         cmocka_unit_test(an_error_prints_file_line_and_column),
