@@ -247,6 +247,7 @@ def measure(lines):
                     break
                 except (Failed, ValueError, KeyError) as e:
                     line.why = "FAILED: %s: %s" % (who, e)
+                    say("%d/%d  %-28s %s" % (turn + 1, RUNS, line.name, line.why))
                     break
                 into.append(r)
                 say("%d/%d  %-28s %-10s %s" % (turn + 1, RUNS, line.name, who, "  ".join(
