@@ -16,8 +16,14 @@ int report(const Err *e)
     err_print(e, &b);
     fflush(stdout);
     progress_end();
-    fprintf(stderr, "%.*s\n", (int)b.len, b.ptr);
+    say_error(b.ptr);
     return EXIT_FAILED;
+}
+
+void say_error(const char *text)
+{
+    bool red = use_colour(stderr);
+    fprintf(stderr, "%s%s%s\n", red ? "\x1b[31m" : "", text, red ? "\x1b[0m" : "");
 }
 
 void out_str(Str s)

@@ -40,6 +40,7 @@ int usage_error(const Command *c, const char *fmt, ...); // says it; returns EXI
 
 // ---- cli.c: what commands share ------------------------------------------------------------------------------
 int report(const Err *e);        // prints an error to standard error; returns EXIT_FAILED
+void say_error(const char *text); // a line on standard error, red where that is a terminal that may show colours
 void out_str(Str s);             // to standard output
 bool out_finish(void);           // flushes; false (and said) when it could not be written
 bool err_is_terminal(void);

@@ -40,7 +40,7 @@ int report_hob(const hob_error *e)
 {
     fflush(stdout);
     progress_end();
-    fprintf(stderr, "%s\n", e->message);
+    say_error(e->message);
     return EXIT_FAILED;
 }
 
