@@ -46,7 +46,7 @@ static void a_result_takes_no_place_that_is_read_later(void **state) {
     Graph *g = graph_read(a, S("graph ctx=8 chunk=4 m=1 vocab=16 layers=1\n"
                                "weight embd: f32[16, 8] = embd[0+16]\nweight w: f32[8, 8] = w[0+8]\n"
                                "ring tokens: i32[4096]\n"
-                               "x = embed(embd, tokens)\np = matmul(x, w)\nq = add(p, x)\n"
+                               "x = embed(embd, tokens)\ne = embed(embd, tokens)\np = matmul(e, w)\nq = add(p, x)\n"
                                "r = matmul(q, w)\ns = add(r, x)\nl = take_rows(s)\nlogits out = matmul(l, embd)\n"),
                           S("place.hgraph"), &err);
     if (!g) run_show(&err);
