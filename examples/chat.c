@@ -8,9 +8,9 @@
 #include <string.h>
 
 /* Adds a message to the list that the next request holds; the text goes in as a JSON string. */
-static size_t add(char *list, size_t n, size_t size, const char *role, const char *text)
-{
-    n += (size_t)snprintf(list + n, size - n, "%s{\"role\":\"%s\",\"content\":\"", n ? "," : "", role);
+static size_t add(char *list, size_t n, size_t size, const char *role, const char *text) {
+    n += (size_t)snprintf(list + n, size - n, "%s{\"role\":\"%s\",\"content\":\"", n ? "," : "",
+                          role);
     for (; *text && n + 16 < size; text++) {
         unsigned char c = (unsigned char)*text;
         if (c < 32)
@@ -23,8 +23,7 @@ static size_t add(char *list, size_t n, size_t size, const char *role, const cha
     return n + (size_t)snprintf(list + n, size - n, "\"}");
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static char list[1 << 16], request[sizeof list + 64], answer[1 << 14], line[1 << 12];
     size_t n = 0;
     hob_error err = {0};
@@ -38,15 +37,15 @@ int main(int argc, char **argv)
     while (printf("> "), fflush(stdout), fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = 0;
         n = add(list, n, sizeof list, "user", line);
-        snprintf(request, sizeof request, "{\"messages\":[%s],\"max_tokens\":200,\"temperature\":0}", list);
+        snprintf(request, sizeof request,
+                 "{\"messages\":[%s],\"max_tokens\":200,\"temperature\":0}", list);
         if (n > sizeof list - sizeof answer || hob_chat(s, request, &err) != 0)
             break; /* the conversation is full, or the request was refused */
         answer[0] = 0;
         for (hob_event ev; hob_next(s, &ev);) {
             fwrite(ev.text, 1, ev.text_len, stdout);
             fflush(stdout);
-            if (strlen(answer) + ev.text_len < sizeof answer)
-                strncat(answer, ev.text, ev.text_len);
+            if (strlen(answer) + ev.text_len < sizeof answer) strncat(answer, ev.text, ev.text_len);
         }
         printf("\n");
         n = add(list, n, sizeof list, "assistant", answer);

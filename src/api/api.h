@@ -1,7 +1,8 @@
-// api/api.h: what stands behind hob.h, for the command line and the page, which need more than the public calls.
+// api/api.h: what stands behind hob.h, for the command line and the page, which need more than the
+// public calls.
 //
-//     read -> device -> compile -> start -> load: a model file becomes an engine, one stage a call, so that
-//     `hob inspect` can stop after any of them and the page can show where it is.
+//     read -> device -> compile -> start -> load: a model file becomes an engine, one stage a call,
+//     so that `hob inspect` can stop after any of them and the page can show where it is.
 #ifndef HOB_API_H
 #define HOB_API_H
 
@@ -30,15 +31,16 @@ typedef struct Model {
 // model.c
 Model *model_new(void (*log)(void *user, Str line), void *user); // NULL: no memory
 void model_free(Model *m);                                       // NULL is fine
-bool model_read(Model *m, Source *src, Err *err);                // file, vocabulary, template; src must outlive m
+bool model_read(Model *m, Source *src, Err *err); // file, vocabulary, template; src must outlive m
 bool model_graph(Model *m, const ModelOptions *o, Err *err);
 // name empty: cpu. profile: text that overrides fields, may be empty.
 bool model_device(Model *m, Str name, const DeviceOptions *o, Err *err);
-bool model_profile(Model *m, Str name, Str text, Str file, Err *err); // a built-in profile by name, or a file's text
+bool model_profile(Model *m, Str name, Str text, Str file,
+                   Err *err); // a built-in profile by name, or a file's text
 bool model_compile(Model *m, CompileOptions *o, Err *err);
-bool model_start(Model *m, Err *err);                            // an engine, not loaded yet
+bool model_start(Model *m, Err *err); // an engine, not loaded yet
 EngineState model_load_step(Model *m, Err *err);
-bool model_tokenizer(const Model *m, Err *err);                  // false: the file has no vocabulary
+bool model_tokenizer(const Model *m, Err *err); // false: the file has no vocabulary
 
 // How long an answer took, for people and for JSON.
 typedef struct Timing {

@@ -1,7 +1,8 @@
-// api/hob.c: the public C API (include/hob.h) on a native machine: files, errors as C structs, waiting.
+// api/hob.c: the public C API (include/hob.h) on a native machine: files, errors as C structs,
+// waiting.
 //
-// Everything it does is Model's and Session's; here are only the checks at the border and the loop that waits. It
-// waits by polling: a device that answers later makes progress of its own.
+// Everything it does is Model's and Session's; here are only the checks at the border and the loop
+// that waits. It waits by polling: a device that answers later makes progress of its own.
 #if !defined(__wasm__)
 #define _POSIX_C_SOURCE 200809L
 #include "hob.h"
@@ -29,90 +30,72 @@ struct hob_session {
     atomic_bool cancel;
 };
 
-static void tell(const Err *e, hob_error *out)
-{
-    if (!out)
-        return;
+static void tell(const Err *e, hob_error *out) {
+    if (!out) return;
     out->id = (int)e->id;
     Buf b = {.ptr = out->message, .cap = sizeof out->message};
     err_print(e, &b);
 }
 
-static void log_line(void *user, Str line)
-{
+static void log_line(void *user, Str line) {
     hob_model *h = user;
     char text[512];
     Buf b = {.ptr = text, .cap = sizeof text};
     buf_add(&b, line);
-    if (h->log)
-        h->log(h->user, b.ptr);
+    if (h->log) h->log(h->user, b.ptr);
 }
 
-const char *hob_version(void)
-{
-    return HOB_VERSION;
-}
+const char *hob_version(void) { return HOB_VERSION; }
 
-const char *hob_error_name(int id)
-{
-    return id >= 0 && id < ERR_COUNT ? err_name((ErrId)id) : "?";
-}
+const char *hob_error_name(int id) { return id >= 0 && id < ERR_COUNT ? err_name((ErrId)id) : "?"; }
 
-Model *hob_model_inside(hob_model *h)
-{
-    return h->m;
-}
+Model *hob_model_inside(hob_model *h) { return h->m; }
 
-static bool text_of(Arena *a, const char *path, Str *out, Err *err)
-{
+static bool text_of(Arena *a, const char *path, Str *out, Err *err) {
     Source s;
     *out = S("");
-    if (!path)
-        return true;
-    if (!source_file_open(a, str_c(path), &s, err))
-        return false;
+    if (!path) return true;
+    if (!source_file_open(a, str_c(path), &s, err)) return false;
     char *p = s.size <= TEXT_MAX ? arena_try(a, s.size + 1, 1) : NULL;
     bool ok = p && s.read(&s, 0, p, (size_t)s.size);
     *out = (Str){p, (size_t)s.size};
     source_file_close(&s);
-    if (ok)
-        return true;
+    if (ok) return true;
     err_set(err, ERR_IO, "the file is too large or cannot be read");
     return err_file(err, str_c(path));
 }
 
-static bool open_stages(hob_model *h, const hob_open_desc *d, Err *err)
-{
+static bool open_stages(hob_model *h, const hob_open_desc *d, Err *err) {
     Model *m = h->m;
     Str profile = str_c(d->profile), named = S(""), text = S("");
     Profile ignored;
     CompileOptions o = {.graph_file = str_c(d->graph), .schedule_file = str_c(d->schedule)};
     if (d->threads < 0 || d->ctx < 0 || d->rows < 0)
         return err_set(err, ERR_USAGE, "threads, ctx and rows are 0 or more");
-    if (!source_file_open(m->arena, str_c(d->path), &h->source, err) || !model_read(m, &h->source, err))
+    if (!source_file_open(m->arena, str_c(d->path), &h->source, err) ||
+        !model_read(m, &h->source, err))
         return false;
     ModelOptions mo = {.ctx = (u32)d->ctx, .m_max = (u32)d->rows};
     DeviceOptions dopt = {.threads = d->threads};
-    if (!model_graph(m, &mo, err) || !model_device(m, str_c(d->device), &dopt, err))
-        return false;
+    if (!model_graph(m, &mo, err) || !model_device(m, str_c(d->device), &dopt, err)) return false;
     if (profile_named(profile, &ignored))
         named = profile;
     else if (!text_of(m->arena, d->profile, &text, err))
         return false;
-    if (!model_profile(m, named, text, profile, err) || !text_of(m->arena, d->graph, &o.graph_text, err) ||
-        !text_of(m->arena, d->schedule, &o.schedule_text, err) || !model_compile(m, &o, err) || !model_start(m, err))
+    if (!model_profile(m, named, text, profile, err) ||
+        !text_of(m->arena, d->graph, &o.graph_text, err) ||
+        !text_of(m->arena, d->schedule, &o.schedule_text, err) || !model_compile(m, &o, err) ||
+        !model_start(m, err))
         return false;
     for (EngineState s; (s = model_load_step(m, err)) != ENGINE_DONE;) {
-        if (s == ENGINE_FAILED)
-            return false;
+        if (s == ENGINE_FAILED) return false;
         if (d->progress && d->progress(d->user, m->load.done, m->load.total))
             return err_set(err, ERR_INTERRUPTED, "loading was stopped");
     }
     return true;
 }
 
-hob_model *hob_open(const hob_open_desc *desc, hob_error *error)
-{
+hob_model *hob_open(const hob_open_desc *desc, hob_error *error) {
     Err err = {0};
     hob_model *h = NULL;
     Model *m = model_new(NULL, NULL);
@@ -125,38 +108,28 @@ hob_model *hob_open(const hob_open_desc *desc, hob_error *error)
         *h = (hob_model){.m = m, .log = desc->log, .user = desc->user};
         m->log = log_line;
         m->user = h;
-        if (open_stages(h, desc, &err))
-            return h;
+        if (open_stages(h, desc, &err)) return h;
     }
-    if (h)
-        source_file_close(&h->source);
+    if (h) source_file_close(&h->source);
     model_free(m);
     tell(&err, error);
     return NULL;
 }
 
-void hob_close(hob_model *h)
-{
-    if (!h)
-        return;
+void hob_close(hob_model *h) {
+    if (!h) return;
     source_file_close(&h->source); // first: its file lies in the model's arena, as h does
     model_free(h->m);
 }
 
-const char *hob_device_name(const hob_model *h)
-{
-    return h->m->device->vt->name;
-}
+const char *hob_device_name(const hob_model *h) { return h->m->device->vt->name; }
 
-int hob_context(const hob_model *h)
-{
-    return (int)h->m->program->ctx;
-}
+int hob_context(const hob_model *h) { return (int)h->m->program->ctx; }
 
-// ---- sessions ------------------------------------------------------------------------------------------------
+// ---- sessions
+// ------------------------------------------------------------------------------------------------
 
-hob_session *hob_session_new(hob_model *h, hob_error *error)
-{
+hob_session *hob_session_new(hob_model *h, hob_error *error) {
     Err err = {0};
     Model *m = h->m;
     Arena *a = NULL;
@@ -168,8 +141,7 @@ hob_session *hob_session_new(hob_model *h, hob_error *error)
         s->arena = a;
         s->request = arena_new(NULL);
         s->s = s->request ? session_new(a, m->engine, m->tok, m->tmpl) : NULL;
-        if (s->s)
-            return s;
+        if (s->s) return s;
         arena_free(s->request);
         arena_free(a);
         err_set(&err, ERR_OUT_OF_MEMORY, "a session cannot be made");
@@ -178,26 +150,21 @@ hob_session *hob_session_new(hob_model *h, hob_error *error)
     return NULL;
 }
 
-void hob_session_free(hob_session *s)
-{
-    if (!s)
-        return;
+void hob_session_free(hob_session *s) {
+    if (!s) return;
     session_free(s->s);
     arena_free(s->request);
     arena_free(s->arena);
 }
 
-static int begun(hob_session *s, bool ok, hob_error *error)
-{
-    if (ok)
-        return 0;
+static int begun(hob_session *s, bool ok, hob_error *error) {
+    if (ok) return 0;
     tell(&s->err, error);
     tell(&s->err, &s->error);
     return 1;
 }
 
-static void reset(hob_session *s)
-{
+static void reset(hob_session *s) {
     session_cancel(s->s);
     arena_reset(s->request);
     s->err = (Err){0};
@@ -205,8 +172,7 @@ static void reset(hob_session *s)
     atomic_store(&s->cancel, false);
 }
 
-int hob_chat(hob_session *s, const char *request_json, hob_error *error)
-{
+int hob_chat(hob_session *s, const char *request_json, hob_error *error) {
     reset(s);
     OpenaiRequest r;
     bool ok = openai_read(s->request, str_c(request_json), &r, &s->err);
@@ -217,21 +183,20 @@ int hob_chat(hob_session *s, const char *request_json, hob_error *error)
     return begun(s, ok && session_ask(s->s, &r.messages, &r.answer, &s->err), error);
 }
 
-int hob_complete(hob_session *s, const char *text, size_t len, const hob_sample *o, hob_error *error)
-{
+int hob_complete(hob_session *s, const char *text, size_t len, const hob_sample *o,
+                 hob_error *error) {
     reset(s);
     AnswerOptions a = {0};
     if (o)
-        a = (AnswerOptions){.max_tokens = o->max_tokens, .sample = {o->temperature, o->top_k, o->seed}};
+        a = (AnswerOptions){.max_tokens = o->max_tokens,
+                            .sample = {o->temperature, o->top_k, o->seed}};
     return begun(s, session_complete(s->s, (Str){text, len}, &a, &s->err), error);
 }
 
-int hob_next(hob_session *s, hob_event *out)
-{
+int hob_next(hob_session *s, hob_event *out) {
     *out = (hob_event){.text = "", .token = -1};
     for (;;) {
-        if (atomic_load(&s->cancel))
-            session_cancel(s->s);
+        if (atomic_load(&s->cancel)) session_cancel(s->s);
         SessionEvent ev = session_step(s->s, &s->err);
         switch (ev.state) {
         case ENGINE_WORKING: break;
@@ -244,57 +209,51 @@ int hob_next(hob_session *s, hob_event *out)
             out->done = ev.state == ENGINE_DONE;
             out->finish_reason = out->done ? finish_name(ev.finish) : NULL;
             return 1;
-        case ENGINE_FAILED:
-            tell(&s->err, &s->error);
-            return 0;
+        case ENGINE_FAILED: tell(&s->err, &s->error); return 0;
         case ENGINE_IDLE: return 0;
         }
     }
 }
 
-void hob_cancel(hob_session *s)
-{
-    atomic_store(&s->cancel, true);
-}
+void hob_cancel(hob_session *s) { atomic_store(&s->cancel, true); }
 
-const hob_error *hob_session_error(const hob_session *s)
-{
-    return &s->error;
-}
+const hob_error *hob_session_error(const hob_session *s) { return &s->error; }
 
-void hob_session_stats(const hob_session *s, hob_stats *out)
-{
+void hob_session_stats(const hob_session *s, hob_stats *out) {
     const EngineStats *e = engine_stats(s->model->m->engine);
     Timing t = timing_of(e);
-    *out = (hob_stats){(int)e->prompt_tokens, (int)e->cached_tokens, (int)e->answer_tokens, s->model->m->load_ms,
-                       t.ttft_ms, t.prefill_tps, t.decode_tps};
+    *out = (hob_stats){(int)e->prompt_tokens,
+                       (int)e->cached_tokens,
+                       (int)e->answer_tokens,
+                       s->model->m->load_ms,
+                       t.ttft_ms,
+                       t.prefill_tps,
+                       t.decode_tps};
 }
 
-// ---- text and evaluation --------------------------------------------------------------------------------------
+// ---- text and evaluation
+// --------------------------------------------------------------------------------------
 
-int hob_tokenize(hob_model *h, const char *text, size_t len, int add_bos, int32_t *ids, int max, hob_error *error)
-{
+int hob_tokenize(hob_model *h, const char *text, size_t len, int add_bos, int32_t *ids, int max,
+                 hob_error *error) {
     Err err = {0};
     TokenIds out = {0};
     int n = -1;
     Arena *a = arena_new(NULL);
-    if (!a)
-        err_set(&err, ERR_OUT_OF_MEMORY, "a text cannot be split");
+    if (!a) err_set(&err, ERR_OUT_OF_MEMORY, "a text cannot be split");
     if (a && model_tokenizer(h->m, &err) &&
-        tokenizer_encode(h->m->tok, a, (Str){text, len}, TOKENIZE_SPECIAL | (add_bos ? TOKENIZE_BOS : 0), &out, &err)) {
+        tokenizer_encode(h->m->tok, a, (Str){text, len},
+                         TOKENIZE_SPECIAL | (add_bos ? TOKENIZE_BOS : 0), &out, &err)) {
         n = (int)out.n;
-        for (int i = 0; i < n && i < max; i++)
-            ids[i] = out.at[i];
+        for (int i = 0; i < n && i < max; i++) ids[i] = out.at[i];
     }
     arena_free(a);
-    if (n < 0)
-        tell(&err, error);
+    if (n < 0) tell(&err, error);
     return n;
 }
 
-int hob_eval(hob_model *h, const int32_t *ids, size_t n, int step_rows, int32_t *top, double *logprob,
-             hob_error *error)
-{
+int hob_eval(hob_model *h, const int32_t *ids, size_t n, int step_rows, int32_t *top,
+             double *logprob, hob_error *error) {
     Err err = {0};
     Arena *a = arena_new(NULL);
     EvalResult r = {0};

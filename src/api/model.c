@@ -1,14 +1,12 @@
 // api/model.c: a model file becomes an engine, stage by stage.
 //
-// The file is read first, then the device is opened, because the compiler wants its profile; then compiling, then the
-// weights stream. Everything lives in one arena and goes with it.
+// The file is read first, then the device is opened, because the compiler wants its profile; then
+// compiling, then the weights stream. Everything lives in one arena and goes with it.
 #include "api/api.h"
 
-Model *model_new(void (*log)(void *user, Str line), void *user)
-{
+Model *model_new(void (*log)(void *user, Str line), void *user) {
     Arena *a = arena_new(NULL);
-    if (!a)
-        return NULL;
+    if (!a) return NULL;
     Model *m = NEW(a, Model);
     m->arena = a;
     m->log = log;
@@ -17,57 +15,48 @@ Model *model_new(void (*log)(void *user, Str line), void *user)
     return m;
 }
 
-void model_free(Model *m)
-{
-    if (!m)
-        return;
+void model_free(Model *m) {
+    if (!m) return;
     engine_free(m->engine);
     checker_free(m->checker);
     device_close(m->device);
     arena_free(m->arena);
 }
 
-bool model_read(Model *m, Source *src, Err *err)
-{
-    if (!gguf_open(m->arena, src, &m->file, err))
-        return err_file(err, src->name);
+bool model_read(Model *m, Source *src, Err *err) {
+    if (!gguf_open(m->arena, src, &m->file, err)) return err_file(err, src->name);
     m->has_vocab = gguf_has(m->file, S("tokenizer.ggml.model"));
-    if (!m->has_vocab)
-        return true;
-    if (!vocab_from_gguf(m->arena, m->file, &m->vocab, err) || !tokenizer_new(m->arena, &m->vocab, &m->tok, err))
+    if (!m->has_vocab) return true;
+    if (!vocab_from_gguf(m->arena, m->file, &m->vocab, err) ||
+        !tokenizer_new(m->arena, &m->vocab, &m->tok, err))
         return err_file(err, src->name);
     // A template that cannot be read does not keep anyone from the raw text.
     if (m->vocab.chat_template.ptr &&
-        !template_compile(m->arena, S("chat_template"), m->vocab.chat_template, &m->tmpl, &m->tmpl_err))
+        !template_compile(m->arena, S("chat_template"), m->vocab.chat_template, &m->tmpl,
+                          &m->tmpl_err))
         m->tmpl = NULL;
     return true;
 }
 
-bool model_tokenizer(const Model *m, Err *err)
-{
-    if (m->has_vocab)
-        return true;
+bool model_tokenizer(const Model *m, Err *err) {
+    if (m->has_vocab) return true;
     err_set(err, ERR_VOCAB_NONE, "the file has no vocabulary, so text means nothing to it");
     return err_file(err, gguf_source(m->file)->name);
 }
 
-bool model_graph(Model *m, const ModelOptions *o, Err *err)
-{
+bool model_graph(Model *m, const ModelOptions *o, Err *err) {
     if (!model_build(m->arena, m->file, o, &m->graph, err))
         return err_file(err, gguf_source(m->file)->name);
-    if (!m->has_vocab || m->vocab.n_tokens <= m->graph->vocab)
-        return true;
-    err_set(err, ERR_ENGINE_VOCAB, "the vocabulary has %u tokens, the embedding table %u rows", m->vocab.n_tokens,
-            m->graph->vocab);
+    if (!m->has_vocab || m->vocab.n_tokens <= m->graph->vocab) return true;
+    err_set(err, ERR_ENGINE_VOCAB, "the vocabulary has %u tokens, the embedding table %u rows",
+            m->vocab.n_tokens, m->graph->vocab);
     return err_file(err, gguf_source(m->file)->name);
 }
 
-bool model_device(Model *m, Str name, const DeviceOptions *o, Err *err)
-{
+bool model_device(Model *m, Str name, const DeviceOptions *o, Err *err) {
     DeviceOptions opts = o ? *o : (DeviceOptions){0};
 #if !defined(HOB_PAGE) // a page has no time for it: a kernel that is missing is an error there
-    if (!opts.interp)
-        opts.interp = tune_interp;
+    if (!opts.interp) opts.interp = tune_interp;
 #endif
     opts.log = m->log;
     opts.user = m->user;
@@ -75,25 +64,22 @@ bool model_device(Model *m, Str name, const DeviceOptions *o, Err *err)
            device_profile(m->device, &m->profile, err);
 }
 
-bool model_profile(Model *m, Str name, Str text, Str file, Err *err)
-{
+bool model_profile(Model *m, Str name, Str text, Str file, Err *err) {
     if (name.len && !profile_named(name, &m->profile))
-        return err_set(err, ERR_PROFILE_FIELD, "there is no profile named %S; known: cpu, cpu4, gpu, software", name);
+        return err_set(err, ERR_PROFILE_FIELD,
+                       "there is no profile named %S; known: cpu, cpu4, gpu, software", name);
     return profile_read(m->arena, text, file, &m->profile, err);
 }
 
-bool model_compile(Model *m, CompileOptions *o, Err *err)
-{
+bool model_compile(Model *m, CompileOptions *o, Err *err) {
     o->profile = &m->profile;
-    if (!o->dialect && m->profile.gpu)
-        o->dialect = &dialect_wgsl;
+    if (!o->dialect && m->profile.gpu) o->dialect = &dialect_wgsl;
     if (!compile_program(m->arena, m->graph, o, &m->program, err))
         return err_file(err, gguf_source(m->file)->name);
     return program_verify(m->program, err);
 }
 
-bool model_start(Model *m, Err *err)
-{
+bool model_start(Model *m, Err *err) {
     EngineDesc d = {.device = m->device, .program = m->program, .file = m->file};
     if (!str_eq(str_c(m->device->vt->name), S("null"))) { // which computes nothing, rightly
         m->checker = checker_new(m->arena);
@@ -102,24 +88,18 @@ bool model_start(Model *m, Err *err)
     return engine_new(m->arena, &d, &m->engine, err);
 }
 
-EngineState model_load_step(Model *m, Err *err)
-{
+EngineState model_load_step(Model *m, Err *err) {
     EngineState s = engine_load_step(m->engine, &m->load, err);
-    if (s == ENGINE_DONE && m->load_ms == 0)
-        m->load_ms = clock_ms() - m->start_ms;
-    if (s == ENGINE_FAILED)
-        err_file(err, gguf_source(m->file)->name);
+    if (s == ENGINE_DONE && m->load_ms == 0) m->load_ms = clock_ms() - m->start_ms;
+    if (s == ENGINE_FAILED) err_file(err, gguf_source(m->file)->name);
     return s;
 }
 
-Timing timing_of(const EngineStats *s)
-{
+Timing timing_of(const EngineStats *s) {
     Timing t = {0};
-    if (s->answer_tokens == 0 && s->first_ms == 0)
-        return t;
+    if (s->answer_tokens == 0 && s->first_ms == 0) return t;
     t.ttft_ms = s->first_ms - s->start_ms;
-    if (t.ttft_ms > 0)
-        t.prefill_tps = (s->prompt_tokens - s->cached_tokens) * 1000.0 / t.ttft_ms;
+    if (t.ttft_ms > 0) t.prefill_tps = (s->prompt_tokens - s->cached_tokens) * 1000.0 / t.ttft_ms;
     if (s->answer_tokens > 1 && s->last_ms > s->first_ms)
         t.decode_tps = (s->answer_tokens - 1) * 1000.0 / (s->last_ms - s->first_ms);
     return t;

@@ -1,27 +1,27 @@
 // cli/bench.c: `hob bench`: how fast this model runs here.
 //
-// Token ids are fed as they come and nothing ends the answer, so that every run does the same work whatever the
-// model says. The best of the runs counts: the others measure the machine's other work.
+// Token ids are fed as they come and nothing ends the answer, so that every run does the same work
+// whatever the model says. The best of the runs counts: the others measure the machine's other
+// work.
 #include "cli/cli.h"
 
-static bool one(Engine *e, const i32 *prompt, size_t n, i64 answer, hob_stats *out, Err *err)
-{
+static bool one(Engine *e, const i32 *prompt, size_t n, i64 answer, hob_stats *out, Err *err) {
     EngineRequest r = {.prompt = prompt, .n = n, .max_tokens = answer};
     engine_forget(e);
-    if (!engine_start(e, &r, err))
-        return false;
+    if (!engine_start(e, &r, err)) return false;
     for (EngineState s; (s = engine_step(e, err)) != ENGINE_DONE;)
-        if (s == ENGINE_FAILED)
-            return false;
+        if (s == ENGINE_FAILED) return false;
     const EngineStats *st = engine_stats(e);
     Timing t = timing_of(st);
-    *out = (hob_stats){.prompt_tokens = (int)st->prompt_tokens, .answer_tokens = (int)st->answer_tokens,
-                       .ttft_ms = t.ttft_ms, .prefill_tps = t.prefill_tps, .decode_tps = t.decode_tps};
+    *out = (hob_stats){.prompt_tokens = (int)st->prompt_tokens,
+                       .answer_tokens = (int)st->answer_tokens,
+                       .ttft_ms = t.ttft_ms,
+                       .prefill_tps = t.prefill_tps,
+                       .decode_tps = t.decode_tps};
     return true;
 }
 
-static int run(const Command *c, int argc, char **argv)
-{
+static int run(const Command *c, int argc, char **argv) {
     OpenArgs o = {0};
     i64 prompt = 256, answer = 64, runs = 3;
     bool json = false;
@@ -30,18 +30,16 @@ static int run(const Command *c, int argc, char **argv)
         {"--prompt", "-p", OPT_INT, &prompt, 1, 1 << 20, "N", "tokens of the prompt [256]"},
         {"--tokens", "-n", OPT_INT, &answer, 2, 1 << 20, "N", "tokens of the answer [64]"},
         {"--runs", NULL, OPT_INT, &runs, 1, 1000, "N", "runs, of which the best counts [3]"},
-        {"--json", NULL, OPT_FLAG, &json, 0, 0, NULL, "one JSON object, with the keys of `hob run --json`"},
+        {"--json", NULL, OPT_FLAG, &json, 0, 0, NULL,
+         "one JSON object, with the keys of `hob run --json`"},
     };
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
-    if (p != PARSED_OK)
-        return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
-    if (!o.model.len)
-        return usage_error(c, "name the model file: -m FILE");
+    if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
+    if (!o.model.len) return usage_error(c, "name the model file: -m FILE");
     hob_error error = {0};
     Err err = {0};
     hob_model *m = open_model(&o, &error);
-    if (!m)
-        return report_hob(&error);
+    if (!m) return report_hob(&error);
     Model *in = hob_model_inside(m);
     Arena *a = arena_new(NULL);
     i32 *ids = NEW_N(a, i32, prompt);
@@ -59,13 +57,12 @@ static int run(const Command *c, int argc, char **argv)
             now.load_ms = in->load_ms;
             now.prefill_tps = MAX2(now.prefill_tps, best.prefill_tps);
             now.decode_tps = MAX2(now.decode_tps, best.decode_tps);
-            if (i && best.ttft_ms < now.ttft_ms)
-                now.ttft_ms = best.ttft_ms;
+            if (i && best.ttft_ms < now.ttft_ms) now.ttft_ms = best.ttft_ms;
             best = now;
         }
         if (err_is_terminal() && ok && !json)
-            fprintf(stderr, "run %d of %d: prefill %.1f, decode %.1f tokens/s\n", (int)i + 1, (int)runs, now.prefill_tps,
-                    now.decode_tps);
+            fprintf(stderr, "run %d of %d: prefill %.1f, decode %.1f tokens/s\n", (int)i + 1,
+                    (int)runs, now.prefill_tps, now.decode_tps);
     }
     int status = EXIT_FAILED;
     if (ok) {
@@ -83,7 +80,8 @@ const Command cmd_bench = {
     "bench",
     "-m FILE [--json]",
     "how fast a model runs here",
-    "Feeds a prompt of pseudo-random tokens, then decodes; nothing ends the answer early. Prints the best of the runs:\n"
+    "Feeds a prompt of pseudo-random tokens, then decodes; nothing ends the answer early. Prints "
+    "the best of the runs:\n"
     "time to the first token, and tokens a second in prefill and in decode.\n\n"
     "    hob bench -m model.gguf --threads 1\n"
     "    hob bench -m model.gguf --json\n",

@@ -1,6 +1,7 @@
 // cli/cli.c: what the commands share: errors, output, progress.
 //
-// Output is checked when it is flushed: a full disk or a closed pipe is an error of ours to report, once.
+// Output is checked when it is flushed: a full disk or a closed pipe is an error of ours to report,
+// once.
 #define _POSIX_C_SOURCE 200809L
 #include "cli/cli.h"
 
@@ -9,8 +10,7 @@
 
 #define TEXT_MAX ((u64)64 << 20)
 
-int report(const Err *e)
-{
+int report(const Err *e) {
     char text[1024];
     Buf b = {.ptr = text, .cap = sizeof text};
     err_print(e, &b);
@@ -20,73 +20,54 @@ int report(const Err *e)
     return EXIT_FAILED;
 }
 
-void say_error(const char *text)
-{
+void say_error(const char *text) {
     bool red = use_colour(stderr);
     fprintf(stderr, "%s%s%s\n", red ? "\x1b[31m" : "", text, red ? "\x1b[0m" : "");
 }
 
-void out_str(Str s)
-{
-    if (s.len)
-        fwrite(s.ptr, 1, s.len, stdout);
+void out_str(Str s) {
+    if (s.len) fwrite(s.ptr, 1, s.len, stdout);
 }
 
-bool out_finish(void)
-{
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return true;
+bool out_finish(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return true;
     fprintf(stderr, "hob: standard output could not be written; is the disk full?\n");
     return false;
 }
 
-bool err_is_terminal(void)
-{
-    return isatty(2);
-}
+bool err_is_terminal(void) { return isatty(2); }
 
-bool out_is_terminal(void)
-{
-    return isatty(1);
-}
+bool out_is_terminal(void) { return isatty(1); }
 
-bool use_colour(FILE *f)
-{
+bool use_colour(FILE *f) {
     const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
     return isatty(fileno(f)) && !(no && *no) && !(term && strcmp(term, "dumb") == 0);
 }
 
 static bool progress_shown;
 
-void progress(const char *what, u64 done, u64 total)
-{
-    if (!err_is_terminal())
-        return;
+void progress(const char *what, u64 done, u64 total) {
+    if (!err_is_terminal()) return;
     progress_shown = true;
     fprintf(stderr, "\r%s %.1f of %.1f MB (%d%%) ", what, (double)done / 1e6, (double)total / 1e6,
             total ? (int)((double)done * 100 / (double)total) : 100);
     fflush(stderr);
 }
 
-void progress_end(void)
-{
-    if (progress_shown)
-        fprintf(stderr, "\r%60s\r", "");
+void progress_end(void) {
+    if (progress_shown) fprintf(stderr, "\r%60s\r", "");
     progress_shown = false;
 }
 
-bool text_read(Arena *a, Str path, Str *out, Err *err)
-{
+bool text_read(Arena *a, Str path, Str *out, Err *err) {
     if (!str_eq(path, S("-"))) {
         Source src;
-        if (!source_file_open(a, path, &src, err))
-            return false;
+        if (!source_file_open(a, path, &src, err)) return false;
         char *p = src.size <= TEXT_MAX ? arena_try(a, src.size + 1, 1) : NULL;
         bool ok = p && src.read(&src, 0, p, (size_t)src.size);
         *out = (Str){p, (size_t)src.size};
         source_file_close(&src);
-        if (ok)
-            return true;
+        if (ok) return true;
         err_set(err, ERR_IO, p ? "the file cannot be read" : "the file is too large to be a text");
         return err_file(err, path);
     }
@@ -95,17 +76,16 @@ bool text_read(Arena *a, Str path, Str *out, Err *err)
     for (size_t n; !b.full && (n = fread(piece, 1, sizeof piece, stdin)) > 0;)
         buf_add(&b, (Str){piece, n});
     if (b.full || ferror(stdin)) {
-        err_set(err, ERR_IO, b.full ? "there are more than 64 MB here; give less" : "it cannot be read");
+        err_set(err, ERR_IO,
+                b.full ? "there are more than 64 MB here; give less" : "it cannot be read");
         return err_file(err, S("standard input"));
     }
     *out = b.ptr ? buf_str(&b) : S("");
     return true;
 }
 
-bool prompt_text(Arena *a, Str given, Str *out, Err *err)
-{
-    if (str_eq(given, S("-")))
-        return text_read(a, given, out, err);
+bool prompt_text(Arena *a, Str given, Str *out, Err *err) {
+    if (str_eq(given, S("-"))) return text_read(a, given, out, err);
     *out = given;
     return true;
 }

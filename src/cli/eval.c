@@ -1,36 +1,31 @@
 // cli/eval.c: `hob eval`: what the model thinks of given tokens.
 #include "cli/cli.h"
 
-static void print_json(Buf *b, const i32 *top, const double *lp, size_t n, double mean)
-{
+static void print_json(Buf *b, const i32 *top, const double *lp, size_t n, double mean) {
     buf_add(b, S("{\"top\": ["));
-    for (size_t i = 0; i < n; i++)
-        buf_fmt(b, "%s%d", i ? ", " : "", top[i]);
+    for (size_t i = 0; i < n; i++) buf_fmt(b, "%s%d", i ? ", " : "", top[i]);
     buf_add(b, S("], \"logprob\": ["));
-    for (size_t i = 0; i < n; i++)
-        buf_fmt(b, "%s%g", i ? ", " : "", lp[i]);
+    for (size_t i = 0; i < n; i++) buf_fmt(b, "%s%g", i ? ", " : "", lp[i]);
     buf_fmt(b, "], \"mean\": %g}\n", mean);
 }
 
-static int run(const Command *c, int argc, char **argv)
-{
+static int run(const Command *c, int argc, char **argv) {
     OpenArgs o = {0};
     Str tokens = {0};
     bool json = false;
     i64 rows = 32;
     const Opt opts[] = {
         OPEN_OPTS(o),
-        {"--tokens", NULL, OPT_STR, &tokens, 0, 0, "F", "a file with a JSON array of token ids; - reads standard input"},
-        {"--rows", NULL, OPT_INT, &rows, 1, 256, "N", "tokens fed at once: 1 uses the kernels of decode [32]"},
+        {"--tokens", NULL, OPT_STR, &tokens, 0, 0, "F",
+         "a file with a JSON array of token ids; - reads standard input"},
+        {"--rows", NULL, OPT_INT, &rows, 1, 256, "N",
+         "tokens fed at once: 1 uses the kernels of decode [32]"},
         {"--json", NULL, OPT_FLAG, &json, 0, 0, NULL, "one JSON object"},
     };
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
-    if (p != PARSED_OK)
-        return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
-    if (!o.model.len)
-        return usage_error(c, "name the model file: -m FILE");
-    if (!tokens.ptr)
-        return usage_error(c, "name the file of token ids: --tokens F");
+    if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
+    if (!o.model.len) return usage_error(c, "name the model file: -m FILE");
+    if (!tokens.ptr) return usage_error(c, "name the file of token ids: --tokens F");
 
     Arena *a = arena_new(NULL);
     Err err = {0};
@@ -45,23 +40,23 @@ static int run(const Command *c, int argc, char **argv)
         goto done;
     }
     if (ids.n < 2) {
-        err_set(&err, ERR_ENGINE_PROMPT, "there are %U tokens; an evaluation needs at least 2", (u64)ids.n);
+        err_set(&err, ERR_ENGINE_PROMPT, "there are %U tokens; an evaluation needs at least 2",
+                (u64)ids.n);
         err_file(&err, tokens);
         report(&err);
         goto done;
     }
     o.rows = rows;
-    if (o.ctx == 0 && ids.n - 1 > 2048)
-        o.ctx = (i64)ids.n - 1;
+    if (o.ctx == 0 && ids.n - 1 > 2048) o.ctx = (i64)ids.n - 1;
     size_t n = ids.n - 1;
     i32 *top = arena_try(a, n, sizeof *top);
     double *lp = arena_try(a, n, sizeof *lp), sum = 0;
-    if (!(m = open_model(&o, &error)) || hob_eval(m, ids.at, ids.n, (int)rows, top, lp, &error) != 0) {
+    if (!(m = open_model(&o, &error)) ||
+        hob_eval(m, ids.at, ids.n, (int)rows, top, lp, &error) != 0) {
         report_hob(&error);
         goto done;
     }
-    for (size_t i = 0; i < n; i++)
-        sum += lp[i];
+    for (size_t i = 0; i < n; i++) sum += lp[i];
     Buf b = {.arena = a};
     if (json) {
         print_json(&b, top, lp, n, sum / (double)n);
@@ -83,9 +78,12 @@ const Command cmd_eval = {
     "eval",
     "-m FILE --tokens F [--json]",
     "what a model thinks of given tokens",
-    "Forced decoding: the tokens are fed one after another, whatever the model would have chosen. After each but\n"
-    "the last: the id with the largest logit, and the natural logarithm of the probability that the model gives the\n"
-    "token that really follows. This is how two devices, or hob and another program, are compared end to end.\n\n"
+    "Forced decoding: the tokens are fed one after another, whatever the model would have chosen. "
+    "After each but\n"
+    "the last: the id with the largest logit, and the natural logarithm of the probability that "
+    "the model gives the\n"
+    "token that really follows. This is how two devices, or hob and another program, are compared "
+    "end to end.\n\n"
     "--json: {\"top\": [...], \"logprob\": [...], \"mean\": the mean of logprob}.\n\n"
     "    hob tokenize -m model.gguf --ids - < text.txt > ids.json\n"
     "    hob eval -m model.gguf --tokens ids.json --json\n",

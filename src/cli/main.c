@@ -5,9 +5,9 @@ static const Command *const commands[] = {
     &cmd_run, &cmd_chat, &cmd_tokenize, &cmd_eval, &cmd_bench, &cmd_inspect,
 };
 
-static void print_overview(FILE *f)
-{
-    fprintf(f, "hob " HOB_VERSION " - a language model on this machine, through a compiler of its own\n\n"
+static void print_overview(FILE *f) {
+    fprintf(f, "hob " HOB_VERSION
+               " - a language model on this machine, through a compiler of its own\n\n"
                "USE\n    hob COMMAND [options]\n\nCOMMANDS\n");
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         fprintf(f, "    %-10s %s\n", commands[i]->name, commands[i]->brief);
@@ -19,8 +19,7 @@ static void print_overview(FILE *f)
                "    hob inspect -m model.gguf --walk blk.0.attn_q\n");
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc < 2) {
         print_overview(stderr);
         return EXIT_USAGE;

@@ -1,26 +1,28 @@
-// cli/options.c: reading a command's options from its table, and printing its help page from the same table.
+// cli/options.c: reading a command's options from its table, and printing its help page from the
+// same table.
 //
-// `--name value` and `--name=value` both work, `--` ends the options. A number is checked against its range here,
-// so that commands never see one outside it. What is not known is named, and nothing is guessed.
+// `--name value` and `--name=value` both work, `--` ends the options. A number is checked against
+// its range here, so that commands never see one outside it. What is not known is named, and
+// nothing is guessed.
 #include "cli/cli.h"
 
 #include <stdlib.h>
 
-static void print_page(const Command *c, const Opt *opts, int nopts)
-{
+static void print_page(const Command *c, const Opt *opts, int nopts) {
     printf("hob %s - %s\n\nUSE\n    hob %s %s\n\n", c->name, c->brief, c->name, c->use);
     printf("%s\nOPTIONS\n", c->page);
     for (int i = 0; i < nopts; i++) {
         char left[64];
-        snprintf(left, sizeof left, "%s%s%s%s%s", opts[i].alias ? opts[i].alias : "", opts[i].alias ? ", " : "",
-                 opts[i].name, opts[i].arg ? " " : "", opts[i].arg ? opts[i].arg : "");
+        snprintf(left, sizeof left, "%s%s%s%s%s", opts[i].alias ? opts[i].alias : "",
+                 opts[i].alias ? ", " : "", opts[i].name, opts[i].arg ? " " : "",
+                 opts[i].arg ? opts[i].arg : "");
         printf("    %-22s %s\n", left, opts[i].doc);
     }
-    printf("    %-22s %s\n\nEXIT STATUS\n    0 done, 1 failed, 2 wrong use.\n", "--help", "this page");
+    printf("    %-22s %s\n\nEXIT STATUS\n    0 done, 1 failed, 2 wrong use.\n", "--help",
+           "this page");
 }
 
-int usage_error(const Command *c, const char *fmt, ...)
-{
+int usage_error(const Command *c, const char *fmt, ...) {
     char text[512];
     Buf b = {.ptr = text, .cap = sizeof text};
     va_list ap;
@@ -31,8 +33,7 @@ int usage_error(const Command *c, const char *fmt, ...)
     return EXIT_USAGE;
 }
 
-static bool set_value(const Command *c, const Opt *o, Str v)
-{
+static bool set_value(const Command *c, const Opt *o, Str v) {
     if (o->kind == OPT_STR) {
         *(Str *)o->to = v;
         return true;
@@ -54,9 +55,8 @@ static bool set_value(const Command *c, const Opt *o, Str v)
     return true;
 }
 
-Parsed options_parse(const Command *c, const Opt *opts, int nopts, int argc, char **argv, Str *words,
-                     int max_words, int *nwords)
-{
+Parsed options_parse(const Command *c, const Opt *opts, int nopts, int argc, char **argv,
+                     Str *words, int max_words, int *nwords) {
     bool only_words = false;
     int n = 0;
     for (int i = 1; i < argc; i++) {
@@ -80,12 +80,12 @@ Parsed options_parse(const Command *c, const Opt *opts, int nopts, int argc, cha
         Str value = {0}, name = arg;
         if (str_starts(arg, S("--")) && memchr(arg.ptr, '=', arg.len)) {
             name = str_cut(arg, '=', &value);
-            if (!value.ptr)
-                value = S("");
+            if (!value.ptr) value = S("");
         }
         const Opt *o = NULL;
         for (int k = 0; k < nopts; k++)
-            if (str_eq(name, str_c(opts[k].name)) || (opts[k].alias && str_eq(name, str_c(opts[k].alias))))
+            if (str_eq(name, str_c(opts[k].name)) ||
+                (opts[k].alias && str_eq(name, str_c(opts[k].alias))))
                 o = &opts[k];
         if (!o) {
             usage_error(c, "`%S` is not an option", name);
@@ -106,10 +106,8 @@ Parsed options_parse(const Command *c, const Opt *opts, int nopts, int argc, cha
             }
             value = str_c(argv[++i]);
         }
-        if (!set_value(c, o, value))
-            return PARSED_WRONG;
+        if (!set_value(c, o, value)) return PARSED_WRONG;
     }
-    if (nwords)
-        *nwords = n;
+    if (nwords) *nwords = n;
     return PARSED_OK;
 }

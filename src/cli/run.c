@@ -9,8 +9,7 @@ typedef struct RunArgs {
     bool raw, json, stats;
 } RunArgs;
 
-static int begin(hob_session *s, Arena *a, const RunArgs *o, Str text, hob_error *error)
-{
+static int begin(hob_session *s, Arena *a, const RunArgs *o, Str text, hob_error *error) {
     if (o->raw) {
         hob_sample sample = {(int)o->n, o->temp, (int)o->top_k, (uint64_t)o->seed};
         return hob_complete(s, text.ptr, text.len, &sample, error);
@@ -19,14 +18,12 @@ static int begin(hob_session *s, Arena *a, const RunArgs *o, Str text, hob_error
     buf_add(&r, S("{\"messages\":[{\"role\":\"user\",\"content\":"));
     json_str(&r, text);
     buf_fmt(&r, "}],\"temperature\":%g,\"top_k\":%D,\"seed\":%D", o->temp, o->top_k, o->seed);
-    if (o->n)
-        buf_fmt(&r, ",\"max_tokens\":%D", o->n);
+    if (o->n) buf_fmt(&r, ",\"max_tokens\":%D", o->n);
     buf_char(&r, '}');
     return hob_chat(s, r.ptr, error);
 }
 
-static int answer(hob_session *s, Arena *a, const RunArgs *o, const hob_model *m)
-{
+static int answer(hob_session *s, Arena *a, const RunArgs *o, const hob_model *m) {
     Buf whole = {.arena = a};
     bool newline = true, cut = false;
     for (hob_event ev; hob_next(s, &ev);) {
@@ -35,47 +32,43 @@ static int answer(hob_session *s, Arena *a, const RunArgs *o, const hob_model *m
             buf_add(&whole, text);
         } else if (text.len) {
             out_str(text);
-            if (fflush(stdout) != 0)
-                break;
+            if (fflush(stdout) != 0) break;
             newline = text.ptr[text.len - 1] == '\n';
         }
         cut |= ev.done && ev.finish_reason && strcmp(ev.finish_reason, "cancel") == 0;
     }
-    if (!o->json && !newline)
-        out_str(S("\n"));
-    if (hob_session_error(s)->id)
-        return report_hob(hob_session_error(s));
+    if (!o->json && !newline) out_str(S("\n"));
+    if (hob_session_error(s)->id) return report_hob(hob_session_error(s));
     hob_stats stats;
     hob_session_stats(s, &stats);
-    if (o->json)
-        print_figures(stdout, m, &stats, whole.ptr ? buf_str(&whole) : S(""), true);
+    if (o->json) print_figures(stdout, m, &stats, whole.ptr ? buf_str(&whole) : S(""), true);
     bool written = out_finish();
-    if (o->stats && !o->json)
-        print_figures(stderr, m, &stats, S(""), false);
+    if (o->stats && !o->json) print_figures(stderr, m, &stats, S(""), false);
     return written && !cut ? EXIT_DONE : EXIT_FAILED;
 }
 
-static int run(const Command *c, int argc, char **argv)
-{
+static int run(const Command *c, int argc, char **argv) {
     RunArgs o = {.n = 512};
     const Opt opts[] = {
         OPEN_OPTS(o.open),
         {"--prompt", "-p", OPT_STR, &o.prompt, 0, 0, "TEXT", "what to ask; - reads standard input"},
-        {"--tokens", "-n", OPT_INT, &o.n, 0, 1 << 20, "N", "the most tokens of the answer; 0: until the context is full [512]"},
-        {"--temp", NULL, OPT_NUM, &o.temp, 0, 2, "T", "temperature; 0, the default: always the likeliest token"},
-        {"--top-k", NULL, OPT_INT, &o.top_k, 0, INT32_MAX, "K", "draw from the K likeliest tokens; 0, the default: from all"},
-        {"--seed", NULL, OPT_INT, &o.seed, 0, 9007199254740992.0, "S", "the same seed draws the same answer [0]"},
-        {"--raw", NULL, OPT_FLAG, &o.raw, 0, 0, NULL, "go on from the text as it stands, without the chat template"},
+        {"--tokens", "-n", OPT_INT, &o.n, 0, 1 << 20, "N",
+         "the most tokens of the answer; 0: until the context is full [512]"},
+        {"--temp", NULL, OPT_NUM, &o.temp, 0, 2, "T",
+         "temperature; 0, the default: always the likeliest token"},
+        {"--top-k", NULL, OPT_INT, &o.top_k, 0, INT32_MAX, "K",
+         "draw from the K likeliest tokens; 0, the default: from all"},
+        {"--seed", NULL, OPT_INT, &o.seed, 0, 9007199254740992.0, "S",
+         "the same seed draws the same answer [0]"},
+        {"--raw", NULL, OPT_FLAG, &o.raw, 0, 0, NULL,
+         "go on from the text as it stands, without the chat template"},
         {"--json", NULL, OPT_FLAG, &o.json, 0, 0, NULL, "answer and figures as one JSON object"},
         {"--stats", NULL, OPT_FLAG, &o.stats, 0, 0, NULL, "figures on standard error at the end"},
     };
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
-    if (p != PARSED_OK)
-        return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
-    if (!o.open.model.len)
-        return usage_error(c, "name the model file: -m FILE");
-    if (!o.prompt.ptr)
-        return usage_error(c, "give a prompt: -p TEXT, or -p - to read it");
+    if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
+    if (!o.open.model.len) return usage_error(c, "name the model file: -m FILE");
+    if (!o.prompt.ptr) return usage_error(c, "give a prompt: -p TEXT, or -p - to read it");
 
     Arena *a = arena_new(NULL);
     Err err = {0};
@@ -104,12 +97,16 @@ const Command cmd_run = {
     "run",
     "-m FILE -p TEXT [options]",
     "answer one prompt",
-    "Compiles the model for this machine, asks it TEXT in the way its chat template says, and streams the answer to\n"
-    "standard output; nothing else goes there, so the answer can be piped. The answer is the model's likeliest\n"
+    "Compiles the model for this machine, asks it TEXT in the way its chat template says, and "
+    "streams the answer to\n"
+    "standard output; nothing else goes there, so the answer can be piped. The answer is the "
+    "model's likeliest\n"
     "(greedy) unless --temp says otherwise, and then the same --seed gives the same answer.\n\n"
-    "--json prints one object instead: device, prompt_tokens, answer_tokens, answer, load_ms, ttft_ms (until the\n"
+    "--json prints one object instead: device, prompt_tokens, answer_tokens, answer, load_ms, "
+    "ttft_ms (until the\n"
     "first token), prefill_tps and decode_tps (tokens a second).\n\n"
-    "--graph and --schedule run edited dumps of `hob inspect --graph` and `--show-schedule`: the compiler can be\n"
+    "--graph and --schedule run edited dumps of `hob inspect --graph` and `--show-schedule`: the "
+    "compiler can be\n"
     "worked on without being rebuilt.\n\n"
     "    hob run -m model.gguf -p \"Why is the sky blue?\"\n"
     "    git diff | hob run -m model.gguf -p - -n 80\n"

@@ -1,8 +1,10 @@
-// device/cpu.c: programs on this machine's processor: kernels of the build-time menu, shared among threads.
+// device/cpu.c: programs on this machine's processor: kernels of the build-time menu, shared among
+// threads.
 //
-// A step is one kernel called for a range of its outermost loop; the range is cut into one contiguous piece a
-// thread (fork and join a step). A kernel that the menu lacks runs in the interpreter, through a callback, and the
-// log says so once. Work is done inside submit(), so that every ticket is answered at once and run-ahead gains nothing.
+// A step is one kernel called for a range of its outermost loop; the range is cut into one
+// contiguous piece a thread (fork and join a step). A kernel that the menu lacks runs in the
+// interpreter, through a callback, and the log says so once. Work is done inside submit(), so that
+// every ticket is answered at once and run-ahead gains nothing.
 #include "device/device.h"
 
 typedef struct CpuBuffer {
@@ -39,8 +41,7 @@ typedef struct Share {
 // A step with less work than this is not worth waking others for.
 #define SERIAL_WORK 40000
 
-static bool profile(Device *d, Profile *out, Err *err)
-{
+static bool profile(Device *d, Profile *out, Err *err) {
     const Cpu *c = d->self;
 #if defined(__wasm__)
     Str name = S("cpu4");
@@ -53,12 +54,10 @@ static bool profile(Device *d, Profile *out, Err *err)
     return true;
 }
 
-static bool buffer_make(Device *d, u32 index, u64 size, BufferKind kind, Err *err)
-{
+static bool buffer_make(Device *d, u32 index, u64 size, BufferKind kind, Err *err) {
     (void)kind;
     Cpu *c = d->self;
-    while (c->buffers.n <= index)
-        vec_push(d->arena, &c->buffers, (CpuBuffer){0});
+    while (c->buffers.n <= index) vec_push(d->arena, &c->buffers, (CpuBuffer){0});
     CpuBuffer *b = &c->buffers.at[index];
     b->arena = arena_new(NULL);
     // vectors may read a whole one at the end
@@ -66,99 +65,87 @@ static bool buffer_make(Device *d, u32 index, u64 size, BufferKind kind, Err *er
     if (!p) {
         arena_free(b->arena);
         *b = (CpuBuffer){0};
-        return err_set(err, ERR_OUT_OF_MEMORY, "a buffer of %U MB; use a smaller context or model", size >> 20);
+        return err_set(err, ERR_OUT_OF_MEMORY, "a buffer of %U MB; use a smaller context or model",
+                       size >> 20);
     }
     b->bytes = (u8 *)(((uintptr_t)p + 63) & ~(uintptr_t)63);
     b->size = size;
     return true;
 }
 
-static void buffer_free(Device *d, u32 index)
-{
+static void buffer_free(Device *d, u32 index) {
     CpuBuffer *b = &((Cpu *)d->self)->buffers.at[index];
     arena_free(b->arena);
     *b = (CpuBuffer){0};
 }
 
-static bool buffer_write(Device *d, Ticket t, u32 index, u64 off, const void *src, u64 n, Err *err)
-{
+static bool buffer_write(Device *d, Ticket t, u32 index, u64 off, const void *src, u64 n,
+                         Err *err) {
     (void)err;
     memcpy(((Cpu *)d->self)->buffers.at[index].bytes + off, src, (size_t)n);
     device_answer(d, t, ERR_NONE, 0);
     return true;
 }
 
-static bool buffer_read(Device *d, Ticket t, u32 index, u64 off, void *dst, u64 n, Err *err)
-{
+static bool buffer_read(Device *d, Ticket t, u32 index, u64 off, void *dst, u64 n, Err *err) {
     (void)err;
     memcpy(dst, ((Cpu *)d->self)->buffers.at[index].bytes + off, (size_t)n);
     device_answer(d, t, ERR_NONE, 0);
     return true;
 }
 
-static bool kernel_make(Device *d, Ticket t, u32 index, const ProgKernel *k, Err *err)
-{
+static bool kernel_make(Device *d, Ticket t, u32 index, const ProgKernel *k, Err *err) {
     Cpu *c = d->self;
-    while (c->kernels.n <= index)
-        vec_push(d->arena, &c->kernels, (CpuKernel){0});
+    while (c->kernels.n <= index) vec_push(d->arena, &c->kernels, (CpuKernel){0});
     c->kernels.at[index] = (CpuKernel){.fn = kernel_find(&c->table, k->nest_key), .k = k};
     if (!c->kernels.at[index].fn && (!c->o.interp || !k->ir))
-        return err_set(err, ERR_DEVICE_KERNEL, "kernel %S (nest key %016X) is not among the %s kernels", k->name,
+        return err_set(err, ERR_DEVICE_KERNEL,
+                       "kernel %S (nest key %016X) is not among the %s kernels", k->name,
                        k->nest_key, c->table.isa);
     device_answer(d, t, ERR_NONE, 0);
     return true;
 }
 
-static void kernel_free(Device *d, u32 index)
-{
+static void kernel_free(Device *d, u32 index) {
     ((Cpu *)d->self)->kernels.at[index] = (CpuKernel){0};
 }
 
-static bool bind(Device *d, u32 index, const DeviceBind *b, Err *err)
-{
+static bool bind(Device *d, u32 index, const DeviceBind *b, Err *err) {
     (void)err;
     Cpu *c = d->self;
-    while (c->binds.n <= index)
-        vec_push(d->arena, &c->binds, (DeviceBind){0});
+    while (c->binds.n <= index) vec_push(d->arena, &c->binds, (DeviceBind){0});
     c->binds.at[index] = *b;
     return true;
 }
 
-static void unbind(Device *d, u32 index)
-{
-    ((Cpu *)d->self)->binds.at[index] = (DeviceBind){0};
-}
+static void unbind(Device *d, u32 index) { ((Cpu *)d->self)->binds.at[index] = (DeviceBind){0}; }
 
-static void run_share(void *user, int thread)
-{
+static void run_share(void *user, int thread) {
     const Share *s = user;
     u32 begin = (u32)((u64)s->extent * (u32)thread / (u32)s->threads);
     u32 end = (u32)((u64)s->extent * ((u32)thread + 1) / (u32)s->threads);
-    if (begin < end)
-        s->fn(s->arg, s->dims, (i32)begin, (i32)end);
+    if (begin < end) s->fn(s->arg, s->dims, (i32)begin, (i32)end);
 }
 
-static bool interpret(Device *d, CpuKernel *k, const Share *s, const Step *st, Err *err)
-{
+static bool interpret(Device *d, CpuKernel *k, const Share *s, const Step *st, Err *err) {
     Cpu *c = d->self;
     if (!k->said && c->o.log) {
         char line[256];
         Buf b = {.ptr = line, .cap = sizeof line};
-        buf_fmt(&b, "kernel %S is not among the %s kernels: it runs in the interpreter, slowly", k->k->name,
-                c->table.isa);
+        buf_fmt(&b, "kernel %S is not among the %s kernels: it runs in the interpreter, slowly",
+                k->k->name, c->table.isa);
         c->o.log(c->o.user, buf_str(&b));
     }
     k->said = true;
     u64 bytes[STEP_MAX_BINDINGS];
-    for (int i = 0; i < k->k->nbind; i++)
-        bytes[i] = st->bind[i].size;
+    for (int i = 0; i < k->k->nbind; i++) bytes[i] = st->bind[i].size;
     arena_reset(c->scratch);
     return c->o.interp(c->o.user, c->scratch, k->k, s->arg, bytes, st->dims, 0, s->extent, err) ||
            (err_subject(err, st->name), false);
 }
 
-static bool run_step(Device *d, const DeviceBind *b, const Step *st, const Submit *s, u64 params_offset, Err *err)
-{
+static bool run_step(Device *d, const DeviceBind *b, const Step *st, const Submit *s,
+                     u64 params_offset, Err *err) {
     Cpu *c = d->self;
     CpuKernel *k = &c->kernels.at[handle_index(b->kernels[st->kernel].id)];
     Share share = {.fn = k->fn, .dims = st->dims, .threads = pool_threads(c->pool)};
@@ -168,8 +155,7 @@ static bool run_step(Device *d, const DeviceBind *b, const Step *st, const Submi
         u64 off = bi->offset + (bi->buffer == b->program->buf_params ? params_offset : 0);
         share.arg[i] = c->buffers.at[handle_index(b->buffers[bi->buffer].id)].bytes + off;
     }
-    if (!share.fn)
-        return interpret(d, k, &share, st, err);
+    if (!share.fn) return interpret(d, k, &share, st, err);
     if (share.threads == 1 || share.extent < 2 || st->bytes + st->flops < SERIAL_WORK)
         share.fn(share.arg, share.dims, 0, (i32)share.extent);
     else
@@ -177,8 +163,7 @@ static bool run_step(Device *d, const DeviceBind *b, const Step *st, const Submi
     return true;
 }
 
-static bool submit(Device *d, Ticket t, const Submit *s, Err *err)
-{
+static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
     Cpu *c = d->self;
     const DeviceBind *b = &c->binds.at[handle_index(s->bound.id)];
     const Program *p = b->program;
@@ -187,40 +172,35 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err)
            program_param_words(p) * 4);
     const Step *steps = p->regimes[s->regime].steps;
     for (int i = s->first; i < s->last; i++)
-        if (!run_step(d, b, &steps[i], s, params, err))
-            return false;
+        if (!run_step(d, b, &steps[i], s, params, err)) return false;
     for (int i = s->first2; i < s->last2; i++)
-        if (!run_step(d, b, &steps[i], s, params, err))
-            return false;
+        if (!run_step(d, b, &steps[i], s, params, err)) return false;
     i32 token = 0;
     if (s->read_ring >= 0)
-        memcpy(&token, c->buffers.at[handle_index(b->buffers[p->buf_ring].id)].bytes + 4 * s->read_ring, 4);
+        memcpy(&token,
+               c->buffers.at[handle_index(b->buffers[p->buf_ring].id)].bytes + 4 * s->read_ring, 4);
     device_answer(d, t, ERR_NONE, token);
     return true;
 }
 
-static void poll(Device *d)
-{
-    (void)d;
-}
+static void poll(Device *d) { (void)d; }
 
-static void close_cpu(Device *d)
-{
+static void close_cpu(Device *d) {
     Cpu *c = d->self;
     pool_free(c->pool);
-    for (size_t i = 0; i < c->buffers.n; i++)
-        arena_free(c->buffers.at[i].arena);
+    for (size_t i = 0; i < c->buffers.n; i++) arena_free(c->buffers.at[i].arena);
     c->buffers.n = 0;
     arena_free(c->scratch);
 }
 
-static const DeviceVt vt = {"cpu", false, profile, buffer_make, buffer_free, buffer_write, buffer_read, kernel_make,
-                            kernel_free, bind, unbind, submit, poll, close_cpu};
+static const DeviceVt vt = {"cpu",        false,       profile,     buffer_make, buffer_free,
+                            buffer_write, buffer_read, kernel_make, kernel_free, bind,
+                            unbind,       submit,      poll,        close_cpu};
 
-bool cpu_open(Device *d, const DeviceOptions *o, Err *err)
-{
+bool cpu_open(Device *d, const DeviceOptions *o, Err *err) {
     if (o->threads < 0 || o->threads > 1024)
-        return err_set(err, ERR_DEVICE_RANGE, "%d threads; give 1 to 1024, or 0 for one a core", o->threads);
+        return err_set(err, ERR_DEVICE_RANGE, "%d threads; give 1 to 1024, or 0 for one a core",
+                       o->threads);
     Cpu *c = NEW(d->arena, Cpu);
     c->o = *o;
     c->table = cpu_kernels();

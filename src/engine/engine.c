@@ -1,41 +1,38 @@
-// engine/engine.c: token ids in, token ids out: prefill in chunks, decode with run-ahead, roll-back, prefix reuse.
+// engine/engine.c: token ids in, token ids out: prefill in chunks, decode with run-ahead,
+// roll-back, prefix reuse.
 //
-// The tokens of a conversation lie by position in tokens[], in the device's ring, and (as keys and values) in the
-// cache; rolling back is setting the position. A new prompt keeps the longest prefix that the cache holds already.
-// While decoding, up to `depth` submits are on the device: each reads the token that the one before it wrote
-// into the ring, so the host sees a token some steps after it was made, and what was computed past an end is
-// forgotten. Rows [0, asked - 1) are in the cache or on their way; the token at position asked - 1 is known or
-// in flight; nothing is ever asked for at `limit` or past it, which bounds every write into the cache.
+// The tokens of a conversation lie by position in tokens[], in the device's ring, and (as keys and
+// values) in the cache; rolling back is setting the position. A new prompt keeps the longest prefix
+// that the cache holds already. While decoding, up to `depth` submits are on the device: each reads
+// the token that the one before it wrote into the ring, so the host sees a token some steps after
+// it was made, and what was computed past an end is forgotten. Rows [0, asked - 1) are in the cache
+// or on their way; the token at position asked - 1 is known or in flight; nothing is ever asked for
+// at `limit` or past it, which bounds every write into the cache.
 #include "engine/engine_int.h"
 
-const char *finish_name(Finish f)
-{
+const char *finish_name(Finish f) {
     static const char *const names[] = {NULL, "stop", "length", "cancel"}; // ORDER FINISH
     return names[f];
 }
 
-// ---- submits ------------------------------------------------------------------------------------------------
+// ---- submits
+// ------------------------------------------------------------------------------------------------
 
 // The smallest regime that takes n rows; -1: none.
-int engine_regime(const Engine *e, u32 n)
-{
+int engine_regime(const Engine *e, u32 n) {
     for (int i = 0; i < REGIME_COUNT; i++)
-        if (e->p->regimes[i].nsteps && n <= e->p->regimes[i].n)
-            return i;
+        if (e->p->regimes[i].nsteps && n <= e->p->regimes[i].n) return i;
     return -1;
 }
 
-static u32 largest_n(const Engine *e)
-{
+static u32 largest_n(const Engine *e) {
     u32 n = 0;
     for (int i = 0; i < REGIME_COUNT; i++)
-        if (e->p->regimes[i].nsteps)
-            n = MAX2(n, e->p->regimes[i].n);
+        if (e->p->regimes[i].nsteps) n = MAX2(n, e->p->regimes[i].n);
     return n;
 }
 
-Ticket engine_submit(Engine *e, u32 pos, u32 n, u32 m, RunSampler sampler, Err *err)
-{
+Ticket engine_submit(Engine *e, u32 pos, u32 n, u32 m, RunSampler sampler, Err *err) {
     const Program *p = e->p;
     int regime = engine_regime(e, n);
     must(regime >= 0 && pos + n <= p->ctx && m <= n && m <= p->m_max);
@@ -48,8 +45,7 @@ Ticket engine_submit(Engine *e, u32 pos, u32 n, u32 m, RunSampler sampler, Err *
     w[PARAM_SEED_LO] = (i32)(u32)e->sample.seed;
     w[PARAM_SEED_HI] = (i32)(u32)(e->sample.seed >> 32);
     w[PARAM_TOP_K] = e->sample.top_k;
-    if (sampler == RUN_SAMPLE)
-        w[PARAM_INV_TEMP] = (i32)(65536.0 / e->sample.temperature + 0.5);
+    if (sampler == RUN_SAMPLE) w[PARAM_INV_TEMP] = (i32)(65536.0 / e->sample.temperature + 0.5);
     for (u32 i = 0; i < n; i++) {
         i32 *row = w + PARAM_ROWS + ROW_WORDS * i;
         row[ROW_POS] = (i32)(pos + i);
@@ -60,24 +56,27 @@ Ticket engine_submit(Engine *e, u32 pos, u32 n, u32 m, RunSampler sampler, Err *
         row[ROW_INDEX] = (i32)(n - m + i);
         row[ROW_NEXT] = (i32)(pos + n - m + i + 1);
     }
-    Submit s = {.bound = e->bound, .regime = regime, .last = m ? r->greedy : r->head, .n = n, .m = m, .t = pos + n,
-                .slot = e->slot, .params = w, .read_ring = -1};
-    if (sampler == RUN_GREEDY)
-        s.first2 = r->greedy, s.last2 = r->sample;
-    if (sampler == RUN_SAMPLE)
-        s.first2 = r->sample, s.last2 = r->nsteps;
-    if (sampler != RUN_NONE)
-        s.read_ring = (int)((pos + n) & (TOKEN_RING - 1));
+    Submit s = {.bound = e->bound,
+                .regime = regime,
+                .last = m ? r->greedy : r->head,
+                .n = n,
+                .m = m,
+                .t = pos + n,
+                .slot = e->slot,
+                .params = w,
+                .read_ring = -1};
+    if (sampler == RUN_GREEDY) s.first2 = r->greedy, s.last2 = r->sample;
+    if (sampler == RUN_SAMPLE) s.first2 = r->sample, s.last2 = r->nsteps;
+    if (sampler != RUN_NONE) s.read_ring = (int)((pos + n) & (TOKEN_RING - 1));
     e->slot = (e->slot + 1) % PARAM_SLOTS;
     return device_submit(e->d.device, &s, err);
 }
 
-bool engine_ring_write(Engine *e, u32 pos, u32 n, Err *err)
-{
+bool engine_ring_write(Engine *e, u32 pos, u32 n, Err *err) {
     while (n) {
         u32 at = pos & (TOKEN_RING - 1), part = MIN2(n, TOKEN_RING - at);
-        if (!device_buffer_write(e->d.device, e->buffers[e->p->buf_ring], (u64)at * 4, e->tokens + pos, (u64)part * 4,
-                                 err))
+        if (!device_buffer_write(e->d.device, e->buffers[e->p->buf_ring], (u64)at * 4,
+                                 e->tokens + pos, (u64)part * 4, err))
             return false;
         pos += part;
         n -= part;
@@ -86,12 +85,10 @@ bool engine_ring_write(Engine *e, u32 pos, u32 n, Err *err)
 }
 
 // Takes answers until at most `keep` tickets are out. WORKING: so it is; WAITING: not yet.
-static EngineState settle(Engine *e, int keep, Err *err)
-{
+static EngineState settle(Engine *e, int keep, Err *err) {
     while (device_outstanding(e->d.device) > keep) {
         PollResult r = device_poll(e->d.device);
-        if (r.status == POLL_NOTHING)
-            return ENGINE_WAITING;
+        if (r.status == POLL_NOTHING) return ENGINE_WAITING;
         if (r.status != POLL_OK) {
             engine_poll_error(&r, err);
             return ENGINE_FAILED;
@@ -100,28 +97,23 @@ static EngineState settle(Engine *e, int keep, Err *err)
     return ENGINE_WORKING;
 }
 
-static EngineState check_steps(Engine *e, int regime, int first, int last, Err *err)
-{
+static EngineState check_steps(Engine *e, int regime, int first, int last, Err *err) {
     for (int i = first; i < last; i++) {
         u32 k = e->p->regimes[regime].steps[i].kernel;
-        if (e->checked[k])
-            continue;
+        if (e->checked[k]) continue;
         // answers that are awaited are not for us to take
         EngineState s = e->nflight ? ENGINE_WAITING : settle(e, 0, err);
         if (s == ENGINE_WORKING)
             s = e->d.hooks.check_kernel(e->d.hooks.user, e, regime, (u32)i, err);
-        if (s != ENGINE_DONE)
-            return s;
+        if (s != ENGINE_DONE) return s;
         e->checked[k] = true;
     }
     return ENGINE_DONE;
 }
 
-EngineState engine_check(Engine *e, int regime, RunSampler sampler, bool head, Err *err)
-{
+EngineState engine_check(Engine *e, int regime, RunSampler sampler, bool head, Err *err) {
     const Regime *r = &e->p->regimes[regime];
-    if (!e->d.hooks.check_kernel)
-        return ENGINE_DONE;
+    if (!e->d.hooks.check_kernel) return ENGINE_DONE;
     EngineState s = check_steps(e, regime, 0, head ? r->greedy : r->head, err);
     if (s == ENGINE_DONE && sampler == RUN_GREEDY)
         s = check_steps(e, regime, r->greedy, r->sample, err);
@@ -130,33 +122,34 @@ EngineState engine_check(Engine *e, int regime, RunSampler sampler, bool head, E
     return s;
 }
 
-// ---- requests ---------------------------------------------------------------------------------------------------
+// ---- requests
+// ---------------------------------------------------------------------------------------------------
 
-bool engine_start(Engine *e, const EngineRequest *r, Err *err)
-{
-    if (e->phase == PHASE_FAILED)
-        return *err = e->failed, false;
+bool engine_start(Engine *e, const EngineRequest *r, Err *err) {
+    if (e->phase == PHASE_FAILED) return *err = e->failed, false;
     if (e->phase != PHASE_IDLE)
-        return err_set(err, ERR_ENGINE_BUSY, "the model is still loading or answering; stop that first");
+        return err_set(err, ERR_ENGINE_BUSY,
+                       "the model is still loading or answering; stop that first");
     if (r->n == 0)
         return err_set(err, ERR_ENGINE_PROMPT, "the prompt is empty; give at least one token");
     if (r->n > e->p->ctx)
         return err_set(err, ERR_ENGINE_PROMPT,
-                       "the prompt has %U tokens and the context holds %u; shorten it or open with a larger context",
+                       "the prompt has %U tokens and the context holds %u; shorten it or open with "
+                       "a larger context",
                        (u64)r->n, e->p->ctx);
     const SampleOptions *o = &r->sample;
     if (!(o->temperature >= 0 && o->temperature <= 100) || o->top_k < 0 || r->max_tokens < 0)
-        return err_set(err, ERR_ENGINE_OPTION, "temperature %g (0 to 100), top_k %d, max_tokens %D (0 or more)",
+        return err_set(err, ERR_ENGINE_OPTION,
+                       "temperature %g (0 to 100), top_k %d, max_tokens %D (0 or more)",
                        o->temperature, o->top_k, r->max_tokens);
     for (size_t i = 0; i < r->n; i++)
         if (r->prompt[i] < 0 || (u32)r->prompt[i] >= e->p->vocab)
-            return err_set(err, ERR_ENGINE_TOKEN, "token %U of the prompt is %d; ids end at %u", (u64)i, r->prompt[i],
-                           e->p->vocab - 1);
+            return err_set(err, ERR_ENGINE_TOKEN, "token %U of the prompt is %d; ids end at %u",
+                           (u64)i, r->prompt[i], e->p->vocab - 1);
 
     // Something must be computed for there to be logits: the last token is always read again.
     u32 n = (u32)r->n, same = 0;
-    while (same < e->cached && same < n - 1 && e->tokens[same] == r->prompt[same])
-        same++;
+    while (same < e->cached && same < n - 1 && e->tokens[same] == r->prompt[same]) same++;
     memcpy(e->tokens + same, r->prompt + same, (n - same) * sizeof(i32));
     e->cached = same;
     e->known = n;
@@ -165,8 +158,7 @@ bool engine_start(Engine *e, const EngineRequest *r, Err *err)
     u64 limit = r->max_tokens ? (u64)n + (u64)r->max_tokens : UINT32_MAX;
     e->limit = (u32)MIN2(limit, (u64)e->p->ctx + 1);
     e->sample = *o;
-    if (o->temperature < 1e-3)
-        e->sample.temperature = 0;
+    if (o->temperature < 1e-3) e->sample.temperature = 0;
     e->is_end = r->is_end;
     e->user = r->user;
     e->nflight = 0;
@@ -176,65 +168,56 @@ bool engine_start(Engine *e, const EngineRequest *r, Err *err)
     return true;
 }
 
-static RunSampler sampler_of(const Engine *e)
-{
+static RunSampler sampler_of(const Engine *e) {
     return e->sample.temperature > 0 ? RUN_SAMPLE : RUN_GREEDY;
 }
 
-// Hands over rows [pos, pos + n), the last of them with logits and a sampler; its token is then in flight.
-static bool submit_token(Engine *e, u32 pos, u32 n, Err *err)
-{
+// Hands over rows [pos, pos + n), the last of them with logits and a sampler; its token is then in
+// flight.
+static bool submit_token(Engine *e, u32 pos, u32 n, Err *err) {
     Ticket t = engine_submit(e, pos, n, 1, sampler_of(e), err);
-    if (!t)
-        return false;
+    if (!t) return false;
     e->flight[e->nflight++] = (Flight){t, (i32)(pos + n)};
     e->asked = pos + n + 1;
     return true;
 }
 
-static EngineState prefill(Engine *e, Err *err)
-{
+static EngineState prefill(Engine *e, Err *err) {
     u32 n = MIN2(e->prompt - e->cached, largest_n(e));
     bool last = e->cached + n == e->prompt;
-    EngineState s = engine_check(e, engine_regime(e, n), last ? sampler_of(e) : RUN_NONE, last, err);
-    if (s != ENGINE_DONE)
-        return s;
-    if ((s = settle(e, DEPTH_MAX - 1, err)) != ENGINE_WORKING)
-        return s;
-    if (!engine_ring_write(e, e->cached, n, err))
-        return ENGINE_FAILED;
-    if (last ? !submit_token(e, e->cached, n, err) : !engine_submit(e, e->cached, n, 0, RUN_NONE, err))
+    EngineState s =
+        engine_check(e, engine_regime(e, n), last ? sampler_of(e) : RUN_NONE, last, err);
+    if (s != ENGINE_DONE) return s;
+    if ((s = settle(e, DEPTH_MAX - 1, err)) != ENGINE_WORKING) return s;
+    if (!engine_ring_write(e, e->cached, n, err)) return ENGINE_FAILED;
+    if (last ? !submit_token(e, e->cached, n, err)
+             : !engine_submit(e, e->cached, n, 0, RUN_NONE, err))
         return ENGINE_FAILED;
     e->cached += n;
-    if (last)
-        e->phase = PHASE_DECODE;
+    if (last) e->phase = PHASE_DECODE;
     return ENGINE_WORKING;
 }
 
-void engine_stop(Engine *e, Finish why)
-{
-    if (e->phase != PHASE_PREFILL && e->phase != PHASE_DECODE)
-        return;
-    if (e->phase == PHASE_DECODE)
-        e->cached = MIN2(e->asked - 1, e->known);
+void engine_stop(Engine *e, Finish why) {
+    if (e->phase != PHASE_PREFILL && e->phase != PHASE_DECODE) return;
+    if (e->phase == PHASE_DECODE) e->cached = MIN2(e->asked - 1, e->known);
     e->finish = why;
     e->nflight = 0; // their answers are nobody's now
     e->phase = PHASE_IDLE;
 }
 
-static EngineState take_token(Engine *e, i32 token, Err *err)
-{
+static EngineState take_token(Engine *e, i32 token, Err *err) {
     i32 pos = e->flight[0].pos;
     memmove(e->flight, e->flight + 1, sizeof *e->flight * (size_t)--e->nflight);
     if (token < 0 || (u32)token >= e->p->vocab) {
-        err_set(err, ERR_DEVICE_FAILED, "the device chose token %d; ids end at %u", token, e->p->vocab - 1);
+        err_set(err, ERR_DEVICE_FAILED, "the device chose token %d; ids end at %u", token,
+                e->p->vocab - 1);
         return ENGINE_FAILED;
     }
     e->tokens[pos] = token;
     e->known = (u32)pos + 1;
     e->stats.last_ms = clock_ms();
-    if (e->stats.answer_tokens == 0)
-        e->stats.first_ms = e->stats.last_ms;
+    if (e->stats.answer_tokens == 0) e->stats.first_ms = e->stats.last_ms;
     if (e->is_end && e->is_end(e->user, token)) {
         engine_stop(e, FINISH_STOP);
         return ENGINE_DONE;
@@ -244,8 +227,7 @@ static EngineState take_token(Engine *e, i32 token, Err *err)
     return ENGINE_TOKEN;
 }
 
-static EngineState decode(Engine *e, Err *err)
-{
+static EngineState decode(Engine *e, Err *err) {
     if (e->known == e->limit) {
         engine_stop(e, FINISH_LENGTH);
         return ENGINE_DONE;
@@ -254,79 +236,50 @@ static EngineState decode(Engine *e, Err *err)
         EngineState s = engine_check(e, engine_regime(e, 1), sampler_of(e), true, err);
         if (s == ENGINE_WAITING && e->nflight)
             break; // a check wants the device to itself: the token in flight comes first
-        if (s != ENGINE_DONE)
-            return s;
-        if (device_outstanding(e->d.device) >= DEPTH_MAX)
-            break;
-        if (!submit_token(e, e->asked - 1, 1, err))
-            return ENGINE_FAILED;
+        if (s != ENGINE_DONE) return s;
+        if (device_outstanding(e->d.device) >= DEPTH_MAX) break;
+        if (!submit_token(e, e->asked - 1, 1, err)) return ENGINE_FAILED;
     }
     for (;;) {
         PollResult r = device_poll(e->d.device);
-        if (r.status == POLL_NOTHING)
-            return ENGINE_WAITING;
+        if (r.status == POLL_NOTHING) return ENGINE_WAITING;
         if (r.status != POLL_OK) {
             engine_poll_error(&r, err);
             return ENGINE_FAILED;
         }
-        if (e->nflight && r.ticket == e->flight[0].ticket)
-            return take_token(e, r.token, err);
+        if (e->nflight && r.ticket == e->flight[0].ticket) return take_token(e, r.token, err);
     }
 }
 
-EngineState engine_step(Engine *e, Err *err)
-{
+EngineState engine_step(Engine *e, Err *err) {
     Err own = {0};
-    if (!err)
-        err = &own;
+    if (!err) err = &own;
     EngineState s = ENGINE_IDLE;
     switch (e->phase) {
-    case PHASE_FAILED:
-        *err = e->failed;
-        return ENGINE_FAILED;
+    case PHASE_FAILED: *err = e->failed; return ENGINE_FAILED;
     case PHASE_PREFILL: s = prefill(e, err); break;
     case PHASE_DECODE: s = decode(e, err); break;
     case PHASE_LOAD:
     case PHASE_IDLE: break;
     }
-    if (s == ENGINE_FAILED)
-        engine_fail(e, err);
+    if (s == ENGINE_FAILED) engine_fail(e, err);
     return s;
 }
 
-void engine_forget(Engine *e)
-{
+void engine_forget(Engine *e) {
     engine_stop(e, FINISH_CANCEL);
     e->cached = 0;
     e->known = 0;
 }
 
-i32 engine_token(const Engine *e)
-{
-    return e->token;
-}
+i32 engine_token(const Engine *e) { return e->token; }
 
-Finish engine_finish(const Engine *e)
-{
-    return e->finish;
-}
+Finish engine_finish(const Engine *e) { return e->finish; }
 
-const EngineStats *engine_stats(const Engine *e)
-{
-    return &e->stats;
-}
+const EngineStats *engine_stats(const Engine *e) { return &e->stats; }
 
-const Program *engine_program(const Engine *e)
-{
-    return e->p;
-}
+const Program *engine_program(const Engine *e) { return e->p; }
 
-Device *engine_device(const Engine *e)
-{
-    return e->d.device;
-}
+Device *engine_device(const Engine *e) { return e->d.device; }
 
-const DeviceBind *engine_bind(const Engine *e)
-{
-    return &e->bind;
-}
+const DeviceBind *engine_bind(const Engine *e) { return &e->bind; }

@@ -1,5 +1,6 @@
-// engine/engine.h: a loaded model answering: weights on the device, the token ring, prefill and decode with
-// run-ahead, sampling, sessions, OpenAI requests. A state machine: engine_step() never waits.
+// engine/engine.h: a loaded model answering: weights on the device, the token ring, prefill and
+// decode with run-ahead, sampling, sessions, OpenAI requests. A state machine: engine_step() never
+// waits.
 //
 //     load.c     program + file -> buffers, weights through a small window, kernels
 //     engine.c   token ids in, token ids out: chunked prefill, run-ahead, roll-back, prefix reuse
@@ -15,20 +16,26 @@
 typedef struct Engine Engine; // one program on one device
 
 typedef enum EngineState { // what the caller should do next
-    ENGINE_IDLE,    // nothing asked for
-    ENGINE_WORKING, // call engine_step again now
-    ENGINE_WAITING, // call engine_step again when the device has made progress
-    ENGINE_TOKEN,   // a token was produced: engine_token
-    ENGINE_DONE,    // nothing left to do: loading or the answer ended, see engine_finish
-    ENGINE_FAILED,  // see the error
+    ENGINE_IDLE,           // nothing asked for
+    ENGINE_WORKING,        // call engine_step again now
+    ENGINE_WAITING,        // call engine_step again when the device has made progress
+    ENGINE_TOKEN,          // a token was produced: engine_token
+    ENGINE_DONE,           // nothing left to do: loading or the answer ended, see engine_finish
+    ENGINE_FAILED,         // see the error
 } EngineState;
 
-typedef enum Finish { FINISH_NONE, FINISH_STOP, FINISH_LENGTH, FINISH_CANCEL } Finish; // ORDER FINISH
+typedef enum Finish {
+    FINISH_NONE,
+    FINISH_STOP,
+    FINISH_LENGTH,
+    FINISH_CANCEL
+} Finish;                          // ORDER FINISH
 const char *finish_name(Finish f); // "stop", "length", "cancel"; NULL for none
 
-// The check of a pipeline at its first use: the callback (tune/) runs it on the device with pseudo-random data and
-// compares outputs. Nothing of the engine's is out on the device meanwhile; the callback polls for itself. DONE: it
-// is right; WORKING, WAITING: call again; FAILED: err says how it is wrong.
+// The check of a pipeline at its first use: the callback (tune/) runs it on the device with
+// pseudo-random data and compares outputs. Nothing of the engine's is out on the device meanwhile;
+// the callback polls for itself. DONE: it is right; WORKING, WAITING: call again; FAILED: err says
+// how it is wrong.
 typedef struct EngineHooks {
     EngineState (*check_kernel)(void *user, const Engine *e, int regime, u32 step, Err *err);
     void *user;
@@ -39,17 +46,22 @@ typedef struct EngineDesc {
     const Program *program; // verified
     const Gguf *file;       // the weights; NULL: they stay zero
     u32 window;             // bytes that loading may hold at a time; 0: 8 MB
-    int depth;              // answers in flight while decoding; 0: 4 on devices that answer later, else 1
+    int depth; // answers in flight while decoding; 0: 4 on devices that answer later, else 1
     EngineHooks hooks;
 } EngineDesc;
 
-// ---- load.c ---------------------------------------------------------------------------------------------------
-typedef struct LoadProgress { u64 done, total; } LoadProgress; // bytes of weights in device memory
+// ---- load.c
+// ---------------------------------------------------------------------------------------------------
+typedef struct LoadProgress {
+    u64 done, total;
+} LoadProgress; // bytes of weights in device memory
 bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err);
-EngineState engine_load_step(Engine *e, LoadProgress *p, Err *err); // one window of one weight; DONE at the end
-void engine_free(Engine *e); // what it holds on the device; NULL is fine
+EngineState engine_load_step(Engine *e, LoadProgress *p,
+                             Err *err); // one window of one weight; DONE at the end
+void engine_free(Engine *e);            // what it holds on the device; NULL is fine
 
-// ---- engine.c -------------------------------------------------------------------------------------------------
+// ---- engine.c
+// -------------------------------------------------------------------------------------------------
 typedef struct SampleOptions {
     double temperature; // 0: greedy
     i32 top_k;          // 0: all
@@ -61,15 +73,18 @@ typedef struct EngineRequest {
     size_t n;          // 1 .. ctx
     i64 max_tokens;    // 0: until the context is full
     SampleOptions sample;
-    bool (*is_end)(void *user, i32 token); // ends the answer and is not part of it; NULL: nothing does
+    bool (*is_end)(void *user,
+                   i32 token); // ends the answer and is not part of it; NULL: nothing does
     void *user;
 } EngineRequest;
 
-bool engine_start(Engine *e, const EngineRequest *r, Err *err); // refused while loading or while an answer is made
+bool engine_start(Engine *e, const EngineRequest *r,
+                  Err *err); // refused while loading or while an answer is made
 EngineState engine_step(Engine *e, Err *err);
-i32 engine_token(const Engine *e);         // after ENGINE_TOKEN
-Finish engine_finish(const Engine *e);     // after ENGINE_DONE
-// Ends the answer at once (the caller saw a stop string, or the user had enough); what is in flight is forgotten.
+i32 engine_token(const Engine *e);     // after ENGINE_TOKEN
+Finish engine_finish(const Engine *e); // after ENGINE_DONE
+// Ends the answer at once (the caller saw a stop string, or the user had enough); what is in flight
+// is forgotten.
 void engine_stop(Engine *e, Finish why);
 void engine_forget(Engine *e); // the cache: the next prompt is read from its beginning
 
@@ -82,9 +97,11 @@ const Program *engine_program(const Engine *e);
 Device *engine_device(const Engine *e);
 const DeviceBind *engine_bind(const Engine *e);
 
-// ---- eval.c -----------------------------------------------------------------------------------------------------
-// Forced decoding: after each of tokens[0..n-2] the id with the largest logit and the natural log-probability of the token that
-// follows (log-softmax in double). `rows` at a time: 1 uses decode's kernels, 0 as many as the program allows.
+// ---- eval.c
+// -----------------------------------------------------------------------------------------------------
+// Forced decoding: after each of tokens[0..n-2] the id with the largest logit and the natural
+// log-probability of the token that follows (log-softmax in double). `rows` at a time: 1 uses
+// decode's kernels, 0 as many as the program allows.
 typedef struct EvalResult {
     i32 *top;
     double *logprob, mean;
@@ -93,10 +110,13 @@ typedef struct EvalResult {
     void (*row)(void *user, size_t pos, const float *logits, u32 vocab);
     void *user;
 } EvalResult;
-// Device answers are awaited by polling, so this is for devices that make progress by themselves (not for a page).
-bool engine_eval(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 rows, EvalResult *out, Err *err);
+// Device answers are awaited by polling, so this is for devices that make progress by themselves
+// (not for a page).
+bool engine_eval(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 rows, EvalResult *out,
+                 Err *err);
 
-// ---- session.c ----------------------------------------------------------------------------------------------------
+// ---- session.c
+// ----------------------------------------------------------------------------------------------------
 enum { STOPS_MAX = 4, STOP_BYTES_MAX = 256 };
 typedef struct AnswerOptions {
     i64 max_tokens; // 0: until the context is full
@@ -107,9 +127,10 @@ typedef struct AnswerOptions {
 
 typedef struct Session Session; // one conversation on an engine
 typedef struct SessionEvent {
-    EngineState state; // TOKEN: text and token; DONE: finish (and the last text); else as the engine says
-    Str text;          // whole UTF-8 characters, maybe none; valid until the next step
-    i32 token;         // -1: none
+    EngineState
+        state; // TOKEN: text and token; DONE: finish (and the last text); else as the engine says
+    Str text;  // whole UTF-8 characters, maybe none; valid until the next step
+    i32 token; // -1: none
     Finish finish;
 } SessionEvent;
 
@@ -117,19 +138,22 @@ typedef struct SessionEvent {
 Session *session_new(Arena *a, Engine *e, const Tokenizer *t, const Template *tmpl);
 void session_free(Session *s);
 bool session_ask(Session *s, const ChatMessages *m, const AnswerOptions *o, Err *err);
-bool session_complete(Session *s, Str text, const AnswerOptions *o, Err *err); // no template: the text goes on
+bool session_complete(Session *s, Str text, const AnswerOptions *o,
+                      Err *err); // no template: the text goes on
 SessionEvent session_step(Session *s, Err *err);
 void session_cancel(Session *s);
 Engine *session_engine(const Session *s);
 
-// ---- openai.c -------------------------------------------------------------------------------------------------------
+// ---- openai.c
+// -------------------------------------------------------------------------------------------------------
 typedef struct OpenaiRequest {
     ChatMessages messages;
     AnswerOptions answer;
     bool stream, include_usage;
     Str model; // as given; empty: none
 } OpenaiRequest;
-// A chat-completions request. Strings are copied to the arena. A field that is not known is an error that names it.
+// A chat-completions request. Strings are copied to the arena. A field that is not known is an
+// error that names it.
 bool openai_read(Arena *a, Str json, OpenaiRequest *out, Err *err);
 typedef struct OpenaiAnswer { // what the answer's JSON says beside the text
     Str id, model;
@@ -138,7 +162,8 @@ typedef struct OpenaiAnswer { // what the answer's JSON says beside the text
     u32 prompt_tokens, cached_tokens, answer_tokens;
 } OpenaiAnswer;
 void openai_response(const OpenaiAnswer *o, Str text, Buf *out);
-// One object of the stream: first (the role), a piece of text, last (finish reason), then usage when asked for.
+// One object of the stream: first (the role), a piece of text, last (finish reason), then usage
+// when asked for.
 void openai_chunk_first(const OpenaiAnswer *o, Buf *out);
 void openai_chunk_text(const OpenaiAnswer *o, Str text, Buf *out);
 void openai_chunk_last(const OpenaiAnswer *o, Buf *out);

@@ -16,8 +16,8 @@ typedef struct Flight { // a submit whose token is awaited
 struct Engine {
     EngineDesc d;
     const Program *p;
-    Arena *arena;    // as long as the engine
-    Arena *window;   // loading's, given back at the end
+    Arena *arena;  // as long as the engine
+    Arena *window; // loading's, given back at the end
     Phase phase;
     Err failed;
 
@@ -28,33 +28,34 @@ struct Engine {
     bool *checked; // by kernel: right on this device
 
     // loading
-    int stage;            // 0: buffers, 1: weights, 2: kernels, 3: waiting, 4: done
-    u32 next;             // buffer, weight or kernel
-    u32 next_row;         // woven rows of the weight that are done
-    Ticket last_ticket;   // everything before it was handed over
+    int stage;          // 0: buffers, 1: weights, 2: kernels, 3: waiting, 4: done
+    u32 next;           // buffer, weight or kernel
+    u32 next_row;       // woven rows of the weight that are done
+    Ticket last_ticket; // everything before it was handed over
     LoadProgress progress;
 
     // the conversation: tokens[0..known) by position; the cache holds [0, cached)
     i32 *tokens;
     u32 known, cached;
-    i32 *params;          // one parameter block
+    i32 *params; // one parameter block
     int slot;
 
     // the answer being made
-    u32 prompt;           // its prompt's length
-    u32 limit;            // no token at this position or later
+    u32 prompt; // its prompt's length
+    u32 limit;  // no token at this position or later
     SampleOptions sample;
     bool (*is_end)(void *user, i32 token);
     void *user;
     Flight flight[DEPTH_MAX];
     int nflight;
-    u32 asked;            // positions below are known or in flight
+    u32 asked; // positions below are known or in flight
     i32 token;
     Finish finish;
     EngineStats stats;
 };
 
-// Fills the parameter block for rows at positions [pos, pos + n) and hands over steps; m rows (the last ones) get logits.
+// Fills the parameter block for rows at positions [pos, pos + n) and hands over steps; m rows (the
+// last ones) get logits.
 typedef enum RunSampler { RUN_NONE, RUN_GREEDY, RUN_SAMPLE } RunSampler;
 int engine_regime(const Engine *e, u32 n);
 Ticket engine_submit(Engine *e, u32 pos, u32 n, u32 m, RunSampler sampler, Err *err);
@@ -62,6 +63,7 @@ bool engine_ring_write(Engine *e, u32 pos, u32 n, Err *err); // tokens[pos..pos+
 // Checks the kernels of a regime's steps that were not checked yet. DONE: all right.
 EngineState engine_check(Engine *e, int regime, RunSampler sampler, bool head, Err *err);
 bool engine_fail(Engine *e, Err *err); // remembers the error; false
-bool engine_poll_error(const PollResult *r, Err *err); // sets err from an answer that is not ok; false
+bool engine_poll_error(const PollResult *r,
+                       Err *err); // sets err from an answer that is not ok; false
 
 #endif

@@ -1,10 +1,11 @@
 // engine/load.c: a program and a model file become buffers and kernels on a device.
 //
-// Weights stream: a window of rows is read from the file, repacked into word planes (quant/quant.h), and written at
-// its place, so that this needs a few megabytes whatever the model's size. One call of engine_load_step does one
-// window, so that a page stays alive. The window holds whole woven groups of rows (`interleave` rows side by side),
-// because only those are contiguous in device memory. A weight whose rows come from several tensors of the
-// file (q, k, v joined; gate and up alternating) is filled row by row from each segment.
+// Weights stream: a window of rows is read from the file, repacked into word planes
+// (quant/quant.h), and written at its place, so that this needs a few megabytes whatever the
+// model's size. One call of engine_load_step does one window, so that a page stays alive. The
+// window holds whole woven groups of rows (`interleave` rows side by side), because only those are
+// contiguous in device memory. A weight whose rows come from several tensors of the file (q, k, v
+// joined; gate and up alternating) is filled row by row from each segment.
 #include "engine/engine_int.h"
 
 #if defined(__wasm__) // a page fetches what a window needs, and its heap is small
@@ -14,19 +15,17 @@
 #endif
 #define BATCH_BYTES ((u64)256 << 10) // read from a file that is not mapped at a time
 
-bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err)
-{
+bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err) {
     const Program *p = d->program;
     Engine *e = NEW(a, Engine);
     e->d = *d;
     e->p = p;
     e->arena = a;
-    if (!e->d.window)
-        e->d.window = WINDOW_DEFAULT;
-    if (!e->d.depth)
-        e->d.depth = d->device->vt->async ? 4 : 1;
+    if (!e->d.window) e->d.window = WINDOW_DEFAULT;
+    if (!e->d.depth) e->d.depth = d->device->vt->async ? 4 : 1;
     if (e->d.depth < 1 || e->d.depth > DEPTH_MAX)
-        return err_set(err, ERR_ENGINE_OPTION, "run-ahead of %d; give 1 to %d", d->depth, DEPTH_MAX);
+        return err_set(err, ERR_ENGINE_OPTION, "run-ahead of %d; give 1 to %d", d->depth,
+                       DEPTH_MAX);
     e->buffers = NEW_N(a, BufferHandle, MAX2(p->nbuffers, 1));
     e->kernels = NEW_N(a, KernelHandle, MAX2(p->nkernels, 1));
     e->checked = NEW_N(a, bool, MAX2(p->nkernels, 1));
@@ -40,62 +39,60 @@ bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err)
     return true;
 }
 
-bool engine_fail(Engine *e, Err *err)
-{
+bool engine_fail(Engine *e, Err *err) {
     e->phase = PHASE_FAILED;
-    if (err)
-        e->failed = *err;
+    if (err) e->failed = *err;
     return false;
 }
 
-bool engine_poll_error(const PollResult *r, Err *err)
-{
+bool engine_poll_error(const PollResult *r, Err *err) {
     if (r->status == POLL_LOST)
         return err_set(err, ERR_DEVICE_LOST, "the device is gone; open the model again");
-    return err_set(err, r->error ? r->error : ERR_DEVICE_FAILED, "the device could not do its work");
+    return err_set(err, r->error ? r->error : ERR_DEVICE_FAILED,
+                   "the device could not do its work");
 }
 
-// ---- weights ----------------------------------------------------------------------------------------------
+// ---- weights
+// ----------------------------------------------------------------------------------------------
 
-static bool segment_ok(const Weight *w, const WeightSegment *s, const FileTensor *t, Err *err)
-{
+static bool segment_ok(const Weight *w, const WeightSegment *s, const FileTensor *t, Err *err) {
     if (!t) {
         err_set(err, ERR_ENGINE_WEIGHT, "the file has no such tensor");
     } else {
         u64 rows = 1;
-        for (int i = 1; i < t->nd; i++)
-            rows *= t->dims[i];
+        for (int i = 1; i < t->nd; i++) rows *= t->dims[i];
         u64 cols = t->dims[0];
         const FileTypeInfo *f = filetype_info(t->type);
-        if (w->cols == 1 && rows == 1 && f->elems == 1) // a vector is a weight of rows of one element
+        if (w->cols == 1 && rows == 1 &&
+            f->elems == 1) // a vector is a weight of rows of one element
             rows = cols, cols = 1;
         // whatever the file stores widens to f32
-        if (cols == w->cols && rows == s->rows && (f->quant == w->encoding || w->encoding == QUANT_F32))
+        if (cols == w->cols && rows == s->rows &&
+            (f->quant == w->encoding || w->encoding == QUANT_F32))
             return true;
-        err_set(err, ERR_ENGINE_WEIGHT, "%U x %U of %s is not the %u x %u of %s that the program expects", rows, cols,
+        err_set(err, ERR_ENGINE_WEIGHT,
+                "%U x %U of %s is not the %u x %u of %s that the program expects", rows, cols,
                 f->name, s->rows, w->cols, quant_info(w->encoding)->name);
     }
     return err_subject(err, s->tensor);
 }
 
-static u64 row_bytes(const FileTensor *t, const Weight *w)
-{
+static u64 row_bytes(const FileTensor *t, const Weight *w) {
     const FileTypeInfo *f = filetype_info(t->type);
     return (u64)w->cols / f->elems * f->bytes;
 }
 
-// Reads and repacks those rows of a segment that lie in rows [first, first + n) of the weight. A mapped
-// file is read where it lies.
-static bool fill_segment(Engine *e, const Weight *w, const WeightSegment *s, u32 first, u32 n, const RepackTarget *to,
-                         Err *err)
-{
+// Reads and repacks those rows of a segment that lie in rows [first, first + n) of the weight. A
+// mapped file is read where it lies.
+static bool fill_segment(Engine *e, const Weight *w, const WeightSegment *s, u32 first, u32 n,
+                         const RepackTarget *to, Err *err) {
     Source *src = gguf_source(e->d.file);
     const FileTensor *t = gguf_tensor(e->d.file, s->tensor);
-    if (!segment_ok(w, s, t, err))
-        return false;
+    if (!segment_ok(w, s, t, err)) return false;
     u64 bytes = row_bytes(t, w), step = MAX2(s->row_step, 1u);
     u64 row = first > s->row ? (first - s->row + step - 1) / step : 0; // of the segment
-    u64 end = (u64)first + n > s->row ? MIN2(((u64)first + n - s->row + step - 1) / step, s->rows) : 0;
+    u64 end =
+        (u64)first + n > s->row ? MIN2(((u64)first + n - s->row + step - 1) / step, s->rows) : 0;
     u64 batch = MAX2(BATCH_BYTES / bytes, 1);
     u8 *buf = NULL;
     if (row < end && !src->map && !(buf = arena_try(e->window, MIN2(batch, end - row), bytes)))
@@ -111,29 +108,27 @@ static bool fill_segment(Engine *e, const Weight *w, const WeightSegment *s, u32
         for (u64 i = 0; i < k; i++, row++) {
             const u8 *from = src->map ? src->map + t->off + row * bytes : buf + i * bytes;
             if (!quant_repack_row(to, t->type, from, (u32)(s->row + row * step - first)))
-                return err_set(err, ERR_ENGINE_WEIGHT, "%s does not repack to %s", filetype_info(t->type)->name,
-                               quant_info(w->encoding)->name);
+                return err_set(err, ERR_ENGINE_WEIGHT, "%s does not repack to %s",
+                               filetype_info(t->type)->name, quant_info(w->encoding)->name);
         }
     }
     return true;
 }
 
-static bool write_plane(Engine *e, const Weight *w, int plane, u32 first, u32 n, const u32 *words, u32 padded, Err *err)
-{
+static bool write_plane(Engine *e, const Weight *w, int plane, u32 first, u32 n, const u32 *words,
+                        u32 padded, Err *err) {
     u64 per_row = quant_words(w->encoding, plane, w->cols);
-    if (!per_row)
-        return true;
+    if (!per_row) return true;
     u64 start = plane ? (u64)padded * quant_words(w->encoding, 0, w->cols) : 0;
-    Ticket t = device_buffer_write(e->d.device, e->buffers[w->buffer], w->offset + (start + first * per_row) * 4, words,
-                                   n * per_row * 4, err);
-    if (t)
-        e->last_ticket = t;
+    Ticket t =
+        device_buffer_write(e->d.device, e->buffers[w->buffer],
+                            w->offset + (start + first * per_row) * 4, words, n * per_row * 4, err);
+    if (t) e->last_ticket = t;
     return t != 0;
 }
 
 // One window of weight e->next.
-static bool load_window(Engine *e, Err *err)
-{
+static bool load_window(Engine *e, Err *err) {
     const Weight *w = &e->p->weights[e->next];
     u32 weave = MAX2(w->interleave, 1u);
     u32 padded = (u32)round_up(w->rows, weave);
@@ -148,11 +143,9 @@ static bool load_window(Engine *e, Err *err)
             return err_set(err, ERR_OUT_OF_MEMORY, "a window of %u rows", n);
     }
     for (int i = 0; i < w->nseg; i++)
-        if (!fill_segment(e, w, &w->seg[i], e->next_row, n, &to, err))
-            return false;
+        if (!fill_segment(e, w, &w->seg[i], e->next_row, n, &to, err)) return false;
     for (int i = 0; i < 2; i++)
-        if (!write_plane(e, w, i, e->next_row, n, to.plane[i], padded, err))
-            return false;
+        if (!write_plane(e, w, i, e->next_row, n, to.plane[i], padded, err)) return false;
     e->progress.done += n * words * 4;
     e->next_row += n;
     if (e->next_row == padded) {
@@ -162,21 +155,21 @@ static bool load_window(Engine *e, Err *err)
     return true;
 }
 
-// ---- the stages of loading ------------------------------------------------------------------------------------
+// ---- the stages of loading
+// ------------------------------------------------------------------------------------
 
-static bool make_buffer(Engine *e, Err *err)
-{
+static bool make_buffer(Engine *e, Err *err) {
     const ProgBuffer *b = &e->p->buffers[e->next];
     if (!device_buffer_make(e->d.device, b->size, b->kind, &e->buffers[e->next], err))
         return err_subject(err, b->name);
-    if (b->init && !(e->last_ticket = device_buffer_write(e->d.device, e->buffers[e->next], 0, b->init, b->size, err)))
+    if (b->init && !(e->last_ticket = device_buffer_write(e->d.device, e->buffers[e->next], 0,
+                                                          b->init, b->size, err)))
         return err_subject(err, b->name);
     e->next++;
     return true;
 }
 
-static bool make_kernel(Engine *e, Err *err)
-{
+static bool make_kernel(Engine *e, Err *err) {
     const ProgKernel *k = &e->p->kernels[e->next];
     if (!device_kernel_make(e->d.device, k, &e->kernels[e->next], &e->last_ticket, err))
         return err_subject(err, k->name);
@@ -184,15 +177,13 @@ static bool make_kernel(Engine *e, Err *err)
     return true;
 }
 
-// Takes every answer that is there. At most half the tickets stay out, so that none of a window's calls is refused.
-static EngineState drain(Engine *e, int keep, Err *err)
-{
+// Takes every answer that is there. At most half the tickets stay out, so that none of a window's
+// calls is refused.
+static EngineState drain(Engine *e, int keep, Err *err) {
     for (;;) {
-        if (device_outstanding(e->d.device) <= keep)
-            return ENGINE_WORKING;
+        if (device_outstanding(e->d.device) <= keep) return ENGINE_WORKING;
         PollResult r = device_poll(e->d.device);
-        if (r.status == POLL_NOTHING)
-            return ENGINE_WAITING;
+        if (r.status == POLL_NOTHING) return ENGINE_WAITING;
         if (r.status != POLL_OK) {
             engine_poll_error(&r, err);
             return ENGINE_FAILED;
@@ -200,13 +191,12 @@ static EngineState drain(Engine *e, int keep, Err *err)
     }
 }
 
-EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err)
-{
+EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err) {
     enum { BUFFERS, WEIGHTS, KERNELS, WAIT, DONE };
-    const u32 counts[] = {(u32)e->p->nbuffers, e->d.file ? (u32)e->p->nweights : 0, (u32)e->p->nkernels};
+    const u32 counts[] = {(u32)e->p->nbuffers, e->d.file ? (u32)e->p->nweights : 0,
+                          (u32)e->p->nkernels};
     Err own = {0};
-    if (!err)
-        err = &own;
+    if (!err) err = &own;
     if (e->phase == PHASE_FAILED) {
         *err = e->failed;
         return ENGINE_FAILED;
@@ -219,7 +209,8 @@ EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err)
     } else if (e->stage == DONE) {
         state = ENGINE_DONE;
     } else {
-        // A few windows may be under way, so that memory stays bounded on a device that answers later.
+        // A few windows may be under way, so that memory stays bounded on a device that answers
+        // later.
         state = drain(e, e->stage == WAIT ? 0 : e->stage == WEIGHTS ? 4 : TICKETS_MAX / 2, err);
         ok = state != ENGINE_FAILED;
         if (state == ENGINE_WORKING) {
@@ -239,9 +230,10 @@ EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err)
             }
         }
     }
-    if (progress)
-        *progress = e->progress;
-    if (!ok && e->d.file && gguf_source(e->d.file)->wait) { // nothing of this window was written yet: it is asked for again
+    if (progress) *progress = e->progress;
+    if (!ok && e->d.file &&
+        gguf_source(e->d.file)
+            ->wait) { // nothing of this window was written yet: it is asked for again
         *err = (Err){0};
         return ENGINE_WAITING;
     }
@@ -252,16 +244,12 @@ EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err)
     return e->stage == DONE ? ENGINE_DONE : state;
 }
 
-void engine_free(Engine *e)
-{
-    if (!e)
-        return;
+void engine_free(Engine *e) {
+    if (!e) return;
     Device *d = e->d.device;
     device_unbind(d, e->bound);
-    for (int i = 0; i < e->p->nkernels; i++)
-        device_kernel_free(d, e->kernels[i]);
-    for (int i = 0; i < e->p->nbuffers; i++)
-        device_buffer_free(d, e->buffers[i]);
+    for (int i = 0; i < e->p->nkernels; i++) device_kernel_free(d, e->kernels[i]);
+    for (int i = 0; i < e->p->nbuffers; i++) device_buffer_free(d, e->buffers[i]);
     arena_free(e->window);
     e->window = NULL;
     e->phase = PHASE_FAILED;

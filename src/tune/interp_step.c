@@ -1,15 +1,15 @@
-// tune/interp_step.c: a kernel that was not compiled for this processor runs in the interpreter of loop IR.
+// tune/interp_step.c: a kernel that was not compiled for this processor runs in the interpreter of
+// loop IR.
 //
-// The run wing knows a kernel's loop IR only as a pointer; here, where both wings meet, it is run. Slow, and right.
+// The run wing knows a kernel's loop IR only as a pointer; here, where both wings meet, it is run.
+// Slow, and right.
 #include "tune/tune.h"
 
-bool tune_interp(void *user, Arena *scratch, const ProgKernel *k, void *const *arg, const u64 *bytes, const i32 *dims,
-                 u32 begin, u32 end, Err *err)
-{
+bool tune_interp(void *user, Arena *scratch, const ProgKernel *k, void *const *arg,
+                 const u64 *bytes, const i32 *dims, u32 begin, u32 end, Err *err) {
     (void)user;
     InterpArg args[STEP_MAX_BINDINGS];
-    for (int i = 0; i < k->nbind; i++)
-        args[i] = (InterpArg){arg[i], bytes[i] / 4};
+    for (int i = 0; i < k->nbind; i++) args[i] = (InterpArg){arg[i], bytes[i] / 4};
     InterpOptions o = {.grid_begin = begin};
     return kernel_interp(scratch, k->ir, args, dims, (u32[3]){end, 1, 1}, &o, err);
 }

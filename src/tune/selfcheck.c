@@ -1,14 +1,15 @@
 // tune/selfcheck.c: is a kernel right on this very device? Asked once, at its first use.
 //
-// The real pipeline runs on its real shape with pseudo-random arguments in buffers of its own, and 64 of its outputs,
-// the last ones among them, are compared with the formula evaluated in float64. Nothing is tuned or replaced
-// here: a kernel that is wrong is an error that names it. The check is a small state machine, because a page cannot
-// wait: arguments are written a window at a time, and answers are polled for.
+// The real pipeline runs on its real shape with pseudo-random arguments in buffers of its own, and
+// 64 of its outputs, the last ones among them, are compared with the formula evaluated in float64.
+// Nothing is tuned or replaced here: a kernel that is wrong is an error that names it. The check is
+// a small state machine, because a page cannot wait: arguments are written a window at a time, and
+// answers are polled for.
 #include "tune/tune.h"
 
 enum { OUTPUTS = 64, CLUSTER = 12, MOST_ROWS = 37, FIRST_POS = 21, OUT_MAX = 8 };
 #define WINDOW_WORDS ((u64)1 << 16)
-#define TOLERANCE 2e-3
+#define TOLERANCE    2e-3
 
 struct Checker {
     CheckStats stats;
@@ -33,34 +34,26 @@ struct Checker {
     BoundHandle bound;
     i32 *params;
     u32 n, m, t;
-    int filling; // argument
-    u64 filled;  // its words
-    i64 at[MAX_AXES];    // the point being evaluated
+    int filling;      // argument
+    u64 filled;       // its words
+    i64 at[MAX_AXES]; // the point being evaluated
     const Stage *stage;
 };
 
-Checker *checker_new(Arena *a)
-{
-    return NEW(a, Checker);
-}
+Checker *checker_new(Arena *a) { return NEW(a, Checker); }
 
-void checker_free(Checker *c)
-{
-    if (!c)
-        return;
+void checker_free(Checker *c) {
+    if (!c) return;
     arena_free(c->arena);
     arena_free(c->window);
 }
 
-const CheckStats *checker_stats(const Checker *c)
-{
-    return &c->stats;
-}
+const CheckStats *checker_stats(const Checker *c) { return &c->stats; }
 
-// ---- setting up -------------------------------------------------------------------------------------------------
+// ---- setting up
+// -------------------------------------------------------------------------------------------------
 
-static void fill_params(Checker *c, const Program *p)
-{
+static void fill_params(Checker *c, const Program *p) {
     i32 *w = c->params;
     u32 pos = MIN2((u32)FIRST_POS, p->ctx - c->n);
     c->t = pos + c->n;
@@ -81,26 +74,22 @@ static void fill_params(Checker *c, const Program *p)
     }
 }
 
-static const Weight *weight_at(const Program *p, const Binding *b)
-{
+static const Weight *weight_at(const Program *p, const Binding *b) {
     for (int i = 0; i < p->nweights; i++)
         if (p->weights[i].buffer == b->buffer && p->weights[i].offset == b->offset)
             return &p->weights[i];
     return NULL;
 }
 
-static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err)
-{
+static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err) {
     const Program *p = engine_program(e);
     const Regime *r = &p->regimes[regime];
     c->step = &r->steps[step];
     c->kernel = &p->kernels[c->step->kernel];
     c->f = c->kernel->formula;
     c->start_ms = clock_ms();
-    if (!c->arena)
-        c->arena = arena_new(NULL);
-    if (!c->window)
-        c->window = arena_new(NULL);
+    if (!c->arena) c->arena = arena_new(NULL);
+    if (!c->window) c->window = arena_new(NULL);
     if (!c->arena || !c->window)
         return err_set(err, ERR_OUT_OF_MEMORY, "a kernel cannot be checked");
     c->nbuffers = 0;
@@ -110,7 +99,8 @@ static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err)
     c->params = NEW_N(c->arena, i32, program_param_words(p));
     fill_params(c, p);
 
-    // A program of this one step: parameters, ring, then a buffer of its own for each other binding.
+    // A program of this one step: parameters, ring, then a buffer of its own for each other
+    // binding.
     c->program = *p;
     c->one = *c->kernel;
     c->one_handle = engine_bind(e)->kernels[c->step->kernel];
@@ -124,10 +114,10 @@ static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err)
     for (int i = 0; i < c->kernel->nbind; i++) {
         Binding *b = &c->one_step.bind[i];
         const ProgBuffer *pb = &p->buffers[b->buffer];
-        c->arg[i] = (CheckArg){.buf = c->f->arg[i], .words = b->size / 4, .seed = 0x1234567u * (u64)(i + 1)};
+        c->arg[i] = (CheckArg){
+            .buf = c->f->arg[i], .words = b->size / 4, .seed = 0x1234567u * (u64)(i + 1)};
         c->out[i] = NULL;
-        if (pb->kind == BUF_WEIGHT)
-            c->arg[i].weight = weight_at(p, b);
+        if (pb->kind == BUF_WEIGHT) c->arg[i].weight = weight_at(p, b);
         if (pb->kind == BUF_CONST && pb->init)
             c->arg[i].given = (const u32 *)((const u8 *)pb->init + b->offset);
         if (b->buffer == p->buf_params) {
@@ -136,7 +126,8 @@ static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err)
         } else if (b->buffer == p->buf_ring) {
             b->buffer = 1;
         } else {
-            c->buffers[c->nbuffers] = (ProgBuffer){.name = pb->name, .kind = pb->kind, .size = round_up(b->size, 4)};
+            c->buffers[c->nbuffers] =
+                (ProgBuffer){.name = pb->name, .kind = pb->kind, .size = round_up(b->size, 4)};
             b->buffer = (u32)c->nbuffers++;
             b->offset = 0;
         }
@@ -150,9 +141,11 @@ static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err)
     c->program.buf_ring = 1;
     c->program.buf_logits = 0;
     memset(c->program.regimes, 0, sizeof c->program.regimes);
-    c->program.regimes[regime] = (Regime){.n = r->n, .nsteps = 1, .head = 1, .greedy = 1, .sample = 1, .steps = &c->one_step};
+    c->program.regimes[regime] = (Regime){
+        .n = r->n, .nsteps = 1, .head = 1, .greedy = 1, .sample = 1, .steps = &c->one_step};
     for (int i = 0; i < c->nbuffers; i++)
-        if (!device_buffer_make(engine_device(e), c->buffers[i].size, c->buffers[i].kind, &c->handles[i], err))
+        if (!device_buffer_make(engine_device(e), c->buffers[i].size, c->buffers[i].kind,
+                                &c->handles[i], err))
             return false;
     c->bind = (DeviceBind){&c->program, c->handles, &c->one_handle};
     c->filling = 0;
@@ -161,11 +154,9 @@ static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err)
     return device_bind(engine_device(e), &c->bind, &c->bound, err);
 }
 
-static void end(Checker *c, Device *d)
-{
+static void end(Checker *c, Device *d) {
     device_unbind(d, c->bound);
-    for (int i = 0; i < c->nbuffers; i++)
-        device_buffer_free(d, c->handles[i]);
+    for (int i = 0; i < c->nbuffers; i++) device_buffer_free(d, c->handles[i]);
     c->phase = CHECK_NONE;
     if (c->arena && c->window) {
         arena_reset(c->arena);
@@ -174,11 +165,11 @@ static void end(Checker *c, Device *d)
     c->stats.ms += clock_ms() - c->start_ms;
 }
 
-// ---- writing, running, reading -----------------------------------------------------------------------------------
+// ---- writing, running, reading
+// -----------------------------------------------------------------------------------
 
 // The next window of arguments. Parameters come with the submit.
-static bool fill(Checker *c, Device *d, Err *err)
-{
+static bool fill(Checker *c, Device *d, Err *err) {
     if (c->filling == c->kernel->nbind) {
         c->phase = CHECK_RUN;
         return true;
@@ -193,59 +184,58 @@ static bool fill(Checker *c, Device *d, Err *err)
     u64 n = MIN2(a->words - c->filled, WINDOW_WORDS);
     arena_reset(c->window);
     u32 *words = arena_try(c->window, n, 4);
-    if (!words)
-        return err_set(err, ERR_OUT_OF_MEMORY, "a kernel cannot be checked");
-    for (u64 i = 0; i < n; i++)
-        words[i] = check_word(a, c->filled + i);
-    bool ok = device_buffer_write(d, c->handles[b->buffer], b->offset + c->filled * 4, words, n * 4, err) != 0;
+    if (!words) return err_set(err, ERR_OUT_OF_MEMORY, "a kernel cannot be checked");
+    for (u64 i = 0; i < n; i++) words[i] = check_word(a, c->filled + i);
+    bool ok = device_buffer_write(d, c->handles[b->buffer], b->offset + c->filled * 4, words, n * 4,
+                                  err) != 0;
     c->filled += n;
     return ok;
 }
 
-static bool run(Checker *c, const Engine *e, int regime, Err *err)
-{
+static bool run(Checker *c, const Engine *e, int regime, Err *err) {
     (void)e;
-    Submit s = {.bound = c->bound, .regime = regime, .last = 1, .n = c->n, .m = c->m, .t = c->t, .params = c->params,
+    Submit s = {.bound = c->bound,
+                .regime = regime,
+                .last = 1,
+                .n = c->n,
+                .m = c->m,
+                .t = c->t,
+                .params = c->params,
                 .read_ring = -1};
     c->phase = CHECK_READ;
     return device_submit(engine_device(e), &s, err) != 0;
 }
 
-static bool read_back(Checker *c, Device *d, Err *err)
-{
+static bool read_back(Checker *c, Device *d, Err *err) {
     c->phase = CHECK_COMPARE;
     for (int i = 0; i < c->kernel->nbind; i++) {
         const Binding *b = &c->one_step.bind[i];
-        if (!c->kernel->writes[i])
-            continue;
+        if (!c->kernel->writes[i]) continue;
         if (!(c->out[i] = arena_try(c->arena, c->arg[i].words, 4)))
             return err_set(err, ERR_OUT_OF_MEMORY, "a kernel cannot be checked");
-        if (!device_buffer_read(d, c->handles[b->buffer], b->offset, c->out[i], c->arg[i].words * 4, err))
+        if (!device_buffer_read(d, c->handles[b->buffer], b->offset, c->out[i], c->arg[i].words * 4,
+                                err))
             return false;
     }
     return true;
 }
 
-// ---- the referee ----------------------------------------------------------------------------------------------------
+// ---- the referee
+// ----------------------------------------------------------------------------------------------------
 
-static bool env_var(void *user, const Var *v, Value *out)
-{
+static bool env_var(void *user, const Var *v, Value *out) {
     const Checker *c = user;
     out->type = v->type;
     for (int i = 0; i < c->f->nsyms; i++)
-        if (c->f->sym[i].var == v)
-            return out->i = c->params[c->f->sym[i].word], true;
+        if (c->f->sym[i].var == v) return out->i = c->params[c->f->sym[i].word], true;
     for (int i = 0; i < c->f->ndims; i++)
-        if (c->f->dim[i] == v)
-            return out->i = c->step->dims[i], true;
+        if (c->f->dim[i] == v) return out->i = c->step->dims[i], true;
     for (int i = 0; c->stage && i < c->stage->nax; i++)
-        if (c->stage->ax[i].var == v)
-            return out->i = c->at[i], true;
+        if (c->stage->ax[i].var == v) return out->i = c->at[i], true;
     return false;
 }
 
-static Value word_value(Type t, u32 word)
-{
+static Value word_value(Type t, u32 word) {
     Value v = {.type = t};
     if (t == TY_F32)
         v.f = bits_f32(word);
@@ -255,51 +245,44 @@ static Value word_value(Type t, u32 word)
 }
 
 // The flat place of an element; false: outside.
-static bool flat_index(Checker *c, const Buffer *b, const i64 *idx, u64 *at)
-{
+static bool flat_index(Checker *c, const Buffer *b, const i64 *idx, u64 *at) {
     Env env = {.var = env_var, .user = c};
     i64 flat = 0;
     for (int d = 0; d < b->nd; d++) {
         Value n;
-        if (!expr_eval(b->dims[d], &env, &n) || idx[d] < 0 || idx[d] >= n.i)
-            return false;
+        if (!expr_eval(b->dims[d], &env, &n) || idx[d] < 0 || idx[d] >= n.i) return false;
         flat = flat * n.i + idx[d];
     }
     *at = (u64)flat;
     return true;
 }
 
-static int arg_of(const Checker *c, const Buffer *b)
-{
+static int arg_of(const Checker *c, const Buffer *b) {
     for (int i = 0; i < c->f->nargs; i++)
-        if (c->f->arg[i] == b)
-            return i;
+        if (c->f->arg[i] == b) return i;
     return -1;
 }
 
-static bool env_load(void *user, const Buffer *b, const i64 *idx, Value *out)
-{
+static bool env_load(void *user, const Buffer *b, const i64 *idx, Value *out) {
     Checker *c = user;
     u64 at;
     int i = arg_of(c, b);
-    if (i < 0 || !flat_index(c, b, idx, &at) || at >= c->arg[i].words)
-        return false;
+    if (i < 0 || !flat_index(c, b, idx, &at) || at >= c->arg[i].words) return false;
     *out = word_value(b->type, check_word(&c->arg[i], at));
     return true;
 }
 
-static bool wrong(Checker *c, const Store *st, u64 at, double got, double want, Err *err)
-{
+static bool wrong(Checker *c, const Store *st, u64 at, double got, double want, Err *err) {
     err_set(err, ERR_ENGINE_CHECK,
-            "on this device it computes %g where its formula gives %g (%s, element %U); another device (cpu), or a newer driver, may do better",
+            "on this device it computes %g where its formula gives %g (%s, element %U); another "
+            "device (cpu), or a newer driver, may do better",
             got, want, st->buf->name, at);
     err_subject(err, c->kernel->name);
     return false;
 }
 
 // One point of a stage's stores.
-static bool compare_point(Checker *c, FormulaMemo *memo, int stage, Err *err)
-{
+static bool compare_point(Checker *c, FormulaMemo *memo, int stage, Err *err) {
     const Stage *st = &c->f->stage[stage];
     Env env = {.var = env_var, .load = env_load, .user = c};
     for (int s = 0; s < st->nstores; s++) {
@@ -311,21 +294,24 @@ static bool compare_point(Checker *c, FormulaMemo *memo, int stage, Err *err)
         c->stage = NULL;
         env.f32 = integer; // what is cut to an integer must be rounded as the kernel rounds
         if (!formula_eval_memo(c->f, memo, stage, s, c->at, &env, &want, &stored))
-            return err_set(err, ERR_ENGINE_CHECK, "its formula has no value here"), err_subject(err, c->kernel->name);
-        if (!stored)
-            continue;
+            return err_set(err, ERR_ENGINE_CHECK, "its formula has no value here"),
+                   err_subject(err, c->kernel->name);
+        if (!stored) continue;
         c->stage = st;
         for (int d = 0; d < store->buf->nd; d++) {
             Value v;
             if (!expr_eval(store->idx[d], &env, &v))
-                return err_set(err, ERR_ENGINE_CHECK, "its index has no value here"), err_subject(err, c->kernel->name);
+                return err_set(err, ERR_ENGINE_CHECK, "its index has no value here"),
+                       err_subject(err, c->kernel->name);
             idx[d] = v.i;
         }
         int arg = arg_of(c, store->buf);
-        bool inside = arg >= 0 && c->out[arg] && flat_index(c, store->buf, idx, &at) && at < c->arg[arg].words;
+        bool inside = arg >= 0 && c->out[arg] && flat_index(c, store->buf, idx, &at) &&
+                      at < c->arg[arg].words;
         c->stage = NULL;
         if (!inside)
-            return err_set(err, ERR_ENGINE_CHECK, "its formula stores outside its buffer"), err_subject(err, c->kernel->name);
+            return err_set(err, ERR_ENGINE_CHECK, "its formula stores outside its buffer"),
+                   err_subject(err, c->kernel->name);
         Value got = word_value(store->buf->type, c->out[arg][at]);
         double g = integer ? (double)got.i : got.f, size = want < 0 ? -want : want;
         double off = (g > want ? g - want : want - g) / MAX2(1.0, size);
@@ -337,16 +323,15 @@ static bool compare_point(Checker *c, FormulaMemo *memo, int stage, Err *err)
     return true;
 }
 
-// The last outputs, and clusters at random places: neighbours share rows, which the referee remembers.
-static bool compare_stage(Checker *c, FormulaMemo *memo, int stage, Err *err)
-{
+// The last outputs, and clusters at random places: neighbours share rows, which the referee
+// remembers.
+static bool compare_stage(Checker *c, FormulaMemo *memo, int stage, Err *err) {
     const Stage *st = &c->f->stage[stage];
     Env env = {.var = env_var, .user = c};
     i64 extent[MAX_AXES], total = 1;
     for (int i = 0; i < st->nax; i++) {
         Value v;
-        if (!expr_eval(st->ax[i].extent, &env, &v) || v.i <= 0)
-            return true; // nothing to compute
+        if (!expr_eval(st->ax[i].extent, &env, &v) || v.i <= 0) return true; // nothing to compute
         extent[i] = v.i;
         total *= v.i;
     }
@@ -365,33 +350,31 @@ static bool compare_stage(Checker *c, FormulaMemo *memo, int stage, Err *err)
             c->at[i] = flat % extent[i];
             flat /= extent[i];
         }
-        if (!compare_point(c, memo, stage, err))
-            return false;
+        if (!compare_point(c, memo, stage, err)) return false;
     }
     return true;
 }
 
-static bool compare(Checker *c, Err *err)
-{
-    FormulaMemo *exact = formula_memo_new(c->arena, c->f), *rounded = formula_memo_new(c->arena, c->f);
-    if (!exact || !rounded)
-        return err_set(err, ERR_OUT_OF_MEMORY, "a kernel cannot be checked");
+static bool compare(Checker *c, Err *err) {
+    FormulaMemo *exact = formula_memo_new(c->arena, c->f),
+                *rounded = formula_memo_new(c->arena, c->f);
+    if (!exact || !rounded) return err_set(err, ERR_OUT_OF_MEMORY, "a kernel cannot be checked");
     for (int i = 0; i < c->f->nstages; i++) {
         const Stage *st = &c->f->stage[i];
-        if (st->nstores && !compare_stage(c, st->store[0].buf->type == TY_F32 ? exact : rounded, i, err))
+        if (st->nstores &&
+            !compare_stage(c, st->store[0].buf->type == TY_F32 ? exact : rounded, i, err))
             return false;
     }
     return true;
 }
 
-// ---- the state machine ------------------------------------------------------------------------------------------------
+// ---- the state machine
+// ------------------------------------------------------------------------------------------------
 
-static EngineState settle(Device *d, int keep, Err *err)
-{
+static EngineState settle(Device *d, int keep, Err *err) {
     while (device_outstanding(d) > keep) {
         PollResult r = device_poll(d);
-        if (r.status == POLL_NOTHING)
-            return ENGINE_WAITING;
+        if (r.status == POLL_NOTHING) return ENGINE_WAITING;
         if (r.status != POLL_OK) {
             err_set(err, r.status == POLL_LOST ? ERR_DEVICE_LOST : ERR_DEVICE_FAILED,
                     "the device did not do a kernel's check");
@@ -401,22 +384,18 @@ static EngineState settle(Device *d, int keep, Err *err)
     return ENGINE_WORKING;
 }
 
-EngineState tune_check_kernel(void *checker, const Engine *e, int regime, u32 step, Err *err)
-{
+EngineState tune_check_kernel(void *checker, const Engine *e, int regime, u32 step, Err *err) {
     Checker *c = checker;
     Device *d = engine_device(e);
     const Program *p = engine_program(e);
     if (c->phase == CHECK_NONE) {
-        if (!p->kernels[p->regimes[regime].steps[step].kernel].formula)
-            return ENGINE_DONE;
-        if (begin(c, e, regime, step, err))
-            return ENGINE_WORKING;
+        if (!p->kernels[p->regimes[regime].steps[step].kernel].formula) return ENGINE_DONE;
+        if (begin(c, e, regime, step, err)) return ENGINE_WORKING;
         end(c, d);
         return ENGINE_FAILED;
     }
     EngineState s = settle(d, c->phase == CHECK_FILL ? 4 : 0, err);
-    if (s == ENGINE_WAITING)
-        return s;
+    if (s == ENGINE_WAITING) return s;
     bool ok = s == ENGINE_WORKING;
     if (ok) {
         switch (c->phase) {
@@ -434,7 +413,6 @@ EngineState tune_check_kernel(void *checker, const Engine *e, int regime, u32 st
         case CHECK_NONE: break;
         }
     }
-    if (!ok)
-        end(c, d);
+    if (!ok) end(c, d);
     return ok ? ENGINE_WORKING : ENGINE_FAILED;
 }

@@ -1,4 +1,5 @@
-// tune/tune.h: what needs both wings: kernels run by the interpreter, and the check of each kernel on the real device.
+// tune/tune.h: what needs both wings: kernels run by the interpreter, and the check of each kernel
+// on the real device.
 #ifndef HOB_TUNE_H
 #define HOB_TUNE_H
 
@@ -6,10 +7,11 @@
 #include "engine/engine.h"
 
 // interp_step.c: the cpu device's InterpFn
-bool tune_interp(void *user, Arena *scratch, const ProgKernel *k, void *const *arg, const u64 *bytes, const i32 *dims,
-                 u32 begin, u32 end, Err *err);
+bool tune_interp(void *user, Arena *scratch, const ProgKernel *k, void *const *arg,
+                 const u64 *bytes, const i32 *dims, u32 begin, u32 end, Err *err);
 
-// selfcheck.c: the engine's check_kernel; user is a Checker. On the device that answers at once or later alike.
+// selfcheck.c: the engine's check_kernel; user is a Checker. On the device that answers at once or
+// later alike.
 typedef struct Checker Checker;
 Checker *checker_new(Arena *a);
 void checker_free(Checker *c); // NULL is fine

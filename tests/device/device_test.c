@@ -14,21 +14,18 @@ typedef struct Open {
     Err err;
 } Open;
 
-static void open_null(Open *o, bool async)
-{
+static void open_null(Open *o, bool async) {
     *o = (Open){.arena = arena_new(NULL), .script = {.async = async, .poll_after = async ? 2 : 0}};
     DeviceOptions opts = {.self = &o->script};
     assert_true(device_open(o->arena, S("null"), &opts, &o->d, &o->err));
 }
 
-static void close_null(Open *o)
-{
+static void close_null(Open *o) {
     device_close(o->d);
     arena_free(o->arena);
 }
 
-static void an_unknown_device_is_named(void **state)
-{
+static void an_unknown_device_is_named(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     Device *d;
@@ -39,8 +36,7 @@ static void an_unknown_device_is_named(void **state)
     arena_free(a);
 }
 
-static void stale_handles_are_errors(void **state)
-{
+static void stale_handles_are_errors(void **state) {
     (void)state;
     Open o;
     open_null(&o, false);
@@ -59,15 +55,21 @@ static void stale_handles_are_errors(void **state)
     close_null(&o);
 }
 
-static void ranges_are_checked_without_overflow(void **state)
-{
+static void ranges_are_checked_without_overflow(void **state) {
     (void)state;
     Open o;
     open_null(&o, false);
     BufferHandle b;
     u32 words[16] = {0};
     assert_true(device_buffer_make(o.d, 64, BUF_ARENA, &b, &o.err));
-    const u64 bad[][2] = {{0, 68}, {64, 4}, {4, 64}, {2, 4}, {0, 3}, {0, 0}, {UINT64_MAX - 3, 8}, {8, UINT64_MAX - 3}};
+    const u64 bad[][2] = {{0, 68},
+                          {64, 4},
+                          {4, 64},
+                          {2, 4},
+                          {0, 3},
+                          {0, 0},
+                          {UINT64_MAX - 3, 8},
+                          {8, UINT64_MAX - 3}};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         o.err = (Err){0};
         assert_int_equal(device_buffer_write(o.d, b, bad[i][0], words, bad[i][1], &o.err), 0);
@@ -82,8 +84,7 @@ static void ranges_are_checked_without_overflow(void **state)
     close_null(&o);
 }
 
-static void answers_come_in_the_order_of_their_tickets(void **state)
-{
+static void answers_come_in_the_order_of_their_tickets(void **state) {
     (void)state;
     for (int async = 0; async < 2; async++) {
         Open o;
@@ -97,8 +98,7 @@ static void answers_come_in_the_order_of_their_tickets(void **state)
         Ticket got[2] = {0};
         for (int i = 0, n = 0; i < 10 && n < 2; i++) {
             PollResult p = device_poll(o.d);
-            if (p.status == POLL_OK)
-                got[n++] = p.ticket;
+            if (p.status == POLL_OK) got[n++] = p.ticket;
         }
         assert_int_equal(got[0], w);
         assert_int_equal(got[1], r);
@@ -108,8 +108,7 @@ static void answers_come_in_the_order_of_their_tickets(void **state)
     }
 }
 
-static void a_lost_device_loses_every_ticket_and_refuses_everything(void **state)
-{
+static void a_lost_device_loses_every_ticket_and_refuses_everything(void **state) {
     (void)state;
     Open o;
     open_null(&o, true);
@@ -134,8 +133,7 @@ static void a_lost_device_loses_every_ticket_and_refuses_everything(void **state
     close_null(&o);
 }
 
-static void too_many_unpolled_tickets_are_refused(void **state)
-{
+static void too_many_unpolled_tickets_are_refused(void **state) {
     (void)state;
     Open o;
     open_null(&o, true);
@@ -149,28 +147,25 @@ static void too_many_unpolled_tickets_are_refused(void **state)
     close_null(&o);
 }
 
-// ---- a program on the processor: one interpreted kernel that adds one to each word of its range -----------------
+// ---- a program on the processor: one interpreted kernel that adds one to each word of its range
+// -----------------
 
-static bool add_one(void *user, Arena *scratch, const ProgKernel *k, void *const *arg, const u64 *bytes,
-                    const i32 *dims, u32 begin, u32 end, Err *err)
-{
+static bool add_one(void *user, Arena *scratch, const ProgKernel *k, void *const *arg,
+                    const u64 *bytes, const i32 *dims, u32 begin, u32 end, Err *err) {
     (void)user, (void)scratch, (void)k, (void)err;
     const i32 *params = arg[0];
     assert_int_equal(bytes[1], 128);
     assert_int_equal(dims[0], 5);
-    for (u32 i = begin; i < end; i++)
-        ((i32 *)arg[1])[i] += params[PARAM_T];
+    for (u32 i = begin; i < end; i++) ((i32 *)arg[1])[i] += params[PARAM_T];
     return true;
 }
 
-static void said(void *user, Str line)
-{
+static void said(void *user, Str line) {
     ++*(int *)user;
     assert_true(str_has(line, S("add_one")));
 }
 
-static void the_processor_runs_steps_with_the_params_of_their_slot(void **state)
-{
+static void the_processor_runs_steps_with_the_params_of_their_slot(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     Err err = {0};
@@ -178,16 +173,32 @@ static void the_processor_runs_steps_with_the_params_of_their_slot(void **state)
     Device *d;
     DeviceOptions opts = {.threads = 2, .interp = add_one, .log = said, .user = &lines};
     assert_true(device_open(a, S("cpu"), &opts, &d, &err));
-    ProgKernel kernel = {.name = S("add_one"), .nest_key = 1, .nbind = 2, .writes = {false, true}, .ir = (const void *)a};
+    ProgKernel kernel = {.name = S("add_one"),
+                         .nest_key = 1,
+                         .nbind = 2,
+                         .writes = {false, true},
+                         .ir = (const void *)a};
     ProgBuffer buffers[3] = {{.name = S("params")}, {.name = S("ring")}, {.name = S("data")}};
-    Step step = {.name = S("s"), .bind = {{0, 0, 64}, {2, 64, 128}}, .dims = {5},
+    Step step = {.name = S("s"),
+                 .bind = {{0, 0, 64}, {2, 64, 128}},
+                 .dims = {5},
                  .grid = {{8, 0, 1, 1, false}, {0, 1, 1, 1, false}, {0, 1, 1, 1, false}}};
-    Program p = {.ctx = 8, .chunk = 4, .m_max = 1, .vocab = 4, .nkernels = 1, .nbuffers = 3, .kernels = &kernel,
-                 .buffers = buffers, .buf_params = 0, .buf_ring = 1, .buf_logits = 2};
+    Program p = {.ctx = 8,
+                 .chunk = 4,
+                 .m_max = 1,
+                 .vocab = 4,
+                 .nkernels = 1,
+                 .nbuffers = 3,
+                 .kernels = &kernel,
+                 .buffers = buffers,
+                 .buf_params = 0,
+                 .buf_ring = 1,
+                 .buf_logits = 2};
     buffers[0].size = round_up(program_param_words(&p) * 4, 64) * PARAM_SLOTS;
     buffers[1].size = TOKEN_RING * 4;
     buffers[2].size = 256;
-    p.regimes[REGIME_FEW] = (Regime){.n = 4, .nsteps = 1, .head = 1, .greedy = 1, .sample = 1, .steps = &step};
+    p.regimes[REGIME_FEW] =
+        (Regime){.n = 4, .nsteps = 1, .head = 1, .greedy = 1, .sample = 1, .steps = &step};
     BufferHandle bh[3];
     for (int i = 0; i < 3; i++)
         assert_true(device_buffer_make(d, buffers[i].size, BUF_ARENA, &bh[i], &err));
@@ -200,13 +211,20 @@ static void the_processor_runs_steps_with_the_params_of_their_slot(void **state)
     i32 params[64] = {0};
     for (int i = 0; i < 3; i++) {
         params[PARAM_T] = 4 + i;
-        Submit s = {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 3, .t = 4, .slot = i, .params = params,
+        Submit s = {.bound = bound,
+                    .regime = REGIME_FEW,
+                    .last = 1,
+                    .n = 3,
+                    .t = 4,
+                    .slot = i,
+                    .params = params,
                     .read_ring = -1};
         assert_int_not_equal(device_submit(d, &s, &err), 0);
     }
     i32 back[64];
     assert_int_not_equal(device_buffer_read(d, bh[2], 0, back, 256, &err), 0);
-    while (device_poll(d).status == POLL_OK) {}
+    while (device_poll(d).status == POLL_OK) {
+    }
     assert_int_equal(back[15], 0);
     for (int i = 0; i < 24; i++) // 8 * n, from byte 64 on
         assert_int_equal(back[16 + i], 4 + 5 + 6);
@@ -215,14 +233,58 @@ static void the_processor_runs_steps_with_the_params_of_their_slot(void **state)
 
     // what is not in the program is refused before the device sees it
     const Submit wrong[] = {
-        {.bound = bound, .regime = REGIME_FEW, .last = 2, .n = 3, .t = 4, .params = params, .read_ring = -1},
-        {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 5, .t = 5, .params = params, .read_ring = -1},
-        {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 3, .t = 9, .params = params, .read_ring = -1},
-        {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 3, .t = 2, .params = params, .read_ring = -1},
-        {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 3, .m = 2, .t = 4, .params = params, .read_ring = -1},
+        {.bound = bound,
+         .regime = REGIME_FEW,
+         .last = 2,
+         .n = 3,
+         .t = 4,
+         .params = params,
+         .read_ring = -1},
+        {.bound = bound,
+         .regime = REGIME_FEW,
+         .last = 1,
+         .n = 5,
+         .t = 5,
+         .params = params,
+         .read_ring = -1},
+        {.bound = bound,
+         .regime = REGIME_FEW,
+         .last = 1,
+         .n = 3,
+         .t = 9,
+         .params = params,
+         .read_ring = -1},
+        {.bound = bound,
+         .regime = REGIME_FEW,
+         .last = 1,
+         .n = 3,
+         .t = 2,
+         .params = params,
+         .read_ring = -1},
+        {.bound = bound,
+         .regime = REGIME_FEW,
+         .last = 1,
+         .n = 3,
+         .m = 2,
+         .t = 4,
+         .params = params,
+         .read_ring = -1},
         {.bound = bound, .regime = 7, .last = 1, .n = 3, .t = 4, .params = params, .read_ring = -1},
-        {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 3, .t = 4, .params = params, .read_ring = TOKEN_RING},
-        {.bound = bound, .regime = REGIME_FEW, .last = 1, .n = 3, .t = 4, .slot = PARAM_SLOTS, .params = params, .read_ring = -1},
+        {.bound = bound,
+         .regime = REGIME_FEW,
+         .last = 1,
+         .n = 3,
+         .t = 4,
+         .params = params,
+         .read_ring = TOKEN_RING},
+        {.bound = bound,
+         .regime = REGIME_FEW,
+         .last = 1,
+         .n = 3,
+         .t = 4,
+         .slot = PARAM_SLOTS,
+         .params = params,
+         .read_ring = -1},
     };
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         err = (Err){0};
@@ -239,8 +301,7 @@ static void the_processor_runs_steps_with_the_params_of_their_slot(void **state)
     arena_free(a);
 }
 
-static void a_missing_kernel_without_an_interpreter_is_an_error(void **state)
-{
+static void a_missing_kernel_without_an_interpreter_is_an_error(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     Err err = {0};
@@ -256,8 +317,7 @@ static void a_missing_kernel_without_an_interpreter_is_an_error(void **state)
     arena_free(a);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_unknown_device_is_named),
         cmocka_unit_test(stale_handles_are_errors),

@@ -1,23 +1,21 @@
-// The engine's states on the null device: whatever a device does, an answer ends in order and nothing hangs.
+// The engine's states on the null device: whatever a device does, an answer ends in order and
+// nothing hangs.
 #include "fake.h"
 
 static const i32 prompt[20] = {'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j',
                                'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't'};
 
-static bool is_end(void *user, i32 token)
-{
+static bool is_end(void *user, i32 token) {
     (void)user;
     return token == FAKE_END;
 }
 
-static bool ask(Fake *f, size_t n, i64 max)
-{
+static bool ask(Fake *f, size_t n, i64 max) {
     EngineRequest r = {.prompt = prompt, .n = n, .max_tokens = max, .is_end = is_end};
     return engine_start(f->engine, &r, &f->err);
 }
 
-static void answer_in(bool async)
-{
+static void answer_in(bool async) {
     Fake f;
     fake_open(&f, async);
     assert_int_equal(fake_load(&f), ENGINE_DONE);
@@ -34,15 +32,13 @@ static void answer_in(bool async)
     fake_close(&f);
 }
 
-static void answers_end_at_an_end_token(void **state)
-{
+static void answers_end_at_an_end_token(void **state) {
     (void)state;
     answer_in(false);
     answer_in(true);
 }
 
-static void prefill_goes_in_chunks(void **state)
-{
+static void prefill_goes_in_chunks(void **state) {
     (void)state;
     Fake f;
     fake_open(&f, false);
@@ -57,8 +53,7 @@ static void prefill_goes_in_chunks(void **state)
     fake_close(&f);
 }
 
-static void decode_runs_ahead_on_a_device_that_answers_later(void **state)
-{
+static void decode_runs_ahead_on_a_device_that_answers_later(void **state) {
     (void)state;
     Fake f;
     fake_open(&f, true);
@@ -72,8 +67,7 @@ static void decode_runs_ahead_on_a_device_that_answers_later(void **state)
     fake_close(&f);
 }
 
-static void nothing_is_asked_past_max_tokens(void **state)
-{
+static void nothing_is_asked_past_max_tokens(void **state) {
     (void)state;
     Fake f;
     fake_open(&f, true);
@@ -82,16 +76,14 @@ static void nothing_is_asked_past_max_tokens(void **state)
     fake_answer(&f, 4, many, 40);
     u32 before = f.script.submits;
     assert_true(ask(&f, 4, 5));
-    for (int i = 0; i < 5; i++)
-        assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+    for (int i = 0; i < 5; i++) assert_int_equal(fake_step(&f), ENGINE_TOKEN);
     assert_int_equal(fake_step(&f), ENGINE_DONE);
     assert_int_equal(engine_finish(f.engine), FINISH_LENGTH);
     assert_int_equal(f.script.submits - before, 5);
     fake_close(&f);
 }
 
-static void a_full_context_ends_with_length(void **state)
-{
+static void a_full_context_ends_with_length(void **state) {
     (void)state;
     Fake f;
     fake_open(&f, true);
@@ -100,15 +92,13 @@ static void a_full_context_ends_with_length(void **state)
     fake_answer(&f, 20, many, FAKE_CTX);
     assert_true(ask(&f, 20, 0));
     int n = 0;
-    while (fake_step(&f) == ENGINE_TOKEN)
-        n++;
+    while (fake_step(&f) == ENGINE_TOKEN) n++;
     assert_int_equal(engine_finish(f.engine), FINISH_LENGTH);
     assert_int_equal(n, FAKE_CTX + 1 - 20); // the row at the last place still has a next token
     fake_close(&f);
 }
 
-static void a_prompt_longer_than_the_context_is_refused_and_nothing_is_lost(void **state)
-{
+static void a_prompt_longer_than_the_context_is_refused_and_nothing_is_lost(void **state) {
     (void)state;
     Fake f;
     fake_open(&f, false);
@@ -124,8 +114,7 @@ static void a_prompt_longer_than_the_context_is_refused_and_nothing_is_lost(void
     fake_close(&f);
 }
 
-static void wrong_options_are_refused(void **state)
-{
+static void wrong_options_are_refused(void **state) {
     (void)state;
     Fake f;
     fake_open(&f, false);
@@ -144,15 +133,15 @@ static void wrong_options_are_refused(void **state)
     fake_close(&f);
 }
 
-static void a_second_turn_reads_only_what_is_new(void **state)
-{
+static void a_second_turn_reads_only_what_is_new(void **state) {
     (void)state;
     Fake f;
     fake_open(&f, true);
     fake_load(&f);
     fake_answer(&f, 10, (i32[]){'k', 'l', 'm'}, 3); // what the next prompt says there too
     assert_true(ask(&f, 10, 3));
-    while (fake_step(&f) == ENGINE_TOKEN) {}
+    while (fake_step(&f) == ENGINE_TOKEN) {
+    }
     assert_true(ask(&f, 20, 1));
     fake_answer(&f, 20, (i32[]){'x'}, 1);
     // ten tokens of the prompt, and of the answer those that were fed back
@@ -168,8 +157,7 @@ static void a_second_turn_reads_only_what_is_new(void **state)
     fake_close(&f);
 }
 
-static void a_cancelled_answer_leaves_the_engine_ready(void **state)
-{
+static void a_cancelled_answer_leaves_the_engine_ready(void **state) {
     (void)state;
     Fake f;
     fake_open(&f, true);
@@ -179,8 +167,7 @@ static void a_cancelled_answer_leaves_the_engine_ready(void **state)
         fake_answer(&f, 20, many, 50);
         assert_true(ask(&f, 20, 0));
         engine_step(f.engine, &f.err);
-        for (int i = 0; i < when; i++)
-            assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+        for (int i = 0; i < when; i++) assert_int_equal(fake_step(&f), ENGINE_TOKEN);
         engine_stop(f.engine, FINISH_CANCEL);
         assert_int_equal(engine_finish(f.engine), FINISH_CANCEL);
         // what was in flight must not be taken for this one's tokens
@@ -193,8 +180,7 @@ static void a_cancelled_answer_leaves_the_engine_ready(void **state)
     fake_close(&f);
 }
 
-static void one_answer_at_a_time(void **state)
-{
+static void one_answer_at_a_time(void **state) {
     (void)state;
     Fake f;
     fake_open(&f, false);
@@ -206,8 +192,7 @@ static void one_answer_at_a_time(void **state)
 }
 
 // Whatever call fails, the engine says so, stays failed, and gives everything back.
-static void every_failing_call_is_an_error(void **state)
-{
+static void every_failing_call_is_an_error(void **state) {
     (void)state;
     for (int lose = 0; lose < 2; lose++) {
         for (int async = 0; async < 2; async++) {
@@ -222,7 +207,8 @@ static void every_failing_call_is_an_error(void **state)
                 static const i32 many[30] = {1};
                 fake_answer(&f, 20, many, 30);
                 if (s == ENGINE_DONE && ask(&f, 20, 20))
-                    while ((s = fake_step(&f)) == ENGINE_TOKEN) {}
+                    while ((s = fake_step(&f)) == ENGINE_TOKEN) {
+                    }
                 assert_int_equal(s, ENGINE_FAILED);
                 assert_int_equal(f.err.id, lose ? ERR_DEVICE_LOST : ERR_DEVICE_FAILED);
                 Err again = {0};
@@ -240,19 +226,17 @@ typedef struct Checks {
     bool fails;
 } Checks;
 
-static EngineState check(void *user, const Engine *e, int regime, u32 step, Err *err)
-{
+static EngineState check(void *user, const Engine *e, int regime, u32 step, Err *err) {
     (void)regime, (void)step;
     Checks *c = user;
     assert_int_equal(device_outstanding(engine_device(e)), 0);
-    assert_int_equal(c->script->submits, 0); // there is one kernel: it is checked before anything runs
-    if (++c->calls % 3)
-        return c->calls % 3 == 1 ? ENGINE_WORKING : ENGINE_WAITING;
+    assert_int_equal(c->script->submits,
+                     0); // there is one kernel: it is checked before anything runs
+    if (++c->calls % 3) return c->calls % 3 == 1 ? ENGINE_WORKING : ENGINE_WAITING;
     return c->fails ? err_set(err, ERR_ENGINE_CHECK, "wrong"), ENGINE_FAILED : ENGINE_DONE;
 }
 
-static void each_kernel_is_checked_once_and_before_it_runs(void **state)
-{
+static void each_kernel_is_checked_once_and_before_it_runs(void **state) {
     (void)state;
     for (int fails = 0; fails < 2; fails++) {
         Fake f;
@@ -264,8 +248,7 @@ static void each_kernel_is_checked_once_and_before_it_runs(void **state)
         fake_load(&f);
         fake_answer(&f, 20, (i32[]){1, 2, 3}, 3);
         assert_true(ask(&f, 20, 0));
-        for (int i = 0; i < 3 && !fails; i++)
-            assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+        for (int i = 0; i < 3 && !fails; i++) assert_int_equal(fake_step(&f), ENGINE_TOKEN);
         assert_int_equal(fake_step(&f), fails ? ENGINE_FAILED : ENGINE_DONE);
         assert_int_equal(c.calls, 3);
         assert_int_equal(f.err.id, fails ? ERR_ENGINE_CHECK : ERR_NONE);
@@ -273,8 +256,7 @@ static void each_kernel_is_checked_once_and_before_it_runs(void **state)
     }
 }
 
-static void eval_reads_logits_of_every_row(void **state)
-{
+static void eval_reads_logits_of_every_row(void **state) {
     (void)state;
     Fake f;
     fake_open(&f, true);
@@ -289,8 +271,7 @@ static void eval_reads_logits_of_every_row(void **state)
     fake_close(&f);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_end_at_an_end_token),
         cmocka_unit_test(prefill_goes_in_chunks),

@@ -1,4 +1,5 @@
-// tests/engine/fake.h: a program of four steps, a vocabulary of bytes, and the null device, which a test scripts.
+// tests/engine/fake.h: a program of four steps, a vocabulary of bytes, and the null device, which a
+// test scripts.
 #ifndef FAKE_H
 #define FAKE_H
 
@@ -28,39 +29,50 @@ typedef struct Fake {
     int answer_from, answer_n;
 } Fake;
 
-static inline i32 fake_token(void *user, i32 pos, const i32 *ring)
-{
+static inline i32 fake_token(void *user, i32 pos, const i32 *ring) {
     (void)ring;
     const Fake *f = user;
     int i = pos - f->answer_from;
     return i >= 0 && i < f->answer_n ? f->answer[i] : FAKE_END;
 }
 
-static inline void fake_program(Fake *f)
-{
+static inline void fake_program(Fake *f) {
     Program *p = &f->program;
-    *p = (Program){.ctx = FAKE_CTX, .chunk = FAKE_CHUNK, .m_max = 4, .vocab = FAKE_VOCAB, .layers = 1, .nkernels = 1,
-                   .nbuffers = 4, .kernels = f->kernel, .buffers = f->buffer, .buf_params = 0, .buf_ring = 1,
+    *p = (Program){.ctx = FAKE_CTX,
+                   .chunk = FAKE_CHUNK,
+                   .m_max = 4,
+                   .vocab = FAKE_VOCAB,
+                   .layers = 1,
+                   .nkernels = 1,
+                   .nbuffers = 4,
+                   .kernels = f->kernel,
+                   .buffers = f->buffer,
+                   .buf_params = 0,
+                   .buf_ring = 1,
                    .buf_logits = 2};
     profile_named(S("cpu"), &p->profile);
-    f->kernel[0] = (ProgKernel){.name = S("k"), .nbind = 2, .writes = {false, true}, .wg = {1, 1, 1}};
+    f->kernel[0] =
+        (ProgKernel){.name = S("k"), .nbind = 2, .writes = {false, true}, .wg = {1, 1, 1}};
     f->buffer[0] = (ProgBuffer){.name = S("params"), .kind = BUF_PARAMS};
     f->buffer[0].size = round_up(program_param_words(p) * 4, 64) * PARAM_SLOTS;
     f->buffer[1] = (ProgBuffer){.name = S("ring"), .kind = BUF_RING, .size = TOKEN_RING * 4};
-    f->buffer[2] = (ProgBuffer){.name = S("logits"), .kind = BUF_LOGITS, .size = 4 * FAKE_VOCAB * 4};
+    f->buffer[2] =
+        (ProgBuffer){.name = S("logits"), .kind = BUF_LOGITS, .size = 4 * FAKE_VOCAB * 4};
     f->buffer[3] = (ProgBuffer){.name = S("cache"), .kind = BUF_KV, .size = FAKE_CTX * 64};
     static const Str names[4] = {{"trunk", 5}, {"head", 4}, {"argmax", 6}, {"sample", 6}};
     for (int i = 0; i < 4; i++)
-        f->step[i] = (Step){.name = names[i], .bind = {{0, 0, 64}, {3, 0, 64}},
-                            .grid = {{0, 1, 1, 1, false}, {0, 1, 1, 1, false}, {0, 1, 1, 1, false}}, .layer = -1};
+        f->step[i] = (Step){.name = names[i],
+                            .bind = {{0, 0, 64}, {3, 0, 64}},
+                            .grid = {{0, 1, 1, 1, false}, {0, 1, 1, 1, false}, {0, 1, 1, 1, false}},
+                            .layer = -1};
     const u32 largest[REGIME_COUNT] = {1, 4, FAKE_CHUNK};
     for (int i = 0; i < REGIME_COUNT; i++)
-        p->regimes[i] = (Regime){.n = largest[i], .nsteps = 4, .head = 1, .greedy = 2, .sample = 3, .steps = f->step};
+        p->regimes[i] = (Regime){
+            .n = largest[i], .nsteps = 4, .head = 1, .greedy = 2, .sample = 3, .steps = f->step};
 }
 
 // 256 tokens of one byte each, <end> and <start>.
-static inline void fake_text(Fake *f)
-{
+static inline void fake_text(Fake *f) {
     Vocab v;
     vocab_init(&v);
     v.model = S("gpt2");
@@ -80,14 +92,15 @@ static inline void fake_text(Fake *f)
     Vocab *kept = NEW(f->arena, Vocab);
     *kept = v;
     assert_true(tokenizer_new(f->arena, kept, &f->tok, &f->err));
-    assert_true(template_compile(f->arena, S("chat"), S("<start>{% for m in messages %}{{ m.content }}<end>{% endfor %}"),
-                                 &f->tmpl, &f->err));
+    assert_true(template_compile(
+        f->arena, S("chat"), S("<start>{% for m in messages %}{{ m.content }}<end>{% endfor %}"),
+        &f->tmpl, &f->err));
 }
 
-static inline void fake_open(Fake *f, bool async)
-{
+static inline void fake_open(Fake *f, bool async) {
     *f = (Fake){.arena = arena_new(NULL)};
-    f->script = (NullScript){.async = async, .poll_after = async ? 3 : 0, .token = fake_token, .user = f};
+    f->script =
+        (NullScript){.async = async, .poll_after = async ? 3 : 0, .token = fake_token, .user = f};
     fake_program(f);
     assert_true(program_verify(&f->program, &f->err));
     DeviceOptions o = {.self = &f->script};
@@ -96,8 +109,7 @@ static inline void fake_open(Fake *f, bool async)
     assert_true(engine_new(f->arena, &d, &f->engine, &f->err));
 }
 
-static inline EngineState fake_load(Fake *f)
-{
+static inline EngineState fake_load(Fake *f) {
     EngineState s;
     for (int i = 0; i < 10000; i++)
         if ((s = engine_load_step(f->engine, NULL, &f->err)) == ENGINE_DONE || s == ENGINE_FAILED)
@@ -107,26 +119,22 @@ static inline EngineState fake_load(Fake *f)
 }
 
 // Steps until something other than "call again".
-static inline EngineState fake_step(Fake *f)
-{
+static inline EngineState fake_step(Fake *f) {
     for (int i = 0; i < 10000; i++) {
         EngineState s = engine_step(f->engine, &f->err);
-        if (s != ENGINE_WORKING && s != ENGINE_WAITING)
-            return s;
+        if (s != ENGINE_WORKING && s != ENGINE_WAITING) return s;
     }
     fail_msg("a step never ends");
     return ENGINE_FAILED;
 }
 
-static inline void fake_close(Fake *f)
-{
+static inline void fake_close(Fake *f) {
     engine_free(f->engine);
     device_close(f->device);
     arena_free(f->arena);
 }
 
-static inline void fake_answer(Fake *f, int from, const i32 *tokens, int n)
-{
+static inline void fake_answer(Fake *f, int from, const i32 *tokens, int n) {
     f->answer = tokens;
     f->answer_from = from;
     f->answer_n = n;

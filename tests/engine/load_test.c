@@ -1,17 +1,18 @@
-// Loading: joined and woven weights land where the program says, through any window; a 5 GB file is read at its end.
+// Loading: joined and woven weights land where the program says, through any window; a 5 GB file is
+// read at its end.
 #define _POSIX_C_SOURCE 200809L
 #include "fake.h"
 
 enum { K = 32, ROWS_A = 5, ROWS_B = 4, VECTOR = 16 };
 
-// A GGUF file of three F32 tensors: a [5 x 32], b [4 x 32], v [16]; a's element (r, k) is r + k/1000, b's 100 + that.
+// A GGUF file of three F32 tensors: a [5 x 32], b [4 x 32], v [16]; a's element (r, k) is r +
+// k/1000, b's 100 + that.
 typedef struct Small {
     u8 bytes[8192];
     size_t n;
 } Small;
 
-static void put(Small *s, const void *p, size_t n)
-{
+static void put(Small *s, const void *p, size_t n) {
     memcpy(s->bytes + s->n, p, n);
     s->n += n;
 }
@@ -19,20 +20,17 @@ static void put(Small *s, const void *p, size_t n)
 static void put_u64(Small *s, u64 v) { put(s, &v, 8); }
 static void put_u32(Small *s, u32 v) { put(s, &v, 4); }
 
-static void put_tensor(Small *s, const char *name, u64 k, u64 rows, u64 off)
-{
+static void put_tensor(Small *s, const char *name, u64 k, u64 rows, u64 off) {
     put_u64(s, strlen(name));
     put(s, name, strlen(name));
     put_u32(s, rows ? 2 : 1);
     put_u64(s, k);
-    if (rows)
-        put_u64(s, rows);
+    if (rows) put_u64(s, rows);
     put_u32(s, 0); // F32
     put_u64(s, off);
 }
 
-static void small_file(Small *s)
-{
+static void small_file(Small *s) {
     s->n = 0;
     put(s, "GGUF", 4);
     put_u32(s, 3);
@@ -53,18 +51,15 @@ static void small_file(Small *s)
     }
 }
 
-static bool read_small(Source *s, u64 off, void *dst, size_t n)
-{
+static bool read_small(Source *s, u64 off, void *dst, size_t n) {
     const Small *f = s->user;
-    if (off > f->n || n > f->n - off)
-        return false;
+    if (off > f->n || n > f->n - off) return false;
     memcpy(dst, f->bytes + off, n);
     return true;
 }
 
 // Rows of a and b, then padding, woven by 4: as the program asks for them.
-static void load_with_window(u32 window, u32 row_step, bool mapped)
-{
+static void load_with_window(u32 window, u32 row_step, bool mapped) {
     static Small file;
     small_file(&file);
     Fake f;
@@ -77,10 +72,24 @@ static void load_with_window(u32 window, u32 row_step, bool mapped)
     assert_true(gguf_open(f.arena, &src, &g, &f.err));
     u32 rows = row_step == 2 ? 9 : ROWS_A + ROWS_B; // a at 0, 2, 4, 6, 8 and b at 1, 3, 5, 7
     Weight w[2] = {
-        {.name = S("ab"), .encoding = QUANT_F32, .rows = rows, .cols = K, .interleave = 4, .nseg = 2, .buffer = 4,
-         .offset = 64, .size = 12 * K * 4},
-        {.name = S("v"), .encoding = QUANT_F32, .rows = 1, .cols = VECTOR, .interleave = 1, .nseg = 1, .buffer = 4,
-         .offset = 64 + 12 * K * 4, .size = VECTOR * 4},
+        {.name = S("ab"),
+         .encoding = QUANT_F32,
+         .rows = rows,
+         .cols = K,
+         .interleave = 4,
+         .nseg = 2,
+         .buffer = 4,
+         .offset = 64,
+         .size = 12 * K * 4},
+        {.name = S("v"),
+         .encoding = QUANT_F32,
+         .rows = 1,
+         .cols = VECTOR,
+         .interleave = 1,
+         .nseg = 1,
+         .buffer = 4,
+         .offset = 64 + 12 * K * 4,
+         .size = VECTOR * 4},
     };
     w[0].seg[0] = (WeightSegment){S("a"), 0, ROWS_A, row_step};
     w[0].seg[1] = (WeightSegment){S("b"), row_step == 2 ? 1 : ROWS_A, ROWS_B, row_step};
@@ -95,27 +104,24 @@ static void load_with_window(u32 window, u32 row_step, bool mapped)
     f.program.weight_bytes = w[0].size + w[1].size;
     EngineDesc d = {.device = f.device, .program = &f.program, .file = g, .window = window};
     assert_true(engine_new(f.arena, &d, &f.engine, &f.err));
-    if (fake_load(&f) != ENGINE_DONE)
-        fail_msg("%s", f.err.msg);
+    if (fake_load(&f) != ENGINE_DONE) fail_msg("%s", f.err.msg);
     static float got[1024];
-    assert_true(device_buffer_read(f.device, engine_bind(f.engine)->buffers[4], 0, got, 4096, &f.err));
+    assert_true(
+        device_buffer_read(f.device, engine_bind(f.engine)->buffers[4], 0, got, 4096, &f.err));
     for (u32 r = 0; r < 12; r++) {
         for (u32 k = 0; k < K; k++) {
             bool from_b = row_step == 2 ? r % 2 == 1 : r >= ROWS_A;
             u32 row = row_step == 2 ? r / 2 : from_b ? r - ROWS_A : r;
             float want = r >= rows ? 0 : (float)(from_b ? 100 + row : row) + (float)k / 1000;
             float is = got[16 + ((r / 4) * K + k) * 4 + r % 4];
-            if (is != want)
-                fail_msg("row %u, k %u: %f, not %f", r, k, (double)is, (double)want);
+            if (is != want) fail_msg("row %u, k %u: %f, not %f", r, k, (double)is, (double)want);
         }
     }
-    for (u32 i = 0; i < VECTOR; i++)
-        assert_true(got[16 + 12 * K + i] == (float)i);
+    for (u32 i = 0; i < VECTOR; i++) assert_true(got[16 + 12 * K + i] == (float)i);
     fake_close(&f);
 }
 
-static void weights_land_woven_through_any_window(void **state)
-{
+static void weights_land_woven_through_any_window(void **state) {
     (void)state;
     const u32 windows[] = {1, 600, 1100, 1 << 20};
     for (size_t i = 0; i < COUNT_OF(windows); i++)
@@ -125,8 +131,7 @@ static void weights_land_woven_through_any_window(void **state)
         }
 }
 
-static void a_tensor_that_does_not_fit_is_named(void **state)
-{
+static void a_tensor_that_does_not_fit_is_named(void **state) {
     (void)state;
     static Small file;
     small_file(&file);
@@ -138,8 +143,14 @@ static void a_tensor_that_does_not_fit_is_named(void **state)
         Source src = source_memory(file.bytes, file.n, S("small"));
         Gguf *g;
         assert_true(gguf_open(f.arena, &src, &g, &f.err));
-        Weight w = {.name = S("w"), .encoding = QUANT_F32, .rows = wrong[i].rows, .cols = K, .interleave = 1, .nseg = 1,
-                    .buffer = 3, .size = K * 4};
+        Weight w = {.name = S("w"),
+                    .encoding = QUANT_F32,
+                    .rows = wrong[i].rows,
+                    .cols = K,
+                    .interleave = 1,
+                    .nseg = 1,
+                    .buffer = 3,
+                    .size = K * 4};
         w.seg[0] = wrong[i];
         f.program.weights = &w;
         f.program.nweights = 1;
@@ -152,28 +163,26 @@ static void a_tensor_that_does_not_fit_is_named(void **state)
     }
 }
 
-// ---- 5 GB that nobody has: a source whose table of tensors is real and whose data are zero ----------------------
+// ---- 5 GB that nobody has: a source whose table of tensors is real and whose data are zero
+// ----------------------
 
 typedef struct Huge {
     Small head;
     u64 furthest;
 } Huge;
 
-static bool read_huge(Source *s, u64 off, void *dst, size_t n)
-{
+static bool read_huge(Source *s, u64 off, void *dst, size_t n) {
     Huge *h = s->user;
-    if (off > s->size || n > s->size - off)
-        return false;
+    if (off > s->size || n > s->size - off) return false;
     memset(dst, 0, n);
-    if (off < h->head.n)
-        memcpy(dst, h->head.bytes + off, MIN2(n, h->head.n - off));
+    if (off < h->head.n) memcpy(dst, h->head.bytes + off, MIN2(n, h->head.n - off));
     h->furthest = MAX2(h->furthest, off + n);
     return true;
 }
 
-// Offsets past 4 GB in the file and in the buffer, through a window that such a file would never fit.
-static void a_five_gigabyte_file_is_read_at_its_end(void **state)
-{
+// Offsets past 4 GB in the file and in the buffer, through a window that such a file would never
+// fit.
+static void a_five_gigabyte_file_is_read_at_its_end(void **state) {
     (void)state;
     enum { COLS = 1 << 16, ROWS = 20000, TAIL = 300 }; // 5.24 GB of f32, then 79 MB
     static Huge h;
@@ -186,7 +195,8 @@ static void a_five_gigabyte_file_is_read_at_its_end(void **state)
     put_tensor(&h.head, "huge", COLS, ROWS, 0);
     put_tensor(&h.head, "tail", COLS, TAIL, bytes);
     h.head.n = (h.head.n + 31) / 32 * 32;
-    Source src = {.size = h.head.n + bytes + tail, .read = read_huge, .user = &h, .name = S("huge")};
+    Source src = {
+        .size = h.head.n + bytes + tail, .read = read_huge, .user = &h, .name = S("huge")};
     Fake f;
     fake_open(&f, false);
     engine_free(f.engine);
@@ -196,8 +206,15 @@ static void a_five_gigabyte_file_is_read_at_its_end(void **state)
     memcpy(buffers, f.buffer, sizeof f.buffer);
     buffers[4] = (ProgBuffer){.name = S("weights"), .kind = BUF_WEIGHT, .size = bytes + 2 * tail};
     u64 padded = round_up(TAIL, 8) * COLS * 4;
-    Weight w = {.name = S("tail"), .encoding = QUANT_F32, .rows = TAIL, .cols = COLS, .interleave = 8, .nseg = 1,
-                .buffer = 4, .offset = bytes, .size = padded};
+    Weight w = {.name = S("tail"),
+                .encoding = QUANT_F32,
+                .rows = TAIL,
+                .cols = COLS,
+                .interleave = 8,
+                .nseg = 1,
+                .buffer = 4,
+                .offset = bytes,
+                .size = padded};
     w.seg[0] = (WeightSegment){S("tail"), 0, TAIL, 1};
     f.program.buffers = buffers;
     f.program.nbuffers = 5;
@@ -208,17 +225,16 @@ static void a_five_gigabyte_file_is_read_at_its_end(void **state)
     assert_true(engine_new(f.arena, &d, &f.engine, &f.err));
     LoadProgress p = {0};
     EngineState s;
-    while ((s = engine_load_step(f.engine, &p, &f.err)) == ENGINE_WORKING) {}
-    if (s != ENGINE_DONE)
-        fail_msg("%s", f.err.msg);
+    while ((s = engine_load_step(f.engine, &p, &f.err)) == ENGINE_WORKING) {
+    }
+    if (s != ENGINE_DONE) fail_msg("%s", f.err.msg);
     assert_true(h.furthest == src.size);
     assert_true(p.done == padded && f.script.bytes_written == padded);
     assert_true(arena_used(f.arena) < 8 << 20);
     fake_close(&f);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_land_woven_through_any_window),
         cmocka_unit_test(a_tensor_that_does_not_fit_is_named),

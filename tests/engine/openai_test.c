@@ -11,18 +11,15 @@
 
 static Arena *arena;
 
-static OpenaiRequest good(const char *json)
-{
+static OpenaiRequest good(const char *json) {
     OpenaiRequest r;
     Err err = {0};
     bool ok = openai_read(arena, str_c(json), &r, &err);
-    if (!ok)
-        fail_msg("%s: %s", json, err.msg);
+    if (!ok) fail_msg("%s: %s", json, err.msg);
     return r;
 }
 
-static void bad(const char *json, ErrId id, const char *subject)
-{
+static void bad(const char *json, ErrId id, const char *subject) {
     OpenaiRequest r;
     Err err = {0};
     assert_false(openai_read(arena, str_c(json), &r, &err));
@@ -30,12 +27,14 @@ static void bad(const char *json, ErrId id, const char *subject)
         fail_msg("%s: %s %s: %s", json, err_name(err.id), err.subject, err.msg);
 }
 
-static void a_request_is_read(void **state)
-{
+static void a_request_is_read(void **state) {
     (void)state;
-    OpenaiRequest r = good("{" MESSAGES ",\"model\":\"m\",\"stream\":true,\"max_tokens\":7,\"temperature\":0.5,\"top_k\":40,"
-                           "\"seed\":9007199254740991,\"stop\":[\"a\",\"b\"],\"stream_options\":{\"include_usage\":true},"
-                           "\"n\":1,\"top_p\":1.0,\"frequency_penalty\":0,\"user\":\"u\",\"logprobs\":null}");
+    OpenaiRequest r =
+        good("{" MESSAGES
+             ",\"model\":\"m\",\"stream\":true,\"max_tokens\":7,\"temperature\":0.5,\"top_k\":40,"
+             "\"seed\":9007199254740991,\"stop\":[\"a\",\"b\"],\"stream_options\":{\"include_"
+             "usage\":true},"
+             "\"n\":1,\"top_p\":1.0,\"frequency_penalty\":0,\"user\":\"u\",\"logprobs\":null}");
     assert_true(r.stream && r.include_usage);
     assert_int_equal(r.answer.max_tokens, 7);
     assert_true(r.answer.sample.temperature == 0.5);
@@ -49,8 +48,7 @@ static void a_request_is_read(void **state)
     assert_int_equal(good("{" MESSAGES ",\"stop\":\"x\"}").answer.nstop, 1);
 }
 
-static void an_unknown_field_is_named(void **state)
-{
+static void an_unknown_field_is_named(void **state) {
     (void)state;
     bad("{" MESSAGES ",\"temprature\":1}", ERR_REQUEST_FIELD, "temprature");
     bad("{" MESSAGES ",\"tools\":[]}", ERR_REQUEST_FIELD, "tools");
@@ -59,16 +57,29 @@ static void an_unknown_field_is_named(void **state)
     bad("{" MESSAGES ",\"stream_options\":{\"x\":1}}", ERR_REQUEST_FIELD, "stream_options");
 }
 
-static void numbers_outside_their_range_are_refused(void **state)
-{
+static void numbers_outside_their_range_are_refused(void **state) {
     (void)state;
     static const char *const cases[][2] = {
-        {"max_tokens", "0"}, {"max_tokens", "-1"}, {"max_tokens", "1.5"}, {"max_tokens", "1e300"},
-        {"max_tokens", "9223372036854775808"}, {"max_tokens", "4294967297"},
-        {"temperature", "-0.1"}, {"temperature", "2.1"}, {"temperature", "1e308"},
-        {"top_k", "-1"}, {"top_k", "2147483648"}, {"top_k", "0.5"},
-        {"seed", "9007199254740993"}, {"seed", "-9007199254740993"}, {"seed", "1e17"}, {"seed", "0.1"},
-        {"n", "2"}, {"top_p", "0.9"}, {"presence_penalty", "0.1"}, {"logprobs", "true"},
+        {"max_tokens", "0"},
+        {"max_tokens", "-1"},
+        {"max_tokens", "1.5"},
+        {"max_tokens", "1e300"},
+        {"max_tokens", "9223372036854775808"},
+        {"max_tokens", "4294967297"},
+        {"temperature", "-0.1"},
+        {"temperature", "2.1"},
+        {"temperature", "1e308"},
+        {"top_k", "-1"},
+        {"top_k", "2147483648"},
+        {"top_k", "0.5"},
+        {"seed", "9007199254740993"},
+        {"seed", "-9007199254740993"},
+        {"seed", "1e17"},
+        {"seed", "0.1"},
+        {"n", "2"},
+        {"top_p", "0.9"},
+        {"presence_penalty", "0.1"},
+        {"logprobs", "true"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         Str j = str_fmt(arena, "{" MESSAGES ",\"%s\":%s}", cases[i][0], cases[i][1]);
@@ -78,12 +89,20 @@ static void numbers_outside_their_range_are_refused(void **state)
     bad("{" MESSAGES ",\"stop\":[\"a\",\"b\",\"c\",\"d\",\"e\"]}", ERR_REQUEST_RANGE, "stop");
 }
 
-static void wrong_types_are_refused(void **state)
-{
+static void wrong_types_are_refused(void **state) {
     (void)state;
     static const char *const cases[][2] = {
-        {"max_tokens", "\"7\""}, {"temperature", "[]"}, {"temperature", "true"}, {"top_k", "{}"}, {"seed", "\"a\""},
-        {"stream", "1"}, {"stop", "1"}, {"stop", "[1]"}, {"model", "3"}, {"n", "true"}, {"stream_options", "true"},
+        {"max_tokens", "\"7\""},
+        {"temperature", "[]"},
+        {"temperature", "true"},
+        {"top_k", "{}"},
+        {"seed", "\"a\""},
+        {"stream", "1"},
+        {"stop", "1"},
+        {"stop", "[1]"},
+        {"model", "3"},
+        {"n", "true"},
+        {"stream_options", "true"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         Str j = str_fmt(arena, "{" MESSAGES ",\"%s\":%s}", cases[i][0], cases[i][1]);
@@ -91,8 +110,7 @@ static void wrong_types_are_refused(void **state)
     }
 }
 
-static void text_that_is_no_request_is_refused(void **state)
-{
+static void text_that_is_no_request_is_refused(void **state) {
     (void)state;
     bad("", ERR_REQUEST_JSON, NULL);
     bad("{", ERR_REQUEST_JSON, NULL);
@@ -102,8 +120,7 @@ static void text_that_is_no_request_is_refused(void **state)
     bad("3", ERR_REQUEST_TYPE, NULL);
 }
 
-static void messages_are_checked(void **state)
-{
+static void messages_are_checked(void **state) {
     (void)state;
     bad("{\"messages\":[]}", ERR_REQUEST_TYPE, "messages");
     bad("{\"messages\":null}", ERR_REQUEST_TYPE, "messages");
@@ -112,20 +129,27 @@ static void messages_are_checked(void **state)
     bad("{\"messages\":[{\"role\":\"king\",\"content\":\"x\"}]}", ERR_REQUEST_RANGE, "messages");
     bad("{\"messages\":[{\"role\":\"user\"}]}", ERR_REQUEST_TYPE, "messages");
     bad("{\"messages\":[{\"role\":\"user\",\"content\":7}]}", ERR_REQUEST_TYPE, "messages");
-    bad("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}", ERR_REQUEST_TYPE, "messages");
-    OpenaiRequest r = good("{\"messages\":[{\"role\":\"developer\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
-                           "{\"type\":\"text\",\"text\":\"b\"}]}]}");
+    bad("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
+        ERR_REQUEST_TYPE, "messages");
+    OpenaiRequest r = good(
+        "{\"messages\":[{\"role\":\"developer\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
+        "{\"type\":\"text\",\"text\":\"b\"}]}]}");
     JVal m = jval_list_at(r.messages.list, 0), v;
     assert_true(jval_dict_get(m, S("content"), &v) && str_eq(v.s, S("ab")));
     assert_true(jval_dict_get(m, S("role"), &v) && str_eq(v.s, S("system")));
 }
 
-static void answers_are_json_in_openais_shapes(void **state)
-{
+static void answers_are_json_in_openais_shapes(void **state) {
     (void)state;
-    OpenaiAnswer a = {.id = S("chatcmpl-1"), .model = S("a \"model\""), .created = 5, .finish = FINISH_LENGTH,
-                      .prompt_tokens = 3, .cached_tokens = 1, .answer_tokens = 2};
-    Buf out[6] = {{.arena = arena}, {.arena = arena}, {.arena = arena}, {.arena = arena}, {.arena = arena}, {.arena = arena}};
+    OpenaiAnswer a = {.id = S("chatcmpl-1"),
+                      .model = S("a \"model\""),
+                      .created = 5,
+                      .finish = FINISH_LENGTH,
+                      .prompt_tokens = 3,
+                      .cached_tokens = 1,
+                      .answer_tokens = 2};
+    Buf out[6] = {{.arena = arena}, {.arena = arena}, {.arena = arena},
+                  {.arena = arena}, {.arena = arena}, {.arena = arena}};
     openai_response(&a, S("line\n\"quoted\" \xFF \x01"), &out[0]);
     openai_chunk_first(&a, &out[1]);
     openai_chunk_text(&a, S("x"), &out[2]);
@@ -144,28 +168,28 @@ static void answers_are_json_in_openais_shapes(void **state)
     Err err = {0};
     assert_true(jval_from_json(arena, buf_str(&out[0]), &v, &err));
     assert_true(jval_dict_get(v, S("choices"), &w) && jval_len(w) == 1);
-    assert_true(jval_dict_get(jval_list_at(w, 0), S("finish_reason"), &u) && str_eq(u.s, S("length")));
-    assert_true(jval_dict_get(v, S("usage"), &w) && jval_dict_get(w, S("total_tokens"), &u) && u.i == 5);
+    assert_true(jval_dict_get(jval_list_at(w, 0), S("finish_reason"), &u) &&
+                str_eq(u.s, S("length")));
+    assert_true(jval_dict_get(v, S("usage"), &w) && jval_dict_get(w, S("total_tokens"), &u) &&
+                u.i == 5);
     assert_true(jval_from_json(arena, buf_str(&out[5]), &v, &err));
-    assert_true(jval_dict_get(v, S("error"), &w) && jval_dict_get(w, S("param"), &u) && str_eq(u.s, S("temperature")));
+    assert_true(jval_dict_get(v, S("error"), &w) && jval_dict_get(w, S("param"), &u) &&
+                str_eq(u.s, S("temperature")));
 }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     (void)state;
     arena = arena_new(NULL);
     return 0;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     (void)state;
     arena_free(arena);
     return 0;
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_read),
         cmocka_unit_test(an_unknown_field_is_named),

@@ -9,8 +9,7 @@ typedef struct Talk {
     int events;
 } Talk;
 
-static void talk_open(Talk *t)
-{
+static void talk_open(Talk *t) {
     *t = (Talk){0};
     fake_open(&t->f, true);
     fake_text(&t->f);
@@ -19,31 +18,25 @@ static void talk_open(Talk *t)
     t->shown.arena = t->f.arena;
 }
 
-static void talk_close(Talk *t)
-{
+static void talk_close(Talk *t) {
     session_free(t->s);
     fake_close(&t->f);
 }
 
 // The device will say these bytes, one a token, after a prompt of `from` tokens.
-static void will_say(Talk *t, int from, Str text)
-{
+static void will_say(Talk *t, int from, Str text) {
     i32 *ids = NEW_N(t->f.arena, i32, text.len);
-    for (size_t i = 0; i < text.len; i++)
-        ids[i] = (u8)text.ptr[i];
+    for (size_t i = 0; i < text.len; i++) ids[i] = (u8)text.ptr[i];
     fake_answer(&t->f, from, ids, (int)text.len);
 }
 
-static bool well_formed(Str s)
-{
+static bool well_formed(Str s) {
     for (size_t at = 0; at < s.len;)
-        if (utf8_next(s, &at) == UTF8_BAD)
-            return false;
+        if (utf8_next(s, &at) == UTF8_BAD) return false;
     return true;
 }
 
-static void listen(Talk *t)
-{
+static void listen(Talk *t) {
     t->shown.len = 0;
     for (int i = 0; i < 10000; i++) {
         SessionEvent ev = session_step(t->s, &t->f.err);
@@ -61,13 +54,11 @@ static void listen(Talk *t)
     fail_msg("the answer never ends");
 }
 
-static void complete(Talk *t, const char *says, const char *stop1, const char *stop2, const char *want, Finish finish)
-{
+static void complete(Talk *t, const char *says, const char *stop1, const char *stop2,
+                     const char *want, Finish finish) {
     AnswerOptions o = {0};
-    if (stop1)
-        o.stop[o.nstop++] = str_c(stop1);
-    if (stop2)
-        o.stop[o.nstop++] = str_c(stop2);
+    if (stop1) o.stop[o.nstop++] = str_c(stop1);
+    if (stop2) o.stop[o.nstop++] = str_c(stop2);
     will_say(t, 2, str_c(says));
     engine_forget(t->f.engine);
     assert_true(session_complete(t->s, S("hi"), &o, &t->f.err));
@@ -77,8 +68,7 @@ static void complete(Talk *t, const char *says, const char *stop1, const char *s
     assert_memory_equal(t->shown.len ? t->shown.ptr : "", want, strlen(want));
 }
 
-static void text_comes_out_whole(void **state)
-{
+static void text_comes_out_whole(void **state) {
     (void)state;
     Talk t;
     talk_open(&t);
@@ -87,19 +77,18 @@ static void text_comes_out_whole(void **state)
     talk_close(&t);
 }
 
-static void characters_are_never_split(void **state)
-{
+static void characters_are_never_split(void **state) {
     (void)state;
     Talk t;
     talk_open(&t);
-    complete(&t, "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80z", NULL, NULL, "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80z", FINISH_STOP);
+    complete(&t, "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80z", NULL, NULL,
+             "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80z", FINISH_STOP);
     // a character that never becomes whole is shown as one that could not be
     complete(&t, "a\xE2\x82", NULL, NULL, "a\xEF\xBF\xBD", FINISH_STOP);
     talk_close(&t);
 }
 
-static void stop_strings_are_cut_before_they_are_shown(void **state)
-{
+static void stop_strings_are_cut_before_they_are_shown(void **state) {
     (void)state;
     Talk t;
     talk_open(&t);
@@ -113,8 +102,7 @@ static void stop_strings_are_cut_before_they_are_shown(void **state)
     talk_close(&t);
 }
 
-static void an_answer_can_be_cancelled_at_any_token(void **state)
-{
+static void an_answer_can_be_cancelled_at_any_token(void **state) {
     (void)state;
     Talk t;
     talk_open(&t);
@@ -140,8 +128,7 @@ static void an_answer_can_be_cancelled_at_any_token(void **state)
     talk_close(&t);
 }
 
-static void a_second_turn_keeps_the_first_ones_cache(void **state)
-{
+static void a_second_turn_keeps_the_first_ones_cache(void **state) {
     (void)state;
     Talk t;
     talk_open(&t);
@@ -163,8 +150,7 @@ static void a_second_turn_keeps_the_first_ones_cache(void **state)
     talk_close(&t);
 }
 
-static void wrong_stops_and_a_missing_template_are_errors(void **state)
-{
+static void wrong_stops_and_a_missing_template_are_errors(void **state) {
     (void)state;
     Talk t;
     talk_open(&t);
@@ -181,8 +167,7 @@ static void wrong_stops_and_a_missing_template_are_errors(void **state)
     talk_close(&t);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_comes_out_whole),
         cmocka_unit_test(characters_are_never_split),

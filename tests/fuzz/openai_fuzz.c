@@ -1,8 +1,8 @@
-// A chat-completions request of any bytes is read or refused, and what is read stays inside its limits.
+// A chat-completions request of any bytes is read or refused, and what is read stays inside its
+// limits.
 #include "engine/engine.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Arena *a = arena_new(NULL);
     OpenaiRequest r;
     Err err = {0};

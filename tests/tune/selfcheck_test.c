@@ -9,18 +9,15 @@
 #include "compile/llama_text.h"
 
 typedef struct Broken {
-    int kernel;   // which of the program's kernels is wrong; -1: none
+    int kernel; // which of the program's kernels is wrong; -1: none
     const Program *p;
 } Broken;
 
-static bool interp(void *user, Arena *scratch, const ProgKernel *k, void *const *arg, const u64 *bytes, const i32 *dims,
-                   u32 begin, u32 end, Err *err)
-{
+static bool interp(void *user, Arena *scratch, const ProgKernel *k, void *const *arg,
+                   const u64 *bytes, const i32 *dims, u32 begin, u32 end, Err *err) {
     const Broken *b = user;
-    if (!tune_interp(NULL, scratch, k, arg, bytes, dims, begin, end, err))
-        return false;
-    if (b->kernel < 0 || k->nest_key != b->p->kernels[b->kernel].nest_key)
-        return true;
+    if (!tune_interp(NULL, scratch, k, arg, bytes, dims, begin, end, err)) return false;
+    if (b->kernel < 0 || k->nest_key != b->p->kernels[b->kernel].nest_key) return true;
     for (int i = 0; i < k->nbind; i++)
         for (u64 w = 0; k->writes[i] && w < bytes[i] / 4; w++)
             ((u32 *)arg[i])[w] ^= 0x00800001; // half or double of a number, another of an index
@@ -36,15 +33,28 @@ typedef struct Lab {
 } Lab;
 
 // A profile that no kernels were built for: all run in the interpreter, where one can be broken.
-static void lab_open(Lab *l, const char *profile)
-{
+static void lab_open(Lab *l, const char *profile) {
     *l = (Lab){.arena = arena_new(NULL), .broken = {.kernel = -1}};
-    LlamaShape shape = {.hidden = 32, .ffn = 96, .heads = 4, .kv_heads = 2, .head_dim = 8, .rot_dim = 8, .vocab = 300,
-                        .layers = 1, .ctx = 48, .chunk = 12, .q = "q4_1", .k = "q4_1", .v = "q4_1", .gate = "q8_0",
-                        .up = "q8_0", .rest = "f16"};
+    LlamaShape shape = {.hidden = 32,
+                        .ffn = 96,
+                        .heads = 4,
+                        .kv_heads = 2,
+                        .head_dim = 8,
+                        .rot_dim = 8,
+                        .vocab = 300,
+                        .layers = 1,
+                        .ctx = 48,
+                        .chunk = 12,
+                        .q = "q4_1",
+                        .k = "q4_1",
+                        .v = "q4_1",
+                        .gate = "q8_0",
+                        .up = "q8_0",
+                        .rest = "f16"};
     Profile p;
     assert_true(profile_named(str_c(profile), &p));
-    CompileOptions o = {.profile = &p, .graph_text = llama_text(l->arena, &shape), .graph_file = S("test.hgraph")};
+    CompileOptions o = {
+        .profile = &p, .graph_text = llama_text(l->arena, &shape), .graph_file = S("test.hgraph")};
     if (!compile_program(l->arena, NULL, &o, &l->p, &l->err))
         fail_msg("%s: %s", l->err.subject, l->err.msg);
     l->broken.p = l->p;
@@ -53,8 +63,7 @@ static void lab_open(Lab *l, const char *profile)
 }
 
 // Answers a prompt of n tokens; what the engine says of it.
-static EngineState answer(Lab *l, u32 n, double temperature, CheckStats *stats)
-{
+static EngineState answer(Lab *l, u32 n, double temperature, CheckStats *stats) {
     Engine *e;
     Checker *c = checker_new(l->arena);
     // no file: all weights are zero, which the check does not look at
@@ -63,25 +72,24 @@ static EngineState answer(Lab *l, u32 n, double temperature, CheckStats *stats)
     EngineRequest r = {.prompt = prompt, .n = n, .max_tokens = 2, .sample = {temperature, 5, 1}};
     EngineState s;
     assert_true(engine_new(l->arena, &d, &e, &l->err));
-    while ((s = engine_load_step(e, NULL, &l->err)) == ENGINE_WORKING) {}
+    while ((s = engine_load_step(e, NULL, &l->err)) == ENGINE_WORKING) {
+    }
     assert_int_equal(s, ENGINE_DONE);
     assert_true(engine_start(e, &r, &l->err));
-    while ((s = engine_step(e, &l->err)) == ENGINE_WORKING || s == ENGINE_TOKEN) {}
-    if (stats)
-        *stats = *checker_stats(c);
+    while ((s = engine_step(e, &l->err)) == ENGINE_WORKING || s == ENGINE_TOKEN) {
+    }
+    if (stats) *stats = *checker_stats(c);
     checker_free(c);
     engine_free(e);
     return s;
 }
 
-static void lab_close(Lab *l)
-{
+static void lab_close(Lab *l) {
     device_close(l->device);
     arena_free(l->arena);
 }
 
-static void right_kernels_pass(void **state)
-{
+static void right_kernels_pass(void **state) {
     (void)state;
     const char *const profiles[] = {"cpu", "cpu4"}; // kernels of the build, and the interpreter's
     const u32 lengths[] = {1, 5, 12};               // each regime
@@ -98,8 +106,7 @@ static void right_kernels_pass(void **state)
     }
 }
 
-static void a_wrong_kernel_is_found_and_named(void **state)
-{
+static void a_wrong_kernel_is_found_and_named(void **state) {
     (void)state;
     Lab l;
     lab_open(&l, "cpu4");
@@ -115,12 +122,13 @@ static void a_wrong_kernel_is_found_and_named(void **state)
                     bool mine = s >= l.p->regimes[r].sample ? hot : !hot;
                     runs |= l.p->regimes[r].steps[s].kernel == (u32)k && (!sampler || mine);
                 }
-            if (!runs)
-                continue;
+            if (!runs) continue;
             used++;
             EngineState s = answer(&l, 12, hot, NULL);
-            if (s != ENGINE_FAILED || l.err.id != ERR_ENGINE_CHECK || !str_eq(str_c(l.err.subject), l.p->kernels[k].name))
-                fail_msg("%.*s is wrong and was let pass: %s: %s", STR_ARG(l.p->kernels[k].name), l.err.subject, l.err.msg);
+            if (s != ENGINE_FAILED || l.err.id != ERR_ENGINE_CHECK ||
+                !str_eq(str_c(l.err.subject), l.p->kernels[k].name))
+                fail_msg("%.*s is wrong and was let pass: %s: %s", STR_ARG(l.p->kernels[k].name),
+                         l.err.subject, l.err.msg);
             found++;
         }
     }
@@ -128,8 +136,7 @@ static void a_wrong_kernel_is_found_and_named(void **state)
     lab_close(&l);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(right_kernels_pass),
         cmocka_unit_test(a_wrong_kernel_is_found_and_named),
