@@ -1,10 +1,13 @@
-"""The page that was built last is within its limits (tools/size.py)."""
+"""The page, built when something changed, is within its limits (tools/size.py)."""
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools"))
 import size
 
+root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+subprocess.run(["make", "-s", "web"], cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 for what, bytes_, limit in size.totals():
     name = "%s_weighs_at_most_%d_kb_gzipped" % (what, limit // 1024)
     if bytes_ == 0:
