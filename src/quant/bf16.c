@@ -15,5 +15,5 @@ static void dequant(const u8 *row, size_t k, float *out) {
     for (size_t i = 0; i < k; i++) out[i] = bits_f32((u32)get_u16(row + 2 * i) << 16);
 }
 
-const QuantRow quant_row_BF16 = {.plane = {{1, 2}}, .value = value};
+const QuantRow quant_row_BF16 = {.plane = {{1, 2, 0x807F807F, 0x3E803E80}}, .value = value};
 const FileRow file_row_BF16 = {repack, dequant};

@@ -13,5 +13,5 @@ static void dequant(const u8 *row, size_t k, float *out) {
     for (size_t i = 0; i < k; i++) out[i] = f16_to_f32(get_u16(row + 2 * i));
 }
 
-const QuantRow quant_row_F16 = {.plane = {{1, 2}}, .value = value};
+const QuantRow quant_row_F16 = {.plane = {{1, 2, 0x83FF83FF, 0x34003400}}, .value = value};
 const FileRow file_row_F16 = {repack, dequant};

@@ -13,5 +13,5 @@ static void dequant(const u8 *row, size_t k, float *out) {
     for (size_t i = 0; i < k; i++) out[i] = bits_f32(get_u32(row + 4 * i));
 }
 
-const QuantRow quant_row_F32 = {.plane = {{1, 1}}, .value = value};
+const QuantRow quant_row_F32 = {.plane = {{1, 1, 0x807FFFFF, 0x3F000000}}, .value = value};
 const FileRow file_row_F32 = {repack, dequant};

@@ -32,5 +32,6 @@ static void dequant(const u8 *row, size_t k, float *out) {
     }
 }
 
-const QuantRow quant_row_Q4_0 = {.plane = {{1, 8}, {1, 64}}, .value = value};
+const QuantRow quant_row_Q4_0 = {.plane = {{1, 8, ANY_BITS, 0}, {1, 64, 0x03FF03FF, 0x2C002C00}},
+                                 .value = value};
 const FileRow file_row_Q4_0 = {repack, dequant};

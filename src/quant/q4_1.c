@@ -33,5 +33,6 @@ static void dequant(const u8 *row, size_t k, float *out) {
     }
 }
 
-const QuantRow quant_row_Q4_1 = {.plane = {{1, 8}, {1, 32}}, .value = value};
+const QuantRow quant_row_Q4_1 = {.plane = {{1, 8, ANY_BITS, 0}, {1, 32, 0x83FF03FF, 0x30002800}},
+                                 .value = value};
 const FileRow file_row_Q4_1 = {repack, dequant};

@@ -1,9 +1,9 @@
 // quant/quant.h: number formats: what a file stores (FileType) and what a kernel reads (QuantId).
 //
-// A file's blocks are repacked, without losing a bit, into word planes that kernels read as u32: plane 0 holds
-// the quants in the order of k, plane 1 the scales (for formats that have them; an odd count of halves is padded).
-// Rows are woven in groups of R (`interleave`), so that R lanes, one a row, load adjacent words: in each plane word j
-// of row r lies at
+// A file's blocks are repacked, without losing a bit, into word planes that kernels read as u32:
+// plane 0 holds the quants in the order of k, plane 1 the scales (for formats that have them; an
+// odd count of halves is padded). Rows are woven in groups of R (`interleave`), so that R lanes,
+// one a row, load adjacent words: in each plane word j of row r lies at
 //     ((r / R) * words + j) * R + r % R          with `words` words a row in that plane
 // and plane 1 follows plane 0 directly. Rows are padded to a multiple of R with zero words.
 #ifndef HOB_QUANT_H
@@ -26,13 +26,18 @@ typedef struct QuantInfo {
 const QuantInfo *quant_info(QuantId q);
 bool quant_named(Str name, QuantId *out);
 
+// Word i of a repacked weight of rows_padded x k made of random bits: values are finite, at most
+// about one. For tests and for the check of kernels on a device.
+u32 quant_random_word(QuantId q, u64 rows_padded, u64 k, u64 i, u32 bits);
+
 // Words a row of k elements takes in plane 0 and 1 (plane 1: 0 where there is none).
 u32 quant_words(QuantId q, int plane, u64 k);
 // Bytes of a repacked weight of `rows` x k woven by R (rows padded); false on overflow.
 bool quant_bytes(QuantId q, u64 rows, u64 k, u32 interleave, u64 *bytes);
 
-// The value at (row, k): an f32 expression over loads of the flat u32 buffer w. rows (padded) and cols may be
-// symbolic; cols is given as a multiple of the encoding's block where that matters, so that // and % cancel.
+// The value at (row, k): an f32 expression over loads of the flat u32 buffer w. rows (padded) and
+// cols may be symbolic; cols is given as a multiple of the encoding's block where that matters, so
+// that // and % cancel.
 const Expr *quant_value(Exprs *x, QuantId q, const Buffer *w, const Expr *row, const Expr *k,
                         const Expr *rows_padded, const Expr *cols, u32 interleave);
 
@@ -40,7 +45,8 @@ const Expr *quant_value(Exprs *x, QuantId q, const Buffer *w, const Expr *row, c
 const Expr *quant_row_words(Exprs *x, QuantId q, const Expr *cols);
 
 // ---- file types: what GGUF (later safetensors, MLC) stores --------------------------------------
-// filetype.def rows: T(ID, "Q4_1", gguf id, block elements, block bytes, execution encoding)   // ORDER FILETYPE
+// filetype.def rows: T(ID, "Q4_1", gguf id, block elements, block bytes, execution encoding)   //
+// ORDER FILETYPE
 typedef enum FileType {
 #define T(id, name, gguf, elems, bytes, quant) FT_##id,
 #include "quant/filetype.def"
@@ -57,19 +63,20 @@ const FileTypeInfo *filetype_info(FileType t);
 bool filetype_from_gguf(u32 gguf_id, FileType *out);
 void filetype_names(Buf *out); // "F32, F16, ...": what is known, for messages
 
-// Where rows go: a weight of `rows_padded` x k, or a window of some of its woven groups (rows then count from the
-// window's first), so that a weight of any size streams through little memory. A row is repacked alone; words of
-// rows that pad are the caller's to zero.
+// Where rows go: a weight of `rows_padded` x k, or a window of some of its woven groups (rows then
+// count from the window's first), so that a weight of any size streams through little memory. A row
+// is repacked alone; words of rows that pad are the caller's to zero.
 typedef struct RepackTarget {
     QuantId quant;
     u64 k;
     u32 interleave, rows_padded; // rows in plane[], a multiple of interleave
-    u32 *plane[2];               // where each plane (its window) starts; [1] unused without a second plane
+    u32 *plane[2]; // where each plane (its window) starts; [1] unused without a second plane
 } RepackTarget;
-// One row from the file's bytes, without losing a bit. Every file type leads to its own encoding and, because its
-// values are f32 by definition, to QUANT_F32; false for any other.
+// One row from the file's bytes, without losing a bit. Every file type leads to its own encoding
+// and, because its values are f32 by definition, to QUANT_F32; false for any other.
 bool quant_repack_row(const RepackTarget *t, FileType from, const u8 *row_bytes, u32 row);
-// One row of file bytes as f32: the embedding lookup on the host, tests, the quantiser. k: whole blocks.
+// One row of file bytes as f32: the embedding lookup on the host, tests, the quantiser. k: whole
+// blocks.
 void filetype_dequant_row(FileType from, const u8 *row_bytes, u64 k, float *out);
 
 #endif

@@ -6,10 +6,13 @@
 #include "quant/quant.h"
 
 // A plane holds `words` u32 words for each `per` elements of a row; a part counts whole. per 0: no
-// such plane.
+// such plane. Random words, as a kernel's check wants them, are (bits & digits) | exponents, chosen
+// so that the encoding's values are finite and at most about one.
 typedef struct QuantPlane {
     u32 words, per;
+    u32 digits, exponents;
 } QuantPlane;
+#define ANY_BITS UINT32_MAX
 
 // One value's place, as expressions: what quant_value() was asked for.
 typedef struct QuantAt {
@@ -44,7 +47,7 @@ typedef struct FileRow { // a file type: file_row_ID; k is a multiple of its blo
 #include "quant/filetype.def"
 #undef T
 
-// ---- quant.c: pieces that encodings share
+// ---- quant.c: pieces that encodings share -------------------------------------------------------
 // Word j of plane p of this row: a load.
 const Expr *quant_word(const QuantAt *at, int p, const Expr *j);
 // Bits [width * i, width * (i + 1)) of the words of plane 0, i = k modulo the fields a word has; as

@@ -1,5 +1,5 @@
-// tests/loop/formulas.h: formulas of every shape that rules meet, with random data, and a runner that compares a built
-// kernel, interpreted, with the float64 referee.
+// tests/loop/formulas.h: formulas of every shape that rules meet, with random data, and a runner
+// that compares a built kernel, interpreted, with the float64 referee.
 #ifndef TEST_FORMULAS_H
 #define TEST_FORMULAS_H
 
@@ -57,7 +57,8 @@ static const Buffer *res_(Maker *m, Stage *s, const Expr *body) {
     s->body = body;
     return s->out = buffer_new(m->x, s->name, (Type)body->type, SCOPE_TEMP, s->nax, d);
 }
-static const Buffer *arg_(Maker *m, const char *name, Type t, int nd, i64 d0, i64 d1, bool written) {
+static const Buffer *arg_(Maker *m, const char *name, Type t, int nd, i64 d0, i64 d1,
+                          bool written) {
     const Expr *d[2] = {ex_int(m->x, d0), ex_int(m->x, d1)};
     Buffer *b = buffer_new(m->x, name, t, SCOPE_ARG, nd, d);
     b->written = written;
@@ -70,7 +71,7 @@ static const Buffer *arg_(Maker *m, const char *name, Type t, int nd, i64 d0, i6
     m->c->data[at] = (InterpArg){p, n};
     return b;
 }
-#define L1(b, i) ex_load(m->x, (b), (const Expr *[]){(i)})
+#define L1(b, i)    ex_load(m->x, (b), (const Expr *[]){(i)})
 #define L2(b, i, j) ex_load(m->x, (b), (const Expr *[]){(i), (j)})
 
 static const Buffer *weight_(Maker *m, QuantId q, i64 rows, i64 k, u32 R) {
@@ -78,15 +79,9 @@ static const Buffer *weight_(Maker *m, QuantId q, i64 rows, i64 k, u32 R) {
     must(quant_bytes(q, (u64)rows, (u64)k, R, &bytes));
     const Buffer *b = arg_(m, "w", TY_U32, 1, (i64)(bytes / 4), 1, false);
     u32 *p = m->c->data[m->f->nargs - 1].data;
-    u64 pad = round_up((u64)rows, R), plane0 = pad * quant_words(q, 0, (u64)k);
-    for (u64 i = 0; i < bytes / 4; i++) {
-        u32 v = rnd(m->r) ^ rnd(m->r) << 16;
-        bool half = q == QUANT_F16 || (i >= plane0 && q != QUANT_F32);
-        if (half) v = (v & 0x83ff83ff) | 0x28002800; // halves in 2^-5 .. 2^-4
-        if (q == QUANT_BF16) v = (v & 0x807f807f) | 0x3e003e00;
-        if (q == QUANT_F32) v = f32_bits(rnd_f(m->r));
-        p[i] = v;
-    }
+    u64 pad = round_up((u64)rows, R);
+    for (u64 i = 0; i < bytes / 4; i++)
+        p[i] = quant_random_word(q, pad, (u64)k, i, rnd(m->r) ^ rnd(m->r) << 16);
     return b;
 }
 
@@ -124,9 +119,12 @@ static void make_matmul(Maker *m, QuantId q, i64 n_most, i64 O, i64 K, u32 R, in
         const Buffer *Y = arg_(m, "y", TY_F32, 2, n_most, O / 2, true);
         s = st_(m, "out", RED_NONE);
         i = ax_(m, s, "n", N, false), o = ax_(m, s, "f", ex_int(x, pad / 2), false);
-        const Expr *g = L2(acc, i, ex_mul(x, o, ex_int(x, 2))), *u = L2(acc, i, ex_add(x, ex_mul(x, o, ex_int(x, 2)), ex_int(x, 1)));
-        const Expr *silu = ex_div(x, g, ex_add(x, ex_f32(x, 1), ex_un(x, EX_EXP, ex_sub(x, ex_f32(x, 0), g))));
-        s->store[s->nstores++] = (Store){Y, {i, o}, ex_mul(x, silu, u), ex_lt(x, o, ex_int(x, O / 2))};
+        const Expr *g = L2(acc, i, ex_mul(x, o, ex_int(x, 2))),
+                   *u = L2(acc, i, ex_add(x, ex_mul(x, o, ex_int(x, 2)), ex_int(x, 1)));
+        const Expr *silu =
+            ex_div(x, g, ex_add(x, ex_f32(x, 1), ex_un(x, EX_EXP, ex_sub(x, ex_f32(x, 0), g))));
+        s->store[s->nstores++] =
+            (Store){Y, {i, o}, ex_mul(x, silu, u), ex_lt(x, o, ex_int(x, O / 2))};
     } else {
         const Buffer *Y = arg_(m, "y", TY_F32, 2, n_most, O, true);
         const Buffer *res = epi == EPI_RESIDUAL ? arg_(m, "r", TY_F32, 2, n_most, O, false) : NULL;
@@ -134,7 +132,12 @@ static void make_matmul(Maker *m, QuantId q, i64 n_most, i64 O, i64 K, u32 R, in
         i = ax_(m, s, "n", N, false), o = ax_(m, s, "o", eP, false);
         const Expr *v = L2(acc, i, o);
         if (res) v = ex_add(x, v, L2(res, i, ex_min(x, o, ex_int(x, O - 1))));
-        if (ss) v = ex_mul(x, v, ex_div(x, ex_f32(x, 1), ex_un(x, EX_SQRT, ex_add(x, ex_mul(x, L1(ss, i), ex_f32(x, 1.0 / (double)K)), ex_f32(x, 1e-5)))));
+        if (ss)
+            v = ex_mul(x, v,
+                       ex_div(x, ex_f32(x, 1),
+                              ex_un(x, EX_SQRT,
+                                    ex_add(x, ex_mul(x, L1(ss, i), ex_f32(x, 1.0 / (double)K)),
+                                           ex_f32(x, 1e-5)))));
         s->store[s->nstores++] = (Store){Y, {i, o}, v, ex_lt(x, o, eO)};
     }
 }
@@ -148,14 +151,18 @@ static void make_rows(Maker *m, i64 n_most, i64 K, int kind) {
     const Expr *N = ex_var(x, n), *eK = ex_int(x, K), *i, *k;
     const Buffer *X = arg_(m, "x", TY_F32, 2, n_most, K, false);
     if (kind == 0) {
-        const Buffer *G = arg_(m, "g", TY_F32, 1, K, 1, false), *Y = arg_(m, "y", TY_F32, 2, n_most, K, true);
+        const Buffer *G = arg_(m, "g", TY_F32, 1, K, 1, false),
+                     *Y = arg_(m, "y", TY_F32, 2, n_most, K, true);
         Stage *s = st_(m, "ss", RED_SUM);
         i = ax_(m, s, "n", N, false), k = ax_(m, s, "k", eK, true);
         const Buffer *ss = res_(m, s, ex_mul(x, L2(X, i, k), L2(X, i, k)));
         s = st_(m, "out", RED_NONE);
         i = ax_(m, s, "n", N, false), k = ax_(m, s, "k", eK, false);
-        const Expr *rms = ex_un(x, EX_SQRT, ex_add(x, ex_mul(x, L1(ss, i), ex_f32(x, 1.0 / (double)K)), ex_f32(x, 1e-5)));
-        s->store[s->nstores++] = (Store){Y, {i, k}, ex_div(x, ex_mul(x, L2(X, i, k), L1(G, k)), rms), NULL};
+        const Expr *rms =
+            ex_un(x, EX_SQRT,
+                  ex_add(x, ex_mul(x, L1(ss, i), ex_f32(x, 1.0 / (double)K)), ex_f32(x, 1e-5)));
+        s->store[s->nstores++] =
+            (Store){Y, {i, k}, ex_div(x, ex_mul(x, L2(X, i, k), L1(G, k)), rms), NULL};
         return;
     }
     Stage *s = st_(m, "top", RED_MAX);
@@ -165,7 +172,8 @@ static void make_rows(Maker *m, i64 n_most, i64 K, int kind) {
         const Buffer *Y = arg_(m, "y", TY_I32, 1, n_most, 1, true);
         s = st_(m, "at", RED_MIN);
         i = ax_(m, s, "n", N, false), k = ax_(m, s, "k", eK, true);
-        const Buffer *at = res_(m, s, ex_select(x, ex_eq(x, L2(X, i, k), L1(top, i)), k, ex_int(x, K - 1)));
+        const Buffer *at =
+            res_(m, s, ex_select(x, ex_eq(x, L2(X, i, k), L1(top, i)), k, ex_int(x, K - 1)));
         s = st_(m, "out", RED_NONE);
         i = ax_(m, s, "n", N, false);
         s->store[s->nstores++] = (Store){Y, {i}, L1(at, i), NULL};
@@ -188,7 +196,9 @@ static void make_map(Maker *m, i64 n_most, i64 K) {
     Var *n = var_new(x, "n", TY_I32, 1, n_most);
     m->f->sym[0].var = n, m->f->sym[0].word = PARAM_N, m->f->nsyms = 1;
     m->n = n;
-    const Buffer *A = arg_(m, "a", TY_F32, 2, n_most, K, false), *B = arg_(m, "b", TY_F32, 1, K, 1, false), *Y = arg_(m, "y", TY_F32, 2, n_most, K, true);
+    const Buffer *A = arg_(m, "a", TY_F32, 2, n_most, K, false),
+                 *B = arg_(m, "b", TY_F32, 1, K, 1, false),
+                 *Y = arg_(m, "y", TY_F32, 2, n_most, K, true);
     Stage *s = st_(m, "sum", RED_NONE);
     const Expr *i = ax_(m, s, "n", ex_var(x, n), false), *k = ax_(m, s, "k", ex_int(x, K), false);
     const Buffer *sum = res_(m, s, ex_add(x, L2(A, i, k), L1(B, k)));
@@ -214,13 +224,16 @@ static void finish_case(Maker *m, i64 n, i64 chunk, i64 pos0, i64 pos_most) {
     m->c->n = n;
 }
 
-static void make_attention(Maker *m, const AttentionShape *s, const Profile *p, i64 n, i64 pos0, Nest **nest) {
+static void make_attention(Maker *m, const AttentionShape *s, const Profile *p, i64 n, i64 pos0,
+                           Nest **nest) {
     Err err = {0};
     if (!attention_nest(m->a, m->x, s, p, nest, m->c->dims, &err)) abort();
     m->f = (Formula *)(*nest)->f;
     m->c->f = m->f;
-    u64 sizes[4] = {(u64)(s->rows * s->heads * s->head_dim), (u64)(2 * s->kv_heads * s->ctx * s->head_dim),
-                    (u64)(s->parts == 1 ? s->rows * s->heads * s->head_dim : s->rows * s->heads * s->parts * (s->head_dim + 2)),
+    u64 sizes[4] = {(u64)(s->rows * s->heads * s->head_dim),
+                    (u64)(2 * s->kv_heads * s->ctx * s->head_dim),
+                    (u64)(s->parts == 1 ? s->rows * s->heads * s->head_dim
+                                        : s->rows * s->heads * s->parts * (s->head_dim + 2)),
                     (u64)(PARAM_ROWS + ROW_WORDS * s->rows)};
     for (int i = 0; i < 4; i++) {
         float *d = arena_alloc(m->a, sizes[i] * 4);
@@ -230,7 +243,7 @@ static void make_attention(Maker *m, const AttentionShape *s, const Profile *p, 
     finish_case(m, n, s->rows, pos0, s->ctx - 1);
 }
 
-// ---- running ----------------------------------------------------------------------------------------------------------
+// ---- running ------------------------------------------------------------------------------------
 static bool env_var(void *user, const Var *v, Value *out) {
     const Case *c = user;
     for (int i = 0; i < c->f->nsyms; i++)
@@ -257,9 +270,12 @@ static bool env_load(void *user, const Buffer *b, const i64 *idx, Value *out) {
         }
         const void *p = c->data[i].data;
         *out = (Value){.type = b->type};
-        if (b->type == TY_F32) out->f = ((const float *)p)[at];
-        else if (b->type == TY_U32) out->i = ((const u32 *)p)[at];
-        else out->i = ((const i32 *)p)[at];
+        if (b->type == TY_F32)
+            out->f = ((const float *)p)[at];
+        else if (b->type == TY_U32)
+            out->i = ((const u32 *)p)[at];
+        else
+            out->i = ((const i32 *)p)[at];
         return true;
     }
     return false;
@@ -269,8 +285,9 @@ static void case_grid(const Case *c, const Kernel *k, u32 grid[3]) {
     for (int i = 0; i < 3; i++) grid[i] = (u32)case_int(c, k->grid[i]);
 }
 
-// Compares the written arguments with the referee at up to `most` points of the result stage. Returns the largest
-// error relative to max(1, |want|), or a negative number when an output was not written.
+// Compares the written arguments with the referee at up to `most` points of the result stage.
+// Returns the largest error relative to max(1, |want|), or a negative number when an output was not
+// written.
 static double case_error(Case *c, Rng *r, int most) {
     const Stage *out = &c->f->stage[c->f->nstages - 1];
     Env env = {.var = env_var, .load = env_load, .user = c};
@@ -278,7 +295,10 @@ static double case_error(Case *c, Rng *r, int most) {
     i64 ext[4] = {1, 1, 1, 1}, total = 1;
     for (int i = 0; i < out->nax; i++) total *= ext[i] = case_int(c, out->ax[i].extent);
     for (i64 k = 0; k < MIN2(total, most); k++) {
-        i64 flat = total <= most ? k : k < most / 4 ? total - 1 - k : (i64)(rnd(r) % (u64)total), at[4];
+        i64 flat = total <= most  ? k
+                   : k < most / 4 ? total - 1 - k
+                                  : (i64)(rnd(r) % (u64)total),
+            at[4];
         for (int i = out->nax - 1; i >= 0; i--) at[i] = flat % ext[i], flat /= ext[i];
         for (int s = 0; s < out->nstores; s++) {
             double want;
@@ -288,9 +308,11 @@ static double case_error(Case *c, Rng *r, int most) {
             const Store *st = &out->store[s];
             const Expr *by[4];
             const Var *var[4];
-            for (int i = 0; i < out->nax; i++) var[i] = out->ax[i].var, by[i] = ex_int(c->f->x, at[i]);
+            for (int i = 0; i < out->nax; i++)
+                var[i] = out->ax[i].var, by[i] = ex_int(c->f->x, at[i]);
             i64 idx[4];
-            for (int d = 0; d < st->buf->nd; d++) idx[d] = case_int(c, expr_subst(c->f->x, st->idx[d], var, by, out->nax));
+            for (int d = 0; d < st->buf->nd; d++)
+                idx[d] = case_int(c, expr_subst(c->f->x, st->idx[d], var, by, out->nax));
             Value got;
             must(env_load(c, st->buf, idx, &got));
             double g = st->buf->type == TY_F32 ? got.f : (double)got.i;

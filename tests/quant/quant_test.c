@@ -63,8 +63,7 @@ static void dequantised_rows_equal_numpy(void **state) {
     }
 }
 
-// ---- repacked words through the expression
-// ------------------------------------------------------------------
+// ---- repacked words through the expression ------------------------------------------------------
 
 typedef struct Words {
     u32 *w;
@@ -92,12 +91,31 @@ static bool get_word(void *user, const Buffer *b, const i64 *idx, Value *out) {
     return true;
 }
 
+// The value at (s->row, s->k) of the words s->w.
+static const Expr *value_expr(Exprs *x, Words *s, QuantId q, u32 n_rows, u32 n_cols, u32 interleave,
+                              bool symbolic) {
+    const Expr *n = ex_int(x, (i64)s->n);
+    const Buffer *w = buffer_new(x, "w", TY_U32, SCOPE_ARG, 1, &n);
+    u32 block = quant_info(q)->block, padded = (u32)round_up(n_rows, interleave);
+    Var *cols = var_new(x, "K", TY_I32, block, 1 << 20),
+        *rows = var_new(x, "R", TY_I32, interleave, 1 << 20);
+    cols->divisor = block;
+    rows->divisor = interleave;
+    s->row = var_new(x, "o", TY_I32, 0, n_rows - 1);
+    s->k = var_new(x, "k", TY_I32, 0, n_cols - 1);
+    s->cols = cols;
+    s->rows_padded = rows;
+    return quant_value(x, q, w, ex_var(x, s->row), ex_var(x, s->k),
+                       symbolic ? ex_var(x, rows) : ex_int(x, padded),
+                       symbolic ? ex_var(x, cols) : ex_int(x, n_cols), interleave);
+}
+
 static void check_repacked(FileType type, QuantId q, u32 interleave, bool symbolic) {
     Golden g;
     golden_read(type, &g);
     Arena *a = arena_new(NULL);
     Exprs *x = exprs_new(a);
-    u32 padded = (u32)round_up(g.rows, interleave), block = quant_info(q)->block;
+    u32 padded = (u32)round_up(g.rows, interleave);
     u64 bytes;
     assert_true(quant_bytes(q, g.rows, g.k, interleave, &bytes));
     Words s = {.w = NEW_N(a, u32, bytes / 4), .n = bytes / 4};
@@ -106,19 +124,7 @@ static void check_repacked(FileType type, QuantId q, u32 interleave, bool symbol
     for (u32 r = g.rows; r-- > 0;) // any order
         assert_true(quant_repack_row(&t, type, g.bytes[r], r));
 
-    const Expr *n = ex_int(x, (i64)s.n);
-    const Buffer *w = buffer_new(x, "w", TY_U32, SCOPE_ARG, 1, &n);
-    Var *cols = var_new(x, "K", TY_I32, block, 1 << 20),
-        *rows = var_new(x, "R", TY_I32, interleave, 1 << 20);
-    cols->divisor = block;
-    rows->divisor = interleave;
-    s.row = var_new(x, "o", TY_I32, 0, g.rows - 1);
-    s.k = var_new(x, "k", TY_I32, 0, g.k - 1);
-    s.cols = cols;
-    s.rows_padded = rows;
-    const Expr *e = quant_value(x, q, w, ex_var(x, s.row), ex_var(x, s.k),
-                                symbolic ? ex_var(x, rows) : ex_int(x, padded),
-                                symbolic ? ex_var(x, cols) : ex_int(x, g.k), interleave);
+    const Expr *e = value_expr(x, &s, q, g.rows, g.k, interleave, symbolic);
     assert_int_equal(e->type, TY_F32);
     const Expr *simple = expr_simplify(x, e);
     Env env = {get_var, get_word, &s, true};
@@ -144,6 +150,36 @@ static void repacked_words_mean_what_numpy_says(void **state) {
             check_repacked((FileType)t, filetype_info((FileType)t)->quant, weaves[i], false);
             check_repacked((FileType)t, filetype_info((FileType)t)->quant, weaves[i], true);
         }
+}
+
+// A kernel's check on a device fills weights with them: infinities and NaN would prove nothing.
+static void random_words_mean_numbers_near_one(void **state) {
+    (void)state;
+    enum { ROWS = 6, COLS = 192, WEAVE = 4 };
+    for (int q = 0; q < QUANT_COUNT; q++) {
+        Arena *a = arena_new(NULL);
+        Exprs *x = exprs_new(a);
+        u64 bytes, padded = round_up(ROWS, WEAVE);
+        assert_true(quant_bytes((QuantId)q, ROWS, COLS, WEAVE, &bytes));
+        Words s = {.w = NEW_N(a, u32, bytes / 4), .n = bytes / 4};
+        u32 bits = 1;
+        for (u64 i = 0; i < s.n; i++) {
+            bits = bits * 1664525 + 1013904223;
+            s.w[i] = quant_random_word((QuantId)q, padded, COLS, i, bits ^ bits >> 15);
+        }
+        const Expr *e = value_expr(x, &s, (QuantId)q, ROWS, COLS, WEAVE, false);
+        Env env = {get_var, get_word, &s, true};
+        double sum = 0;
+        for (s.at[0] = 0; s.at[0] < ROWS; s.at[0]++)
+            for (s.at[1] = 0; s.at[1] < COLS; s.at[1]++) {
+                Value v;
+                assert_true(expr_eval(e, &env, &v));
+                assert_true(v.f >= -2 && v.f <= 2); // and no NaN
+                sum += v.f < 0 ? -v.f : v.f;
+            }
+        assert_true(sum / (ROWS * COLS) > 0.05);
+        arena_free(a);
+    }
 }
 
 static void every_file_type_widens_to_f32(void **state) {
@@ -237,6 +273,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dequantised_rows_equal_numpy),
         cmocka_unit_test(repacked_words_mean_what_numpy_says),
+        cmocka_unit_test(random_words_mean_numbers_near_one),
         cmocka_unit_test(every_file_type_widens_to_f32),
         cmocka_unit_test(a_file_type_leads_nowhere_else),
         cmocka_unit_test(windows_of_groups_make_the_whole),
