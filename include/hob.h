@@ -1,10 +1,11 @@
 /* hob.h: a language model on this machine: the whole public C API.
  *
  * WHAT IT IS
- *   hob opens a model file (GGUF), compiles it for the device it finds, and answers. Handles are opaque, options
- *   are structs that mean "default" where they are zero, errors are values. Nothing here exits, prints or keeps
- *   a global; several models and sessions may live side by side. One thread at a time calls into one hob_model and
- *   its sessions; hob_cancel alone may be called from anywhere, a signal handler too.
+ *   hob opens a model file (GGUF), compiles it for the device it finds, and answers. Handles are
+ * opaque, options are structs that mean "default" where they are zero, errors are values. Nothing
+ * here exits, prints or keeps a global; several models and sessions may live side by side. One
+ * thread at a time calls into one hob_model and its sessions; hob_cancel alone may be called from
+ * anywhere, a signal handler too.
  *
  * STEP BY STEP
  *     hob_error err = {0};
@@ -15,12 +16,13 @@
  *         fwrite(ev.text, 1, ev.text_len, stdout);
  *     hob_session_free(s);
  *     hob_close(m);
- *   A call that fails returns NULL or nonzero and fills the hob_error (which may be NULL). examples/chat.c is a
- *   whole program.
+ *   A call that fails returns NULL or nonzero and fills the hob_error (which may be NULL).
+ * examples/chat.c is a whole program.
  *
  * MEMORY
- *   What hob returns by pointer belongs to hob: an event's text lives until the next call on its session, names
- *   as long as the model. hob_session_free and hob_close give everything back; close sessions before their model.
+ *   What hob returns by pointer belongs to hob: an event's text lives until the next call on its
+ * session, names as long as the model. hob_session_free and hob_close give everything back; close
+ * sessions before their model.
  *
  * hob DOES NOT
  *   download models, send anything anywhere, train, or run more than it compiled itself.
@@ -43,8 +45,9 @@ extern "C" {
 
 #define HOB_VERSION "0.1.0"
 
-typedef struct hob_model hob_model;     /* a compiled model on a device */
-typedef struct hob_session hob_session; /* one conversation: its answers share what the cache holds */
+typedef struct hob_model hob_model; /* a compiled model on a device */
+typedef struct hob_session
+    hob_session; /* one conversation: its answers share what the cache holds */
 
 typedef struct hob_error {
     int id;            /* 0: none; stable across versions, see hob_error_name */
@@ -99,20 +102,22 @@ HOB_API void hob_session_free(hob_session *s);
 /* Starts an answer to an OpenAI chat-completions request (JSON, UTF-8). 0 on success. */
 HOB_API int hob_chat(hob_session *s, const char *request_json, hob_error *err);
 /* Starts an answer that goes on from a text as it stands, without the model's chat template. */
-HOB_API int hob_complete(hob_session *s, const char *text, size_t len, const hob_sample *o, hob_error *err);
-/* The next piece of the answer. 0 when there is no more (or an error happened: see hob_session_error). */
+HOB_API int hob_complete(hob_session *s, const char *text, size_t len, const hob_sample *o,
+                         hob_error *err);
+/* The next piece of the answer. 0 when there is no more (or an error happened: see
+ * hob_session_error). */
 HOB_API int hob_next(hob_session *s, hob_event *ev);
 HOB_API void hob_cancel(hob_session *s); /* ends the answer at its next token */
 HOB_API const hob_error *hob_session_error(const hob_session *s);
 HOB_API void hob_session_stats(const hob_session *s, hob_stats *out);
 
 /* Text to token ids: writes at most `max`, returns how many there are, or -1. */
-HOB_API int hob_tokenize(hob_model *m, const char *text, size_t len, int add_bos, int32_t *ids, int max,
-                         hob_error *err);
-/* Forced decoding: after each of ids[0..n-2] the best next id and the log-probability of the id that follows;
- * arrays of n - 1. step_rows: ids fed at once, 0: as many as may be. */
-HOB_API int hob_eval(hob_model *m, const int32_t *ids, size_t n, int step_rows, int32_t *top, double *logprob,
-                     hob_error *err);
+HOB_API int hob_tokenize(hob_model *m, const char *text, size_t len, int add_bos, int32_t *ids,
+                         int max, hob_error *err);
+/* Forced decoding: after each of ids[0..n-2] the best next id and the log-probability of the id
+ * that follows; arrays of n - 1. step_rows: ids fed at once, 0: as many as may be. */
+HOB_API int hob_eval(hob_model *m, const int32_t *ids, size_t n, int step_rows, int32_t *top,
+                     double *logprob, hob_error *err);
 
 #ifdef __cplusplus
 }

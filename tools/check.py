@@ -70,9 +70,8 @@ def check_format():
     p = subprocess.run([tool, "--dry-run", "-Werror", "--ferror-limit=1"] + files, cwd=ROOT, stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, universal_newlines=True)
     bad = sorted(set(re.findall(r"^([^:\n]+):\d+:\d+: error", p.stdout, re.M)))
-    if bad:
-        notes.append("format: %d of %d files are not as clang-format-19 writes them; run: make format"
-                     % (len(bad), len(files)))
+    for name in bad:
+        found(name, "is not as clang-format-19 writes it; run: make format")
 
 
 def check_exports():

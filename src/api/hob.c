@@ -126,8 +126,7 @@ const char *hob_device_name(const hob_model *h) { return h->m->device->vt->name;
 
 int hob_context(const hob_model *h) { return (int)h->m->program->ctx; }
 
-// ---- sessions
-// ------------------------------------------------------------------------------------------------
+// ---- sessions -----------------------------------------------------------------------------------
 
 hob_session *hob_session_new(hob_model *h, hob_error *error) {
     Err err = {0};
@@ -231,8 +230,7 @@ void hob_session_stats(const hob_session *s, hob_stats *out) {
                        t.decode_tps};
 }
 
-// ---- text and evaluation
-// --------------------------------------------------------------------------------------
+// ---- text and evaluation ------------------------------------------------------------------------
 
 int hob_tokenize(hob_model *h, const char *text, size_t len, int add_bos, int32_t *ids, int max,
                  hob_error *error) {

@@ -1,39 +1,38 @@
-// api/wasm.c: the page's side of the core: plain numbers across the border, one state machine, no waiting.
+// api/wasm.c: the page's side of the core: plain numbers across the border, one state machine, no
+// waiting.
 //
-// A page opens one model: the file's front is asked for until it is understood, then a device is chosen, then weights
-// stream through a dozen slots of half a megabyte, then requests are answered. hob_w_step does a little and says what it
-// needs; JavaScript brings it and calls again. Nothing here is compiled into the native library.
+// A page opens one model: the file's front is asked for until it is understood, then a device is
+// chosen, then weights stream through a dozen slots of half a megabyte, then requests are answered.
+// hob_w_step does a little and says what it needs; JavaScript brings it and calls again. Nothing
+// here is compiled into the native library.
 #include "api/wasm_int.h"
 
-// ---- what JavaScript gives -----------------------------------------------------------------------------------
-__attribute__((import_module("env"), import_name("hob_gpu"))) void hob_js_gpu(const u32 *words, u32 n);
-__attribute__((import_module("env"), import_name("hob_log"))) void hob_js_log(const char *text, u32 n);
+// ---- what JavaScript gives ----------------------------------------------------------------------
+__attribute__((import_module("env"), import_name("hob_gpu"))) void hob_js_gpu(const u32 *words,
+                                                                              u32 n);
+__attribute__((import_module("env"), import_name("hob_log"))) void hob_js_log(const char *text,
+                                                                              u32 n);
 
-static void run_list(void *user, const u32 *words, u32 n)
-{
+static void run_list(void *user, const u32 *words, u32 n) {
     (void)user;
     hob_js_gpu(words, n);
 }
 
-static void log_line(void *user, Str line)
-{
+static void log_line(void *user, Str line) {
     (void)user;
     hob_js_log(line.ptr, (u32)line.len);
 }
 
-// Kernels come as a module of their own; JavaScript puts its functions into our table of functions and tells them
-// here, sorted by key. One linear memory is one page's, so this table is the page's as well.
+// Kernels come as a module of their own; JavaScript puts its functions into our table of functions
+// and tells them here, sorted by key. One linear memory is one page's, so this table is the page's
+// as well.
 enum { KERNELS_MAX = 512 };
 static KernelEntry kernels[KERNELS_MAX];
 static u32 nkernels;
 
-KernelTable cpu_kernels(void)
-{
-    return (KernelTable){kernels, nkernels, "simd128"};
-}
+KernelTable cpu_kernels(void) { return (KernelTable){kernels, nkernels, "simd128"}; }
 
-EXPORT(hob_w_kernel) bool hob_w_kernel(u32 key_lo, u32 key_hi, KernelFn fn)
-{
+EXPORT(hob_w_kernel) bool hob_w_kernel(u32 key_lo, u32 key_hi, KernelFn fn) {
     u64 key = (u64)key_hi << 32 | key_lo;
     if (nkernels == KERNELS_MAX || (nkernels && kernels[nkernels - 1].nest_key >= key))
         return false;
@@ -41,14 +40,12 @@ EXPORT(hob_w_kernel) bool hob_w_kernel(u32 key_lo, u32 key_hi, KernelFn fn)
     return true;
 }
 
-// ---- the file ------------------------------------------------------------------------------------------------------
+// ---- the file -----------------------------------------------------------------------------------
 
-static bool read_slots(Source *s, u64 off, void *dst, size_t len)
-{
+static bool read_slots(Source *s, u64 off, void *dst, size_t len) {
     Page *p = s->user;
     s->wait = false;
-    if (off > s->size || len > s->size - off)
-        return false;
+    if (off > s->size || len > s->size - off) return false;
     if (p->front && off + len <= p->front_n) {
         memcpy(dst, p->front + off, len);
         return true;
@@ -75,19 +72,18 @@ static bool read_slots(Source *s, u64 off, void *dst, size_t len)
 }
 
 // Where the bytes that are wanted shall go. While the header is read: more of the front, doubling.
-static PageState need(Page *p)
-{
+static PageState need(Page *p) {
     if (p->stage == STAGE_FILE) {
         u64 more = MIN2(MAX2(p->front_n, (u64)1 << 20), p->source.size - p->front_n);
         Arena *a = arena_new(NULL);
         u8 *at = a && more ? arena_try(a, p->front_n + more, 1) : NULL;
         if (!at) {
             arena_free(a);
-            err_set(&p->err, ERR_OUT_OF_MEMORY, "the front of the file, %U MB", (p->front_n + more) >> 20);
+            err_set(&p->err, ERR_OUT_OF_MEMORY, "the front of the file, %U MB",
+                    (p->front_n + more) >> 20);
             return page_fail(p);
         }
-        if (p->front_n)
-            memcpy(at, p->front, (size_t)p->front_n);
+        if (p->front_n) memcpy(at, p->front, (size_t)p->front_n);
         arena_free(p->front_arena);
         p->front_arena = a;
         p->front = at;
@@ -98,8 +94,7 @@ static PageState need(Page *p)
     }
     u32 oldest = 0;
     for (u32 i = 1; i < SLOT_COUNT; i++)
-        if (p->slots[i].used < p->slots[oldest].used)
-            oldest = i;
+        if (p->slots[i].used < p->slots[oldest].used) oldest = i;
     FileSlot *s = &p->slots[oldest];
     if (!s->at && !(s->at = arena_try(p->arena, SLOT_BYTES, 1))) {
         err_set(&p->err, ERR_OUT_OF_MEMORY, "a window on the file");
@@ -116,8 +111,7 @@ EXPORT(hob_w_need_off) double hob_w_need_off(const Page *p) { return (double)p->
 EXPORT(hob_w_need_n) u32 hob_w_need_n(const Page *p) { return p->need_n; }
 EXPORT(hob_w_need_at) u8 *hob_w_need_at(const Page *p) { return p->need_at; }
 
-EXPORT(hob_w_filled) void hob_w_filled(Page *p, bool ok)
-{
+EXPORT(hob_w_filled) void hob_w_filled(Page *p, bool ok) {
     p->source.wait = false;
     if (!ok) {
         err_set(&p->err, ERR_IO, "the file cannot be read; is it still there?");
@@ -132,17 +126,14 @@ EXPORT(hob_w_filled) void hob_w_filled(Page *p, bool ok)
     }
 }
 
-// ---- life ------------------------------------------------------------------------------------------------------------
+// ---- life ---------------------------------------------------------------------------------------
 
-EXPORT(hob_w_new) Page *hob_w_new(void)
-{
+EXPORT(hob_w_new) Page *hob_w_new(void) {
     Arena *a = arena_new(NULL);
     Page *p = a ? NEW(a, Page) : NULL;
-    if (!p)
-        return NULL;
+    if (!p) return NULL;
     p->arena = a;
-    for (int i = 0; i < ARG_COUNT; i++)
-        p->args[i] = arena_new(NULL);
+    for (int i = 0; i < ARG_COUNT; i++) p->args[i] = arena_new(NULL);
     p->request = arena_new(NULL);
     p->out_arena = arena_new(NULL);
     p->host.run = run_list;
@@ -150,8 +141,7 @@ EXPORT(hob_w_new) Page *hob_w_new(void)
 }
 
 // Room for argument i: a text that JavaScript writes before a call.
-EXPORT(hob_w_arg) u8 *hob_w_arg(Page *p, u32 i, u32 n)
-{
+EXPORT(hob_w_arg) u8 *hob_w_arg(Page *p, u32 i, u32 n) {
     must(i < ARG_COUNT);
     arena_reset(p->args[i]);
     return arena_try(p->args[i], (u64)n + 1, 1);
@@ -160,63 +150,57 @@ EXPORT(hob_w_arg) u8 *hob_w_arg(Page *p, u32 i, u32 n)
 EXPORT(hob_w_out) const char *hob_w_out(const Page *p) { return p->out.ptr; }
 EXPORT(hob_w_out_n) u32 hob_w_out_n(const Page *p) { return (u32)p->out.len; }
 
-static void out_clear(Page *p)
-{
+static void out_clear(Page *p) {
     arena_reset(p->out_arena);
     p->out = (Buf){.arena = p->out_arena};
 }
 
-PageState page_fail(Page *p)
-{
+PageState page_fail(Page *p) {
     if (p->stage != STAGE_ANSWER || (p->m && p->m->device && p->m->device->lost))
         p->stage = STAGE_FAILED;
     else
         p->stage = STAGE_READY; // this answer failed, the next may not
     out_clear(p);
     openai_error(&p->err, &p->out);
-    if (p->stage == STAGE_READY)
-        p->err = (Err){0};
+    if (p->stage == STAGE_READY) p->err = (Err){0};
     return PAGE_FAILED;
 }
 
 // Argument 0: the file's name.
-EXPORT(hob_w_open) void hob_w_open(Page *p, double size, const char *name, u32 name_n, u32 ctx)
-{
-    p->source = (Source){.size = (u64)size, .read = read_slots, .user = p,
+EXPORT(hob_w_open) void hob_w_open(Page *p, double size, const char *name, u32 name_n, u32 ctx) {
+    p->source = (Source){.size = (u64)size,
+                         .read = read_slots,
+                         .user = p,
                          .name = arena_str(p->arena, (Str){name, name_n})};
     p->ctx = ctx;
     p->stage = STAGE_FILE;
 }
 
 // The adapter: a built-in profile's name and text that overrides its fields.
-EXPORT(hob_w_adapter) bool hob_w_adapter(Page *p, const char *base, u32 base_n, const char *text, u32 text_n)
-{
+EXPORT(hob_w_adapter)
+bool hob_w_adapter(Page *p, const char *base, u32 base_n, const char *text, u32 text_n) {
     Err err = {0};
     Str own = arena_str(p->arena, (Str){text, text_n});
     p->has_gpu = profile_named((Str){base, base_n}, &p->host.profile) &&
                  profile_read(p->arena, own, S("adapter"), &p->host.profile, &err);
-    if (p->has_gpu)
-        return true;
+    if (p->has_gpu) return true;
     out_clear(p);
     openai_error(&err, &p->out);
     return false;
 }
 
-bool page_device(Page *p, Model *m, bool gpu, Err *err)
-{
+bool page_device(Page *p, Model *m, bool gpu, Err *err) {
     if (gpu && !p->has_gpu)
-        return err_set(err, ERR_DEVICE_UNKNOWN, "this browser gives no WebGPU adapter; use the CPU");
+        return err_set(err, ERR_DEVICE_UNKNOWN,
+                       "this browser gives no WebGPU adapter; use the CPU");
     DeviceOptions o = {.threads = 1, .self = gpu ? &p->host : NULL};
-    if (!model_device(m, gpu ? S("webgpu") : S("cpu"), &o, err))
-        return false;
-    if (gpu)
-        p->gpu = m->device;
+    if (!model_device(m, gpu ? S("webgpu") : S("cpu"), &o, err)) return false;
+    if (gpu) p->gpu = m->device;
     return true;
 }
 
 // Compiles for the chosen device and begins to load; then step until PAGE_READY.
-EXPORT(hob_w_load) bool hob_w_load(Page *p, bool gpu)
-{
+EXPORT(hob_w_load) bool hob_w_load(Page *p, bool gpu) {
     p->err = (Err){0};
     must(p->stage == STAGE_HEADER);
     double start = clock_ms();
@@ -232,22 +216,21 @@ EXPORT(hob_w_load) bool hob_w_load(Page *p, bool gpu)
     return ok;
 }
 
-EXPORT(hob_w_load_done) double hob_w_load_done(const Page *p) { return p->m ? (double)p->m->load.done : 0; }
-EXPORT(hob_w_load_total) double hob_w_load_total(const Page *p) { return p->m ? (double)p->m->load.total : 0; }
-EXPORT(hob_w_answer) void hob_w_answer(Page *p, Ticket t, bool ok, i32 token)
-{
-    if (p->gpu)
-        webgpu_answer(p->gpu, t, ok, token);
+EXPORT(hob_w_load_done) double hob_w_load_done(const Page *p) {
+    return p->m ? (double)p->m->load.done : 0;
 }
-EXPORT(hob_w_lost) void hob_w_lost(Page *p)
-{
-    if (p->gpu)
-        webgpu_lost(p->gpu);
+EXPORT(hob_w_load_total) double hob_w_load_total(const Page *p) {
+    return p->m ? (double)p->m->load.total : 0;
+}
+EXPORT(hob_w_answer) void hob_w_answer(Page *p, Ticket t, bool ok, i32 token) {
+    if (p->gpu) webgpu_answer(p->gpu, t, ok, token);
+}
+EXPORT(hob_w_lost) void hob_w_lost(Page *p) {
+    if (p->gpu) webgpu_lost(p->gpu);
 }
 
 // What was opened, as JSON, into out.
-EXPORT(hob_w_info) void hob_w_info(Page *p)
-{
+EXPORT(hob_w_info) void hob_w_info(Page *p) {
     out_clear(p);
     Model *m = p->m;
     Str name = p->source.name, arch = S("");
@@ -263,26 +246,27 @@ EXPORT(hob_w_info) void hob_w_info(Page *p)
     for (size_t i = 0; m && m->file && i < gguf_tensor_count(m->file); i++) {
         const FileTensor *t = gguf_tensor_at(m->file, i);
         u64 n = 1;
-        for (int k = 0; k < t->nd; k++)
-            n *= t->dims[k];
+        for (int k = 0; k < t->nd; k++) n *= t->dims[k];
         params += n;
     }
     buf_fmt(&p->out, ",\"parameters\":%U,\"file_bytes\":%U", params, p->source.size);
     if (m && m->program) {
         buf_fmt(&p->out, ",\"device\":\"%s\",\"profile\":", m->device->vt->name);
         json_str(&p->out, m->profile.name);
-        buf_fmt(&p->out, ",\"ctx\":%u,\"weight_bytes\":%U,\"kv_bytes\":%U,\"kernels\":%d,\"compile_ms\":%.1f",
-                m->program->ctx, m->program->weight_bytes, m->program->kv_bytes, m->program->nkernels, p->compile_ms);
+        buf_fmt(
+            &p->out,
+            ",\"ctx\":%u,\"weight_bytes\":%U,\"kv_bytes\":%U,\"kernels\":%d,\"compile_ms\":%.1f",
+            m->program->ctx, m->program->weight_bytes, m->program->kv_bytes, m->program->nkernels,
+            p->compile_ms);
         buf_fmt(&p->out, ",\"steps\":%d", m->program->regimes[REGIME_ROW].nsteps);
     }
     buf_char(&p->out, '}');
 }
 
-// ---- requests -----------------------------------------------------------------------------------------------------
+// ---- requests -----------------------------------------------------------------------------------
 
 // A chat-completions request, `now` in seconds since 1970. false: out says why.
-EXPORT(hob_w_ask) bool hob_w_ask(Page *p, const char *json, u32 n, double now)
-{
+EXPORT(hob_w_ask) bool hob_w_ask(Page *p, const char *json, u32 n, double now) {
     Model *m = p->m;
     p->err = (Err){0};
     if (p->stage != STAGE_READY) {
@@ -293,7 +277,8 @@ EXPORT(hob_w_ask) bool hob_w_ask(Page *p, const char *json, u32 n, double now)
     }
     arena_reset(p->request);
     p->text = (Buf){.arena = p->request};
-    bool ok = openai_read(p->request, (Str){json, n}, &p->ask, &p->err) && model_tokenizer(m, &p->err);
+    bool ok =
+        openai_read(p->request, (Str){json, n}, &p->ask, &p->err) && model_tokenizer(m, &p->err);
     if (ok && !m->tmpl && m->tmpl_err.id) {
         p->err = m->tmpl_err;
         ok = false;
@@ -307,32 +292,27 @@ EXPORT(hob_w_ask) bool hob_w_ask(Page *p, const char *json, u32 n, double now)
         return false;
     }
     Str name = p->source.name;
-    p->answer = (OpenaiAnswer){.model = p->ask.model.len ? p->ask.model : name, .created = (i64)now};
+    p->answer =
+        (OpenaiAnswer){.model = p->ask.model.len ? p->ask.model : name, .created = (i64)now};
     p->answer.id = str_fmt(p->request, "chatcmpl-%U-%u", (u64)now, ++p->count);
     p->first = true;
     p->stage = STAGE_ANSWER;
     return true;
 }
 
-EXPORT(hob_w_cancel) void hob_w_cancel(Page *p)
-{
-    if (p->stage == STAGE_ANSWER)
-        session_cancel(p->session);
+EXPORT(hob_w_cancel) void hob_w_cancel(Page *p) {
+    if (p->stage == STAGE_ANSWER) session_cancel(p->session);
 }
 
 static void chunk_end(Page *p) { buf_char(&p->out, '\n'); }
 
-static PageState answer_step(Page *p)
-{
+static PageState answer_step(Page *p) {
     out_clear(p);
     SessionEvent ev = session_step(p->session, &p->err);
     bool stream = p->ask.stream;
-    if (ev.state == ENGINE_FAILED)
-        return page_fail(p);
-    if (ev.state == ENGINE_WAITING)
-        return PAGE_WAITING;
-    if (ev.state != ENGINE_TOKEN && ev.state != ENGINE_DONE)
-        return PAGE_WORKING;
+    if (ev.state == ENGINE_FAILED) return page_fail(p);
+    if (ev.state == ENGINE_WAITING) return PAGE_WAITING;
+    if (ev.state != ENGINE_TOKEN && ev.state != ENGINE_DONE) return PAGE_WORKING;
     if (stream && p->first) {
         p->first = false;
         openai_chunk_first(&p->answer, &p->out);
@@ -342,10 +322,8 @@ static PageState answer_step(Page *p)
         openai_chunk_text(&p->answer, ev.text, &p->out);
         chunk_end(p);
     }
-    if (ev.text.len && !stream)
-        buf_add(&p->text, ev.text);
-    if (ev.state == ENGINE_TOKEN)
-        return p->out.len ? PAGE_TEXT : PAGE_WORKING;
+    if (ev.text.len && !stream) buf_add(&p->text, ev.text);
+    if (ev.state == ENGINE_TOKEN) return p->out.len ? PAGE_TEXT : PAGE_WORKING;
 
     const EngineStats *s = engine_stats(p->m->engine);
     p->answer.finish = ev.finish;
@@ -366,23 +344,23 @@ static PageState answer_step(Page *p)
 }
 
 // How long the last answer took, as JSON, into out.
-EXPORT(hob_w_stats) void hob_w_stats(Page *p)
-{
+EXPORT(hob_w_stats) void hob_w_stats(Page *p) {
     out_clear(p);
     const EngineStats *s = engine_stats(p->m->engine);
     Timing t = timing_of(s);
     buf_fmt(&p->out,
-            "{\"prompt_tokens\":%u,\"cached_tokens\":%u,\"answer_tokens\":%u,\"ttft_ms\":%.1f,\"prefill_tps\":%.2f,"
+            "{\"prompt_tokens\":%u,\"cached_tokens\":%u,\"answer_tokens\":%u,\"ttft_ms\":%.1f,"
+            "\"prefill_tps\":%.2f,"
             "\"decode_tps\":%.2f,\"finish_reason\":",
-            s->prompt_tokens, s->cached_tokens, s->answer_tokens, t.ttft_ms, t.prefill_tps, t.decode_tps);
+            s->prompt_tokens, s->cached_tokens, s->answer_tokens, t.ttft_ms, t.prefill_tps,
+            t.decode_tps);
     json_str(&p->out, str_c(finish_name(engine_finish(p->m->engine))));
     buf_char(&p->out, '}');
 }
 
-// ---- the state machine ------------------------------------------------------------------------------------------------
+// ---- the state machine --------------------------------------------------------------------------
 
-static PageState file_step(Page *p)
-{
+static PageState file_step(Page *p) {
     p->err = (Err){0};
     if (!p->m && !(p->m = model_new(log_line, p))) {
         err_set(&p->err, ERR_OUT_OF_MEMORY, "a model cannot be opened");
@@ -395,13 +373,11 @@ static PageState file_step(Page *p)
         // too little of the file's front: begin again when more of it is here
         double start = p->m->start_ms;
         model_free(p->m);
-        if ((p->m = model_new(log_line, p)))
-            p->m->start_ms = start;
+        if ((p->m = model_new(log_line, p))) p->m->start_ms = start;
         return need(p);
     }
     ModelOptions o = {.ctx = p->ctx};
-    if (!model_graph(p->m, &o, &p->err))
-        return page_fail(p);
+    if (!model_graph(p->m, &o, &p->err)) return page_fail(p);
     arena_free(p->front_arena);
     p->front_arena = NULL;
     p->front = NULL;
@@ -409,19 +385,15 @@ static PageState file_step(Page *p)
     return PAGE_HEADER;
 }
 
-EXPORT(hob_w_step) PageState hob_w_step(Page *p)
-{
+EXPORT(hob_w_step) PageState hob_w_step(Page *p) {
     switch (p->stage) {
     case STAGE_FILE: return file_step(p);
     case STAGE_HEADER: return PAGE_HEADER;
     case STAGE_LOAD: {
         EngineState s = model_load_step(p->m, &p->err);
-        if (s == ENGINE_FAILED)
-            return page_fail(p);
-        if (s == ENGINE_WAITING)
-            return p->source.wait ? need(p) : PAGE_WAITING;
-        if (s != ENGINE_DONE)
-            return PAGE_WORKING;
+        if (s == ENGINE_FAILED) return page_fail(p);
+        if (s == ENGINE_WAITING) return p->source.wait ? need(p) : PAGE_WAITING;
+        if (s != ENGINE_DONE) return PAGE_WORKING;
         p->stage = STAGE_READY;
         return PAGE_READY;
     }

@@ -1,4 +1,5 @@
-// api/wasm_int.h: what the page's side of the core shares: one Page holds everything a worker has open.
+// api/wasm_int.h: what the page's side of the core shares: one Page holds everything a worker has
+// open.
 #ifndef HOB_WASM_INT_H
 #define HOB_WASM_INT_H
 

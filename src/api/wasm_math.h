@@ -1,8 +1,8 @@
 // api/wasm_math.h: in a page, exp, sin, cos and pow are JavaScript's own.
 //
-// Included before every source of the core (tools/build_wasm.py). The C library's versions with their tables would be
-// a twentieth of the core; these few are called for a rope's frequencies, a kernel's check and a template's `**`,
-// never for a token. Kernels do not see this file.
+// Included before every source of the core (tools/build_wasm.py). The C library's versions with
+// their tables would be a twentieth of the core; these few are called for a rope's frequencies, a
+// kernel's check and a template's `**`, never for a token. Kernels do not see this file.
 #ifndef HOB_WASM_MATH_H
 #define HOB_WASM_MATH_H
 

@@ -1,8 +1,10 @@
-// api/wasm_probe.c: which device is faster here: the largest matrix product of the model's layers, timed on each.
+// api/wasm_probe.c: which device is faster here: the largest matrix product of the model's layers,
+// timed on each.
 //
-// The kernel is the one that decoding would run, compiled for the device's own profile; its operands are fresh buffers
-// of zeros, since how long a product takes does not depend on the numbers. A little program of that one step,
-// repeated, goes through the ordinary device calls: nothing is measured that is not used.
+// The kernel is the one that decoding would run, compiled for the device's own profile; its
+// operands are fresh buffers of zeros, since how long a product takes does not depend on the
+// numbers. A little program of that one step, repeated, goes through the ordinary device calls:
+// nothing is measured that is not used.
 #include "api/wasm_int.h"
 
 enum { REPEAT_MAX = 256 };
@@ -21,21 +23,18 @@ struct Probe {
     i32 *params;
     u64 bytes; // that one product reads and writes
     enum { PROBE_KERNEL, PROBE_FIRST, PROBE_RUN, PROBE_DONE } stage;
-    int count; // products in the submit that is out
+    int count;                // products in the submit that is out
     double start, budget, ms; // ms: of one product
 };
 
-static u64 weight_of(const Program *p, const Step *s)
-{
+static u64 weight_of(const Program *p, const Step *s) {
     u64 bytes = 0;
     for (int i = 0; i < p->kernels[s->kernel].nbind; i++)
-        if (p->buffers[s->bind[i].buffer].kind == BUF_WEIGHT)
-            bytes = MAX2(bytes, s->bind[i].size);
+        if (p->buffers[s->bind[i].buffer].kind == BUF_WEIGHT) bytes = MAX2(bytes, s->bind[i].size);
     return bytes;
 }
 
-static const Step *largest(const Program *p)
-{
+static const Step *largest(const Program *p) {
     const Regime *r = &p->regimes[REGIME_ROW];
     const Step *best = NULL;
     for (int i = 0; i < r->head; i++)
@@ -44,8 +43,7 @@ static const Step *largest(const Program *p)
     return best;
 }
 
-static bool make_program(Probe *b, const Step *s, Err *err)
-{
+static bool make_program(Probe *b, const Step *s, Err *err) {
     const Program *p = b->m.program;
     b->little = *p;
     b->kernel = p->kernels[s->kernel];
@@ -75,15 +73,17 @@ static bool make_program(Probe *b, const Step *s, Err *err)
     }
     l->buffers[l->buf_params] = p->buffers[p->buf_params];
     l->buffers[l->buf_ring] = p->buffers[p->buf_ring];
-    for (int i = 0; i < REPEAT_MAX; i++)
-        b->steps[i] = one;
-    for (int r = 0; r < REGIME_COUNT; r++)
-        l->regimes[r] = (Regime){0};
-    l->regimes[REGIME_ROW] =
-        (Regime){.n = 1, .nsteps = REPEAT_MAX, .head = REPEAT_MAX, .greedy = REPEAT_MAX, .sample = REPEAT_MAX,
-                 .steps = b->steps};
+    for (int i = 0; i < REPEAT_MAX; i++) b->steps[i] = one;
+    for (int r = 0; r < REGIME_COUNT; r++) l->regimes[r] = (Regime){0};
+    l->regimes[REGIME_ROW] = (Regime){.n = 1,
+                                      .nsteps = REPEAT_MAX,
+                                      .head = REPEAT_MAX,
+                                      .greedy = REPEAT_MAX,
+                                      .sample = REPEAT_MAX,
+                                      .steps = b->steps};
     for (int i = 0; i < l->nbuffers; i++) // an unused place gets the smallest buffer
-        if (!device_buffer_make(b->m.device, MAX2(l->buffers[i].size, 4u), l->buffers[i].kind, &b->buffers[i], err))
+        if (!device_buffer_make(b->m.device, MAX2(l->buffers[i].size, 4u), l->buffers[i].kind,
+                                &b->buffers[i], err))
             return false;
     b->params = arena_try(b->arena, program_param_words(l), sizeof(i32));
     Ticket t;
@@ -91,34 +91,30 @@ static bool make_program(Probe *b, const Step *s, Err *err)
     return device_kernel_make(b->m.device, &b->kernel, &b->handle, &t, err);
 }
 
-static void probe_free(Page *p)
-{
+static void probe_free(Page *p) {
     Probe *b = p->probe;
     p->probe = NULL;
-    if (!b)
-        return;
+    if (!b) return;
     Device *d = b->m.device;
     if (d) {
         device_unbind(d, b->bound);
         device_kernel_free(d, b->handle);
-        for (size_t i = 0; i < COUNT_OF(b->buffers); i++)
-            device_buffer_free(d, b->buffers[i]);
+        for (size_t i = 0; i < COUNT_OF(b->buffers); i++) device_buffer_free(d, b->buffers[i]);
         device_close(d);
     }
     p->gpu = NULL;
     arena_free(b->arena);
 }
 
-// Begins to time a device for at most `budget` ms; then hob_w_probe_step. false: out says why it cannot be used.
-EXPORT(hob_w_probe) bool hob_w_probe(Page *p, bool gpu, double budget)
-{
+// Begins to time a device for at most `budget` ms; then hob_w_probe_step. false: out says why it
+// cannot be used.
+EXPORT(hob_w_probe) bool hob_w_probe(Page *p, bool gpu, double budget) {
     probe_free(p);
     must(p->stage == STAGE_HEADER);
     p->err = (Err){0};
     Arena *a = arena_new(NULL);
     Probe *b = a ? NEW(a, Probe) : NULL;
-    if (!b)
-        return false;
+    if (!b) return false;
     p->probe = b;
     b->arena = a;
     b->budget = budget;
@@ -127,7 +123,8 @@ EXPORT(hob_w_probe) bool hob_w_probe(Page *p, bool gpu, double budget)
     CompileOptions o = {.regimes = 1 << REGIME_ROW};
     const Step *s = NULL;
     bool ok = page_device(p, &b->m, gpu, &p->err) && model_compile(&b->m, &o, &p->err) &&
-              ((s = largest(b->m.program)) || err_set(&p->err, ERR_COMPILE_LOWER, "no matrix product to time")) &&
+              ((s = largest(b->m.program)) ||
+               err_set(&p->err, ERR_COMPILE_LOWER, "no matrix product to time")) &&
               make_program(b, s, &p->err);
     if (ok) {
         b->bytes = s->bytes;
@@ -140,17 +137,21 @@ EXPORT(hob_w_probe) bool hob_w_probe(Page *p, bool gpu, double budget)
     return false;
 }
 
-static bool go(Probe *b, int count, Err *err)
-{
+static bool go(Probe *b, int count, Err *err) {
     b->count = count;
     b->start = clock_ms();
-    Submit s = {.bound = b->bound, .regime = REGIME_ROW, .last = count, .n = 1, .m = 1, .t = 1, .params = b->params,
+    Submit s = {.bound = b->bound,
+                .regime = REGIME_ROW,
+                .last = count,
+                .n = 1,
+                .m = 1,
+                .t = 1,
+                .params = b->params,
                 .read_ring = -1};
     return device_submit(b->m.device, &s, err) != 0;
 }
 
-static PageState fail(Page *p)
-{
+static PageState fail(Page *p) {
     arena_reset(p->out_arena);
     p->out = (Buf){.arena = p->out_arena};
     openai_error(&p->err, &p->out);
@@ -159,19 +160,16 @@ static PageState fail(Page *p)
 }
 
 // PAGE_WORKING, PAGE_WAITING; PAGE_IDLE when done: then hob_w_probe_ms and _bytes; PAGE_FAILED.
-EXPORT(hob_w_probe_step) PageState hob_w_probe_step(Page *p)
-{
+EXPORT(hob_w_probe_step) PageState hob_w_probe_step(Page *p) {
     Probe *b = p->probe;
-    if (!b)
-        return PAGE_FAILED;
-    if (b->stage == PROBE_DONE)
-        return PAGE_IDLE;
+    if (!b) return PAGE_FAILED;
+    if (b->stage == PROBE_DONE) return PAGE_IDLE;
     while (device_outstanding(b->m.device)) {
         PollResult r = device_poll(b->m.device);
-        if (r.status == POLL_NOTHING)
-            return PAGE_WAITING;
+        if (r.status == POLL_NOTHING) return PAGE_WAITING;
         if (r.status != POLL_OK) {
-            err_set(&p->err, r.status == POLL_LOST ? ERR_DEVICE_LOST : ERR_DEVICE_FAILED, "the device failed its trial");
+            err_set(&p->err, r.status == POLL_LOST ? ERR_DEVICE_LOST : ERR_DEVICE_FAILED,
+                    "the device failed its trial");
             return fail(p);
         }
     }
@@ -186,8 +184,7 @@ EXPORT(hob_w_probe_step) PageState hob_w_probe_step(Page *p)
     if (b->stage == PROBE_FIRST) {
         // as many as fill the rest of the budget, so that what it costs to ask at all counts little
         double n = (b->budget - took) / MAX2(took, 0.05);
-        if (!go(b, (int)MAX2(4.0, MIN2(n, (double)REPEAT_MAX)), &p->err))
-            return fail(p);
+        if (!go(b, (int)MAX2(4.0, MIN2(n, (double)REPEAT_MAX)), &p->err)) return fail(p);
         b->stage = PROBE_RUN;
         return PAGE_WORKING;
     }
@@ -197,5 +194,7 @@ EXPORT(hob_w_probe_step) PageState hob_w_probe_step(Page *p)
 }
 
 EXPORT(hob_w_probe_ms) double hob_w_probe_ms(const Page *p) { return p->probe ? p->probe->ms : 0; }
-EXPORT(hob_w_probe_bytes) double hob_w_probe_bytes(const Page *p) { return p->probe ? (double)p->probe->bytes : 0; }
+EXPORT(hob_w_probe_bytes) double hob_w_probe_bytes(const Page *p) {
+    return p->probe ? (double)p->probe->bytes : 0;
+}
 EXPORT(hob_w_probe_end) void hob_w_probe_end(Page *p) { probe_free(p); }

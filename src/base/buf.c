@@ -71,8 +71,7 @@ void buf_utf8(Buf *b, u32 c) {
 
 Str buf_str(const Buf *b) { return (Str){b->ptr, b->len}; }
 
-// ---- formatting
-// ----------------------------------------------------------------------------------------
+// ---- formatting ---------------------------------------------------------------------------------
 
 // Writes v before `end`; returns the start.
 static char *put_u64(char *end, u64 v, unsigned base) {

@@ -1,9 +1,10 @@
 // compile/compile.c: the driver: graph + device profile -> program.
 //
-// For each regime (1 row, a few, a chunk): copy the graph, run the list of passes, group, plan memory, then turn each
-// group into a step. Groups that are alike share a kernel, found by signature before any lowering; a new one is
-// lowered, scheduled by its rule (or by the user's text), built and printed. Weights, caches and constants are shared
-// by all regimes; the arena's buffers are as large as the regime that needs most.
+// For each regime (1 row, a few, a chunk): copy the graph, run the list of passes, group, plan
+// memory, then turn each group into a step. Groups that are alike share a kernel, found by
+// signature before any lowering; a new one is lowered, scheduled by its rule (or by the user's
+// text), built and printed. Weights, caches and constants are shared by all regimes; the arena's
+// buffers are as large as the regime that needs most.
 #include "compile/compile_int.h"
 
 static const u32 no_regime_n = 0;
@@ -31,7 +32,8 @@ static bool schedule_nest(Compile *c, Nest *n, Str name, bool *edited) {
     *edited = mine.len > 0;
     if (TEXTS && *edited) {
         if (schedule_apply(n, mine, c->o->schedule_file, c->err)) return true;
-        for (const char *at = c->o->schedule_text.ptr; at < mine.ptr; at++) // its lines are counted in the file
+        for (const char *at = c->o->schedule_text.ptr; at < mine.ptr;
+             at++) // its lines are counted in the file
             c->err->line += *at == '\n';
         return false;
     }
@@ -41,7 +43,8 @@ static bool schedule_nest(Compile *c, Nest *n, Str name, bool *edited) {
 static bool print_kernel(Compile *c, ProgKernel *k) {
     if (c->o->dialect == NULL || k->text.len > 0) return true;
     Buf text = {.arena = c->arena};
-    if (!emit_kernel(c->o->dialect, k->ir, c->p, &text, c->err)) return err_subject(c->err, k->name);
+    if (!emit_kernel(c->o->dialect, k->ir, c->p, &text, c->err))
+        return err_subject(c->err, k->name);
     k->text = buf_str(&text);
     return true;
 }
@@ -63,12 +66,14 @@ static bool make_kernel(Compile *c, Lowered *l, int *out) {
     Kernel *ir;
     if (!nest_build(c->arena, l->nest, &ir, c->err)) return err_subject(c->err, k.name);
     bool edited = c->o->schedule_text.len > 0 || c->o->graph_text.len > 0;
-    if (TEXTS && (edited || c->o->verify) && !c->p->dims && !kernel_verify(ir, c->p, c->err)) return err_subject(c->err, k.name);
+    if (TEXTS && (edited || c->o->verify) && !c->p->dims && !kernel_verify(ir, c->p, c->err))
+        return err_subject(c->err, k.name);
     ir->name = k.name;
     k.schedule = arena_str(c->arena, buf_str(&l->nest->log));
     u64 version = c->o->dialect != NULL ? dialect_version(c->o->dialect) : 0;
     k.kernel_key = hash_bytes(hash_str(key, k.schedule), &version, sizeof version);
-    // A kernel made at build time is found by its nest, whatever the schedule: not the one this schedule asks for.
+    // A kernel made at build time is found by its nest, whatever the schedule: not the one this
+    // schedule asks for.
     if (own && c->p->dims) k.nest_key = k.kernel_key;
     k.nbind = ir->nargs;
     for (int i = 0; i < 3; i++) k.wg[i] = ir->wg[i];
@@ -92,7 +97,8 @@ static bool find_made(Compile *c, const Graph *g, const Group *gr, u32 n, const 
     Exprs *x = exprs_new(c->arena);
     if (!lower_group(c->arena, x, g, gr, c->p, n, &m.lowered, c->err)) return false;
     if (!make_kernel(c, &m.lowered, &m.kernel)) return false;
-    if (!grid_make(c, c->kernels.at[m.kernel].ir, m.lowered.dims, n, m.grid)) return err_subject(c->err, gr->name);
+    if (!grid_make(c, c->kernels.at[m.kernel].ir, m.lowered.dims, n, m.grid))
+        return err_subject(c->err, gr->name);
     vec_push(c->arena, &c->made, m);
     *out = &c->made.at[c->made.n - 1];
     return true;
@@ -105,7 +111,8 @@ static void cost(const Graph *g, const Group *gr, u32 n, Step *s) {
         const Node *nd = &g->nodes.at[gr->node[i]];
         u64 out = 0;
         const Tensor *y = nd->out >= 0 ? &g->tensors.at[nd->out] : NULL;
-        if (y != NULL) out = (u64)dim_value(y->dim[0], n, m, g->ctx) * (u64)(y->nd > 1 ? y->dim[1].c : 1);
+        if (y != NULL)
+            out = (u64)dim_value(y->dim[0], n, m, g->ctx) * (u64)(y->nd > 1 ? y->dim[1].c : 1);
         switch (nd->op) {
         case OP_matmul: s->flops += 2 * out * g->tensors.at[nd->in[1]].weight->cols; break;
         case OP_attention:
@@ -118,12 +125,14 @@ static void cost(const Graph *g, const Group *gr, u32 n, Step *s) {
     }
 }
 
-static bool make_step(Compile *c, const Graph *g, const Group *gr, const MemPlan *plan, u32 n, Step *s) {
+static bool make_step(Compile *c, const Graph *g, const Group *gr, const MemPlan *plan, u32 n,
+                      Step *s) {
     const Made *made;
     if (!find_made(c, g, gr, n, &made)) return false;
     const Lowered *l = &made->lowered;
     const ProgKernel *k = &c->kernels.at[made->kernel];
-    *s = (Step){.name = arena_str(c->arena, gr->name), .kernel = (u32)made->kernel, .layer = gr->layer};
+    *s = (Step){
+        .name = arena_str(c->arena, gr->name), .kernel = (u32)made->kernel, .layer = gr->layer};
     must(k->nbind == l->nargs && l->nargs <= STEP_MAX_BINDINGS);
     for (int i = 0; i < l->nargs; i++) {
         if (l->arg[i].kind == ARG_PARAMS) {
@@ -165,8 +174,10 @@ static void find_ranges(const Graph *g, const Grouping *gr, Regime *r) {
         if (has_op(g, q, OP_argmax_join)) r->sample = i + 1;
     }
     for (int i = r->sample - 1; i >= 0; i--)
-        if (has_op(g, &gr->group[i], OP_argmax_part) || has_op(g, &gr->group[i], OP_argmax_join)) r->greedy = i;
-    if (r->sample == gr->n && r->greedy == gr->n) { // no argmax: the sampler, if any, follows the head
+        if (has_op(g, &gr->group[i], OP_argmax_part) || has_op(g, &gr->group[i], OP_argmax_join))
+            r->greedy = i;
+    if (r->sample == gr->n &&
+        r->greedy == gr->n) { // no argmax: the sampler, if any, follows the head
         for (int i = gr->n - 1; i >= 0; i--)
             if (has_op(g, &gr->group[i], OP_argmax_part)) r->greedy = r->sample = i;
     }
@@ -196,7 +207,8 @@ static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
     dump_plan(c, n, &plan, groups.n);
     for (int i = 0; i < plan.ncolours; i++) {
         if (c->arena_buffer[i] < 0)
-            c->arena_buffer[i] = (int)buffer_add(c, str_fmt(c->arena, "arena.%d", i), BUF_ARENA, 0, NULL);
+            c->arena_buffer[i] =
+                (int)buffer_add(c, str_fmt(c->arena, "arena.%d", i), BUF_ARENA, 0, NULL);
         ProgBuffer *b = &c->buffers.at[c->arena_buffer[i]];
         b->size = MAX2(b->size, plan.colour_bytes[i]);
     }
@@ -210,21 +222,26 @@ static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
     for (int i = 0; i < groups.n; i++) {
         if (!make_step(c, g, &groups.group[i], &plan, n, &r->steps[i])) return false;
         if (!print_kernel(c, &c->kernels.at[r->steps[i].kernel])) return false;
-        if (walk_wanted(c, g, &groups.group[i]) && !walk_print(c, g, &groups.group[i], &r->steps[i], i)) return false;
+        if (walk_wanted(c, g, &groups.group[i]) &&
+            !walk_print(c, g, &groups.group[i], &r->steps[i], i))
+            return false;
     }
     return true;
 }
 
-// A schedule file with a section for a kernel that is not there would be silently ignored: an error instead.
+// A schedule file with a section for a kernel that is not there would be silently ignored: an error
+// instead.
 static bool check_sections(Compile *c) {
     Str rest = c->o->schedule_text;
     for (int line = 1; rest.len > 0; line++) {
         Str name;
         if (!schedule_head(str_cut(rest, '\n', &rest), &name)) continue;
         bool found = false;
-        for (size_t i = 0; i < c->kernels.n; i++) found = found || str_eq(c->kernels.at[i].name, name);
+        for (size_t i = 0; i < c->kernels.n; i++)
+            found = found || str_eq(c->kernels.at[i].name, name);
         if (found) continue;
-        err_set(c->err, ERR_COMPILE_SCHEDULE, "no kernel is named '%S'; `hob inspect --dump schedule` lists them", name);
+        err_set(c->err, ERR_COMPILE_SCHEDULE,
+                "no kernel is named '%S'; `hob inspect --dump schedule` lists them", name);
         err_line(c->err, line, 1);
         return err_file(c->err, c->o->schedule_file);
     }
@@ -234,11 +251,14 @@ static bool check_sections(Compile *c) {
 static bool program_buffers(Compile *c, const Graph *g) {
     Program *p = c->prog;
     u64 align = (u64)c->p->offset_align;
-    p->buf_params = buffer_add(c, S("params"), BUF_PARAMS, round_up((u64)program_param_words(p) * 4, align) * PARAM_SLOTS, NULL);
+    p->buf_params =
+        buffer_add(c, S("params"), BUF_PARAMS,
+                   round_up((u64)program_param_words(p) * 4, align) * PARAM_SLOTS, NULL);
     p->buf_ring = buffer_add(c, S("tokens"), BUF_RING, TOKEN_RING * 4, NULL);
     u64 logits = (u64)g->m_max * g->vocab * 4;
     if (logits > (u64)MIN2(c->p->max_binding_bytes, c->p->max_buffer_bytes)) {
-        err_set(c->err, ERR_PASS_BINDING, "%U bytes of logits; this device binds at most %D at once", logits,
+        err_set(c->err, ERR_PASS_BINDING,
+                "%U bytes of logits; this device binds at most %D at once", logits,
                 MIN2(c->p->max_binding_bytes, c->p->max_buffer_bytes));
         return err_subject(c->err, S("logits"));
     }

@@ -8,20 +8,20 @@
 
 typedef struct CompileOptions {
     const Profile *profile;
-    const Dialect *dialect; // NULL: cpu menu (text is not printed)
+    const Dialect *dialect;           // NULL: cpu menu (text is not printed)
     Str graph_text, graph_file;       // --graph: replaces the built graph
     Str schedule_text, schedule_file; // --schedule: overrides by kernel name
     Str dump_pass;                    // --dump PASS: its output is printed to dump
     Buf *dump;
-    Str walk_tensor;                  // --walk TENSOR: the stages of the step that reads it, printed to dump
-    int regimes;                      // bit set of regimes to compile; 0: all. A step of a few rows runs as one of many
-    bool verify;                      // check every graph and kernel on the way; always so with an edited text
+    Str walk_tensor; // --walk TENSOR: the stages of the step that reads it, printed to dump
+    int regimes; // bit set of regimes to compile; 0: all. A step of a few rows runs as one of many
+    bool verify; // check every graph and kernel on the way; always so with an edited text
 } CompileOptions;
 
 bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program **out, Err *err);
 
-// menu.c: the kernels that a build for the CPU carries: every encoding and operator as the passes make them with this
-// profile, from small made-up graphs. isa: plain, avx2, simd128.
+// menu.c: the kernels that a build for the CPU carries: every encoding and operator as the passes
+// make them with this profile, from small made-up graphs. isa: plain, avx2, simd128.
 bool menu_print(Arena *a, Str isa, Buf *out, Err *err);
 
 #endif

@@ -27,18 +27,21 @@ typedef struct Compile {
     int arena_buffer[8]; // a colour's buffer, -1
 } Compile;
 
-// key.c: two groups with the same signature have the same kernel, arguments in the same order and the same dims.
+// key.c: two groups with the same signature have the same kernel, arguments in the same order and
+// the same dims.
 u64 group_signature(const Graph *g, const Group *gr, u32 regime_n);
-// The k-th tensor that a group touches (operands and result, node by node): how arguments of a shared kernel are found.
+// The k-th tensor that a group touches (operands and result, node by node): how arguments of a
+// shared kernel are found.
 int group_tensor(const Graph *g, const Group *gr, int k);
 int group_place(const Graph *g, const Group *gr, int tensor); // the first k of a tensor, -1
 
 // grid.c: the kernel's grid as numbers of n (or m), with this step's dimensions put in.
 bool grid_make(Compile *c, const Kernel *k, const i32 *dims, u32 n_max, GridDim out[3]);
 
-// A page (HOB_PAGE) carries no dumps and reads no edited texts: what it does not carry, nobody has to load.
+// A page (HOB_PAGE) carries no dumps and reads no edited texts: what it does not carry, nobody has
+// to load.
 #if defined(HOB_PAGE)
-#define TEXTS 0
+#define TEXTS                      0
 #define dump_wanted(c, pass)       ((void)(c), false)
 #define dump_graph(c, pass, n, g)  ((void)0)
 #define dump_groups(c, n, g, gr)   ((void)0)

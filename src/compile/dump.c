@@ -1,5 +1,5 @@
-// compile/dump.c: every stage as text: `--dump PASS` for one stage of the whole model, `--walk TENSOR` for all stages of
-// the one step that reads a tensor of the file.
+// compile/dump.c: every stage as text: `--dump PASS` for one stage of the whole model, `--walk
+// TENSOR` for all stages of the one step that reads a tensor of the file.
 #if !defined(HOB_PAGE)
 #include "compile/compile_int.h"
 
@@ -38,11 +38,12 @@ void dump_groups(Compile *c, u32 n, const Graph *g, const Grouping *gr) {
 void dump_plan(Compile *c, u32 n, const MemPlan *plan, int steps) {
     if (!dump_wanted(c, "plan")) return;
     Buf *b = c->o->dump;
-    buf_fmt(b, "# plan, n <= %u: %d steps, %U bytes in %d colours, at least %U\n", n, steps, plan->arena_bytes,
-            plan->ncolours, plan->lower_bound_bytes);
+    buf_fmt(b, "# plan, n <= %u: %d steps, %U bytes in %d colours, at least %U\n", n, steps,
+            plan->arena_bytes, plan->ncolours, plan->lower_bound_bytes);
     for (int i = 0; i < plan->nitems; i++) {
         const PlanItem *it = &plan->items[i];
-        buf_fmt(b, "colour %u @ %U + %U, steps %d..%d: ", it->colour, it->offset, it->size, it->first, it->last);
+        buf_fmt(b, "colour %u @ %U + %U, steps %d..%d: ", it->colour, it->offset, it->size,
+                it->first, it->last);
         name_print(it->name, b);
         buf_char(b, '\n');
     }
@@ -59,7 +60,8 @@ static void kernel_text(Compile *c, const ProgKernel *k, const Dialect *d, Buf *
     }
 }
 
-// Arguments with their views; where one holds indices, the range that its producer keeps. Then symbols and dimensions.
+// Arguments with their views; where one holds indices, the range that its producer keeps. Then
+// symbols and dimensions.
 static void print_args(const Formula *f, Buf *b) {
     for (int i = 0; i < f->nargs; i++) {
         const Buffer *a = f->arg[i];
@@ -74,10 +76,11 @@ static void print_args(const Formula *f, Buf *b) {
         buf_char(b, '\n');
     }
     for (int i = 0; i < f->nsyms; i++)
-        buf_fmt(b, "  %s = params[%d] in %D..%D\n", f->sym[i].var->name, f->sym[i].word, f->sym[i].var->lo, f->sym[i].var->hi);
+        buf_fmt(b, "  %s = params[%d] in %D..%D\n", f->sym[i].var->name, f->sym[i].word,
+                f->sym[i].var->lo, f->sym[i].var->hi);
     for (int i = 0; i < f->ndims; i++)
-        buf_fmt(b, "  %s = dims[%d] in %D..%D, a multiple of %D\n", f->dim[i]->name, i, f->dim[i]->lo, f->dim[i]->hi,
-                f->dim[i]->divisor);
+        buf_fmt(b, "  %s = dims[%d] in %D..%D, a multiple of %D\n", f->dim[i]->name, i,
+                f->dim[i]->lo, f->dim[i]->hi, f->dim[i]->divisor);
 }
 
 void dump_kernel(Compile *c, const Lowered *l, const ProgKernel *k) {
@@ -111,7 +114,8 @@ static const Weight *walked(const Compile *c, const Graph *g, const Group *gr) {
             for (int s = 0; s < w->nseg; s++) {
                 Str t = w->seg[s].tensor, want = c->o->walk_tensor;
                 if (str_eq(t, want)) return w;
-                if (str_starts(t, want) && str_eq(str_sub(t, want.len, t.len), S(".weight"))) return w;
+                if (str_starts(t, want) && str_eq(str_sub(t, want.len, t.len), S(".weight")))
+                    return w;
             }
         }
     }
@@ -131,16 +135,18 @@ bool walk_print(Compile *c, const Graph *g, const Group *gr, const Step *s, int 
     Exprs *x = exprs_new(c->arena);
     u32 n = g->nodes.n ? c->prog->regimes[REGIME_ROW].n : 1;
     for (int r = 0; r < REGIME_COUNT; r++)
-        if (s >= c->prog->regimes[r].steps && s < c->prog->regimes[r].steps + c->prog->regimes[r].nsteps)
+        if (s >= c->prog->regimes[r].steps &&
+            s < c->prog->regimes[r].steps + c->prog->regimes[r].nsteps)
             n = c->prog->regimes[r].n;
     Lowered l;
     if (!lower_group(c->arena, x, g, gr, c->p, n, &l, c->err)) return false;
     buf_fmt(b, "==== %S, n <= %u\n", c->o->walk_tensor, n);
     head(b, "weight: tensors of the file -> one record {encoding, layout, segments}");
-    buf_fmt(b, "%S: %s[%u, %u], rows woven by %u, %U bytes\n", w->name, quant_info(w->encoding)->name, w->rows, w->cols,
-            w->interleave, w->size);
+    buf_fmt(b, "%S: %s[%u, %u], rows woven by %u, %U bytes\n", w->name,
+            quant_info(w->encoding)->name, w->rows, w->cols, w->interleave, w->size);
     for (int i = 0; i < w->nseg; i++)
-        buf_fmt(b, "  rows %u + %u * i, i < %u: %S\n", w->seg[i].row, w->seg[i].row_step, w->seg[i].rows, w->seg[i].tensor);
+        buf_fmt(b, "  rows %u + %u * i, i < %u: %S\n", w->seg[i].row, w->seg[i].row_step,
+                w->seg[i].rows, w->seg[i].tensor);
     head(b, "graph: the nodes of this step");
     for (int i = 0; i < gr->nnodes; i++) {
         const Node *nd = &g->nodes.at[gr->node[i]];
@@ -164,8 +170,9 @@ bool walk_print(Compile *c, const Graph *g, const Group *gr, const Step *s, int 
     for (int i = 0; i < k->nbind; i++) {
         const Binding *d = &s->bind[i];
         bool weight = d->buffer >= c->buffers.n; // not placed yet
-        buf_fmt(b, "%d %s: %S @ %U + %U%s\n", i, k->ir->arg[i]->name, weight ? S("weights") : c->buffers.at[d->buffer].name,
-                d->offset, d->size, k->writes[i] ? ", written" : "");
+        buf_fmt(b, "%d %s: %S @ %U + %U%s\n", i, k->ir->arg[i]->name,
+                weight ? S("weights") : c->buffers.at[d->buffer].name, d->offset, d->size,
+                k->writes[i] ? ", written" : "");
     }
     head(b, "naive nest");
     nest_print(l.nest, b);
@@ -181,8 +188,8 @@ bool walk_print(Compile *c, const Graph *g, const Group *gr, const Step *s, int 
     head(b, "c");
     kernel_text(c, k, &dialect_c, b);
     head(b, "step");
-    buf_fmt(b, "%d %S: kernel %S, workgroup %u x %u x %u, %U bytes, %U flops\n\n", step, s->name, k->name, k->wg[0],
-            k->wg[1], k->wg[2], s->bytes, s->flops);
+    buf_fmt(b, "%d %S: kernel %S, workgroup %u x %u x %u, %U bytes, %U flops\n\n", step, s->name,
+            k->name, k->wg[0], k->wg[1], k->wg[2], s->bytes, s->flops);
     return true;
 }
 

@@ -1,7 +1,8 @@
 // compile/grid.c: a kernel's grid as data: ceil(max(n*a + b, 1) / c) * d.
 //
-// The kernel gives its grid as expressions of the rows and the dimensions. They are evaluated for every n of the regime
-// and fitted to the form; the fit is checked at every n, so a wrong one cannot pass. Devices then need no expressions.
+// The kernel gives its grid as expressions of the rows and the dimensions. They are evaluated for
+// every n of the regime and fitted to the form; the fit is checked at every n, so a wrong one
+// cannot pass. Devices then need no expressions.
 #include "compile/compile_int.h"
 
 typedef struct GridEnv {
@@ -19,9 +20,12 @@ static bool grid_var(void *user, const Var *v, Value *out) {
             return true;
         }
     for (int i = 0; i < e->k->nsyms; i++)
-        if (e->k->sym[i].var == v && (e->k->sym[i].word == PARAM_N || e->k->sym[i].word == PARAM_M)) {
-            if (e->k->sym[i].word == PARAM_M) e->by_m = true;
-            else e->by_n = true;
+        if (e->k->sym[i].var == v &&
+            (e->k->sym[i].word == PARAM_N || e->k->sym[i].word == PARAM_M)) {
+            if (e->k->sym[i].word == PARAM_M)
+                e->by_m = true;
+            else
+                e->by_n = true;
             *out = (Value){.type = TY_I32, .i = e->rows};
             return true;
         }
@@ -70,17 +74,21 @@ bool grid_make(Compile *c, const Kernel *k, const i32 *dims, u32 n_max, GridDim 
             Value v;
             ge.rows = n;
             if (!expr_eval(k->grid[i], &env, &v)) {
-                err_set(c->err, ERR_COMPILE_GRID, "dimension %d of the grid depends on more than n and the model", i);
+                err_set(c->err, ERR_COMPILE_GRID,
+                        "dimension %d of the grid depends on more than n and the model", i);
                 return err_subject(c->err, k->name);
             }
             f[n] = v.i;
             if (f[n] < 1 || f[n] > (c->p->gpu ? c->p->max_grid : INT32_MAX)) {
-                err_set(c->err, ERR_COMPILE_GRID, "%D workgroups at %u rows; the device runs 1 to %D", f[n], n, c->p->max_grid);
+                err_set(c->err, ERR_COMPILE_GRID,
+                        "%D workgroups at %u rows; the device runs 1 to %D", f[n], n,
+                        c->p->max_grid);
                 return err_subject(c->err, k->name);
             }
         }
         if ((ge.by_m && ge.by_n) || !fit(f, n_max, &out[i])) {
-            err_set(c->err, ERR_COMPILE_GRID, "dimension %d of the grid is not ceil((a*n + b)/c)*d", i);
+            err_set(c->err, ERR_COMPILE_GRID, "dimension %d of the grid is not ceil((a*n + b)/c)*d",
+                    i);
             return err_subject(c->err, k->name);
         }
         out[i].by_m = ge.by_m;

@@ -1,8 +1,9 @@
 // compile/key.c: which groups of nodes share a kernel, told from the graph alone.
 //
-// A model's layers are alike, so of hundreds of groups some twenty differ; only those are lowered. The signature hashes
-// what lowering reads: operators, attributes, shapes, encodings, and which operand is which (not their names). The
-// nest key, made after lowering, is what names the kernel to the world; this one never leaves the compile.
+// A model's layers are alike, so of hundreds of groups some twenty differ; only those are lowered.
+// The signature hashes what lowering reads: operators, attributes, shapes, encodings, and which
+// operand is which (not their names). The nest key, made after lowering, is what names the kernel
+// to the world; this one never leaves the compile.
 #include "compile/compile_int.h"
 
 int group_tensor(const Graph *g, const Group *gr, int k) {
@@ -48,7 +49,8 @@ u64 group_signature(const Graph *g, const Group *gr, u32 regime_n) {
         i64 range[2] = {t->lo, t->hi};
         h = hash_bytes(h, range, sizeof range);
         if (t->weight == NULL) continue;
-        u32 w[4] = {(u32)t->weight->encoding, t->weight->rows, t->weight->cols, t->weight->interleave};
+        u32 w[4] = {(u32)t->weight->encoding, t->weight->rows, t->weight->cols,
+                    t->weight->interleave};
         h = hash_bytes(h, w, sizeof w);
     }
     return h;

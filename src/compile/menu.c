@@ -1,16 +1,18 @@
 // compile/menu.c: the kernels that a build for the CPU carries, printed by hob-menu.
 //
-// A CPU kernel is compiled with the tool, before any model is seen: sizes come at run time. Which kernels there are is
-// not a list that someone keeps but what the compiler itself makes: small graphs that hold every operator, in every
-// encoding and each way in which q, k, v and gate, up may or may not be joined, go through the very passes that a
-// model will; equal nests are printed once. A model finds its kernels by nest key. One that is missing (an encoding
-// or a size nobody foresaw) runs in the interpreter, and the device says so.
+// A CPU kernel is compiled with the tool, before any model is seen: sizes come at run time. Which
+// kernels there are is not a list that someone keeps but what the compiler itself makes: small
+// graphs that hold every operator, in every encoding and each way in which q, k, v and gate, up may
+// or may not be joined, go through the very passes that a model will; equal nests are printed once.
+// A model finds its kernels by nest key. One that is missing (an encoding or a size nobody foresaw)
+// runs in the interpreter, and the device says so.
 #include "compile/compile.h"
 
 typedef struct MenuGraph {
     const char *q, *k, *v, *gate, *up, *rest; // encodings; rest: embedding, output, down, head
     bool bias;
-    i64 head_dim; // heads of 32 or 40 fill every vector; of 10, none: such heads go one element at a time
+    i64 head_dim; // heads of 32 or 40 fill every vector; of 10, none: such heads go one element at
+                  // a time
     i64 logits;   // most rows that get logits: one, or several (forced decoding)
     i64 hidden, ffn; // 64; or sizes that are no whole tiles of a kernel
 } MenuGraph;
@@ -21,7 +23,9 @@ static void weight(Buf *b, const char *name, const char *enc, i64 rows, i64 cols
     buf_fmt(b, "weight %s: %s[%D, %D] = %s[0+%D]\n", name, enc, rows, cols, name, rows);
 }
 
-static void vector(Buf *b, const char *name, i64 n) { buf_fmt(b, "weight %s: f32[%D] = %s[0+%D]\n", name, n, name, n); }
+static void vector(Buf *b, const char *name, i64 n) {
+    buf_fmt(b, "weight %s: f32[%D] = %s[0+%D]\n", name, n, name, n);
+}
 
 static void project(Buf *b, const MenuGraph *m, const char *name, const char *x, const char *w) {
     if (!m->bias) {
@@ -35,7 +39,8 @@ static void project(Buf *b, const MenuGraph *m, const char *name, const char *x,
 static Str graph_text(Arena *a, const MenuGraph *m) {
     Buf b = {.arena = a};
     i64 d = m->head_dim, hidden = m->hidden, ffn = m->ffn, q = HEADS * d, kv = d;
-    buf_fmt(&b, "graph ctx=%d chunk=%d m=%D vocab=%d layers=1\n", (i32)CTX, (i32)CHUNK, m->logits, (i32)VOCAB);
+    buf_fmt(&b, "graph ctx=%d chunk=%d m=%D vocab=%d layers=1\n", (i32)CTX, (i32)CHUNK, m->logits,
+            (i32)VOCAB);
     weight(&b, "embd", m->rest, VOCAB, hidden);
     weight(&b, "wq", m->q, q, hidden);
     weight(&b, "wk", m->k, kv, hidden);
@@ -73,7 +78,8 @@ static Str graph_text(Arena *a, const MenuGraph *m) {
 }
 
 static bool add_graph(Arena *a, EmitMenu *menu, const Profile *p, const MenuGraph *m, Err *err) {
-    CompileOptions o = {.profile = p, .graph_text = graph_text(a, m), .graph_file = S("menu.hgraph")};
+    CompileOptions o = {
+        .profile = p, .graph_text = graph_text(a, m), .graph_file = S("menu.hgraph")};
     Program *prog;
     if (!compile_program(a, NULL, &o, &prog, err)) return false;
     for (int i = 0; i < prog->nkernels; i++)
@@ -88,23 +94,32 @@ bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
     Profile p;
     size_t r = 0;
     while (r < COUNT_OF(rows) && !str_eq(isa, str_c(rows[r].isa))) r++;
-    if (r == COUNT_OF(rows)) return err_set(err, ERR_USAGE, "no instruction set '%S'; known: plain, avx2, simd128", isa);
+    if (r == COUNT_OF(rows))
+        return err_set(err, ERR_USAGE, "no instruction set '%S'; known: plain, avx2, simd128", isa);
     must(profile_named(str_c(rows[r].profile), &p));
     EmitMenu *menu = emit_menu_begin(a, &p, isa, out);
     for (int q = 0; q < QUANT_COUNT; q++) {
         const char *e = quant_info((QuantId)q)->name;
         for (i64 m = 1; m <= 2; m++)
-            if (!add_graph(a, menu, &p, &(MenuGraph){e, e, e, e, e, e, false, 32, m, 64, 64}, err)) return false;
-        // the same apart: each projection a matmul of its own, with a bias, and gate and up not woven; heads of 40, so
-        // that the rows of a weight are no whole tiles
+            if (!add_graph(a, menu, &p, &(MenuGraph){e, e, e, e, e, e, false, 32, m, 64, 64}, err))
+                return false;
+        // the same apart: each projection a matmul of its own, with a bias, and gate and up not
+        // woven; heads of 40, so that the rows of a weight are no whole tiles
         const char *other = q == QUANT_F32 ? "f16" : "f32";
-        if (!add_graph(a, menu, &p, &(MenuGraph){e, other, e, e, other, e, true, 40, 1, 64, 64}, err)) return false;
+        if (!add_graph(a, menu, &p, &(MenuGraph){e, other, e, e, other, e, true, 40, 1, 64, 64},
+                       err))
+            return false;
         // sizes that are no whole tiles, as far as the encoding's blocks let k be so
         bool odd = quant_info((QuantId)q)->block <= 2;
         const char *rest = odd ? e : "f16";
-        if (!add_graph(a, menu, &p, &(MenuGraph){e, e, e, e, e, rest, false, 10, 1, odd ? 50 : 64, 46}, err)) return false;
+        if (!add_graph(a, menu, &p,
+                       &(MenuGraph){e, e, e, e, e, rest, false, 10, 1, odd ? 50 : 64, 46}, err))
+            return false;
     }
-    if (!add_graph(a, menu, &p, &(MenuGraph){"f32", "f32", "f32", "f32", "f32", "f32", true, 10, 1, 64, 64}, err)) return false;
+    if (!add_graph(a, menu, &p,
+                   &(MenuGraph){"f32", "f32", "f32", "f32", "f32", "f32", true, 10, 1, 64, 64},
+                   err))
+        return false;
     emit_menu_end(menu);
     return true;
 }

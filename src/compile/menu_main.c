@@ -1,4 +1,5 @@
-// compile/menu_main.c: hob-menu ISA [FILE]: prints the kernels of an instruction set as C. Runs at build time only.
+// compile/menu_main.c: hob-menu ISA [FILE]: prints the kernels of an instruction set as C. Runs at
+// build time only.
 #include "compile/compile.h"
 #include <stdio.h>
 

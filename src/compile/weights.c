@@ -1,7 +1,9 @@
-// compile/weights.c: device buffers: weights packed into large ones, a cache a layer, constants, the ring.
+// compile/weights.c: device buffers: weights packed into large ones, a cache a layer, constants,
+// the ring.
 //
-// All regimes share them, so they are found by name. Weights lie one after the other in buffers of at most what the
-// device makes, each at an aligned offset; none is cut. Offsets are u64 throughout.
+// All regimes share them, so they are found by name. Weights lie one after the other in buffers of
+// at most what the device makes, each at an aligned offset; none is cut. Offsets are u64
+// throughout.
 #include "compile/compile_int.h"
 
 u32 buffer_add(Compile *c, Str name, BufferKind kind, u64 size, const void *init) {
@@ -21,7 +23,8 @@ static bool named_buffer(Compile *c, const Tensor *t, BufferKind kind, u32 *out)
     if (!strmap_get(c->buffer_of, t->name, &id)) {
         u64 size = bytes_of(t, 1);
         if (size > (u64)MIN2(c->p->max_binding_bytes, c->p->max_buffer_bytes)) {
-            err_set(c->err, ERR_PASS_BINDING, "%U bytes; this device binds at most %D at once: use a smaller context", size,
+            err_set(c->err, ERR_PASS_BINDING,
+                    "%U bytes; this device binds at most %D at once: use a smaller context", size,
                     MIN2(c->p->max_binding_bytes, c->p->max_buffer_bytes));
             return err_subject(c->err, t->name);
         }
@@ -62,7 +65,9 @@ bool bind_tensor(Compile *c, const Graph *g, int tensor, const MemPlan *plan, Bi
         return true;
     }
     case TEN_RING: *out = (Binding){c->prog->buf_ring, 0, TOKEN_RING * 4}; return true;
-    case TEN_LOGITS: *out = (Binding){c->prog->buf_logits, 0, (u64)c->prog->m_max * c->prog->vocab * 4}; return true;
+    case TEN_LOGITS:
+        *out = (Binding){c->prog->buf_logits, 0, (u64)c->prog->m_max * c->prog->vocab * 4};
+        return true;
     case TEN_CONST:
     case TEN_CACHE: {
         u32 b;
@@ -77,7 +82,8 @@ bool bind_tensor(Compile *c, const Graph *g, int tensor, const MemPlan *plan, Bi
 void place_weights(Compile *c) {
     Program *p = c->prog;
     u64 most = (u64)c->p->max_buffer_bytes, align = (u64)c->p->offset_align;
-    if (most > (u64)1 << 28) most = (u64)1 << 28; // several buffers load and fail more gently than one of gigabytes
+    if (most > (u64)1 << 28)
+        most = (u64)1 << 28; // several buffers load and fail more gently than one of gigabytes
     u32 buffer = UINT32_MAX;
     int made = 0;
     for (size_t i = 0; i < c->weights.n; i++) {

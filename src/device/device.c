@@ -73,8 +73,7 @@ bool device_open(Arena *a, Str name, const DeviceOptions *o, Device **out, Err *
                    buf_str(&known));
 }
 
-// ---- handles
-// --------------------------------------------------------------------------------------------
+// ---- handles ------------------------------------------------------------------------------------
 
 static u32 slot_new(Device *d, Slots *s, Err *err) {
     u32 i = 1;
@@ -111,8 +110,7 @@ static bool usable(const Device *d, Err *err) {
     return !d->lost || err_set(err, ERR_DEVICE_LOST, "the device is gone; open the model again");
 }
 
-// ---- tickets
-// --------------------------------------------------------------------------------------------
+// ---- tickets ------------------------------------------------------------------------------------
 
 static Ticket ticket_new(Device *d, Err *err) {
     DeviceTables *t = d->tables;
@@ -167,8 +165,7 @@ PollResult device_poll(Device *d) {
 
 int device_outstanding(const Device *d) { return (int)d->tables->count; }
 
-// ---- checked calls
-// ------------------------------------------------------------------------------------------
+// ---- checked calls ------------------------------------------------------------------------------
 
 bool device_profile(Device *d, Profile *out, Err *err) { return d->vt->profile(d, out, err); }
 

@@ -1,24 +1,35 @@
-// device/device.h: where programs run: a vtable of at most 16 slots; null, cpu, webgpu; later vulkan, cuda, opencl.
+// device/device.h: where programs run: a vtable of at most 16 slots; null, cpu, webgpu; later
+// vulkan, cuda, opencl.
 //
-// Nothing here waits: a browser cannot. Work is handed over and answered later: every write, read, kernel and submit
-// returns a ticket, and poll yields (ticket, ok | error id | lost). Work is done in the order it was handed over.
-// `lost` means the device is gone: every ticket that was out comes back lost, and every later call is refused.
+// Nothing here waits: a browser cannot. Work is handed over and answered later: every write, read,
+// kernel and submit returns a ticket, and poll yields (ticket, ok | error id | lost). Work is done
+// in the order it was handed over. `lost` means the device is gone: every ticket that was out comes
+// back lost, and every later call is refused.
 //
-// A caller goes through the device_* functions (device.c), which check handles, ranges and `lost` once; what a
-// backend sees through its vtable is right. Backends answer tickets by device_answer().
+// A caller goes through the device_* functions (device.c), which check handles, ranges and `lost`
+// once; what a backend sees through its vtable is right. Backends answer tickets by
+// device_answer().
 #ifndef HOB_DEVICE_H
 #define HOB_DEVICE_H
 
 #include "program/program.h"
 
 typedef struct Device Device;
-typedef struct BufferHandle { u32 id; } BufferHandle; // index + generation: stale use is an error; 0: none
-typedef struct KernelHandle { u32 id; } KernelHandle;
-typedef struct BoundHandle { u32 id; } BoundHandle;   // a program bound to its buffers and kernels
+typedef struct BufferHandle {
+    u32 id;
+} BufferHandle; // index + generation: stale use is an error; 0: none
+typedef struct KernelHandle {
+    u32 id;
+} KernelHandle;
+typedef struct BoundHandle {
+    u32 id;
+} BoundHandle;      // a program bound to its buffers and kernels
 typedef u32 Ticket; // 0: none
 
 enum { HANDLE_INDEX_BITS = 16, HANDLES_MAX = 1 << 14, TICKETS_MAX = 1024 };
-static inline u32 handle_index(u32 id) { return id & ((1u << HANDLE_INDEX_BITS) - 1); } // 1..HANDLES_MAX
+static inline u32 handle_index(u32 id) {
+    return id & ((1u << HANDLE_INDEX_BITS) - 1);
+} // 1..HANDLES_MAX
 
 typedef enum PollStatus { POLL_NOTHING, POLL_OK, POLL_ERROR, POLL_LOST } PollStatus;
 typedef struct PollResult {
@@ -43,20 +54,26 @@ typedef struct Submit {
     u32 n, m, t;
     int slot;          // parameter slot, 0..PARAM_SLOTS-1
     const i32 *params; // the whole block: program_param_words()
-    int read_ring;     // -1, or the token-ring index whose value is wanted: comes with the ticket's answer
+    int read_ring;     // -1, or the token-ring index whose value is wanted: comes with the ticket's
+                       // answer
 } Submit;
 
 typedef struct DeviceVt { // <= 16 slots
     const char *name;
-    bool async;  // answers come later: run-ahead pays
+    bool async; // answers come later: run-ahead pays
     bool (*profile)(Device *d, Profile *out, Err *err);
-    bool (*buffer_make)(Device *d, u32 index, u64 size, BufferKind kind, Err *err); // contents: zero
+    bool (*buffer_make)(Device *d, u32 index, u64 size, BufferKind kind,
+                        Err *err); // contents: zero
     void (*buffer_free)(Device *d, u32 index);
-    bool (*buffer_write)(Device *d, Ticket t, u32 index, u64 off, const void *src, u64 n, Err *err); // src may go after the call
-    bool (*buffer_read)(Device *d, Ticket t, u32 index, u64 off, void *dst, u64 n, Err *err); // dst is filled when answered ok
-    bool (*kernel_make)(Device *d, Ticket t, u32 index, const ProgKernel *k, Err *err); // pipelines may take a while
+    bool (*buffer_write)(Device *d, Ticket t, u32 index, u64 off, const void *src, u64 n,
+                         Err *err); // src may go after the call
+    bool (*buffer_read)(Device *d, Ticket t, u32 index, u64 off, void *dst, u64 n,
+                        Err *err); // dst is filled when answered ok
+    bool (*kernel_make)(Device *d, Ticket t, u32 index, const ProgKernel *k,
+                        Err *err); // pipelines may take a while
     void (*kernel_free)(Device *d, u32 index);
-    bool (*bind)(Device *d, u32 index, const DeviceBind *b, Err *err); // once a program: bind groups and the like
+    bool (*bind)(Device *d, u32 index, const DeviceBind *b,
+                 Err *err); // once a program: bind groups and the like
     void (*unbind)(Device *d, u32 index);
     bool (*submit)(Device *d, Ticket t, const Submit *s, Err *err);
     void (*poll)(Device *d); // makes progress without waiting; answers tickets
@@ -72,19 +89,21 @@ struct Device {
     void *self;
 };
 
-// What a kernel that the build-time menu lacks is run by: the interpreter, which the run wing does not know.
-typedef bool (*InterpFn)(void *user, Arena *scratch, const ProgKernel *k, void *const *arg, const u64 *bytes,
-                         const i32 *dims, u32 begin, u32 end, Err *err);
+// What a kernel that the build-time menu lacks is run by: the interpreter, which the run wing does
+// not know.
+typedef bool (*InterpFn)(void *user, Arena *scratch, const ProgKernel *k, void *const *arg,
+                         const u64 *bytes, const i32 *dims, u32 begin, u32 end, Err *err);
 typedef struct DeviceOptions {
-    int threads; // cpu; 0: all cores
-    InterpFn interp; // cpu; NULL: a missing kernel is an error
+    int threads;                       // cpu; 0: all cores
+    InterpFn interp;                   // cpu; NULL: a missing kernel is an error
     void (*log)(void *user, Str line); // NULL: silent
-    void *user;      // for interp and log
-    void *self;      // webgpu: its command list (webgpu.h); null: NullScript
+    void *user;                        // for interp and log
+    void *self;                        // webgpu: its command list (webgpu.h); null: NullScript
 } DeviceOptions;
 typedef struct DeviceRow {
     const char *name, *doc;
-    bool (*open)(Device *d, const DeviceOptions *o, Err *err); // fills vt and self; memory from d->arena
+    bool (*open)(Device *d, const DeviceOptions *o,
+                 Err *err); // fills vt and self; memory from d->arena
 } DeviceRow;
 const DeviceRow *device_rows(int *count); // device.c: the table
 bool device_open(Arena *a, Str name, const DeviceOptions *o, Device **out, Err *err);
@@ -92,35 +111,48 @@ bool device_open(Arena *a, Str name, const DeviceOptions *o, Device **out, Err *
 bool device_profile(Device *d, Profile *out, Err *err);
 bool device_buffer_make(Device *d, u64 size, BufferKind kind, BufferHandle *out, Err *err);
 void device_buffer_free(Device *d, BufferHandle b); // none or stale: nothing happens
-Ticket device_buffer_write(Device *d, BufferHandle b, u64 off, const void *src, u64 n, Err *err); // 0: refused
+Ticket device_buffer_write(Device *d, BufferHandle b, u64 off, const void *src, u64 n,
+                           Err *err); // 0: refused
 Ticket device_buffer_read(Device *d, BufferHandle b, u64 off, void *dst, u64 n, Err *err);
 bool device_kernel_make(Device *d, const ProgKernel *k, KernelHandle *out, Ticket *t, Err *err);
 void device_kernel_free(Device *d, KernelHandle k);
-bool device_bind(Device *d, const DeviceBind *b, BoundHandle *out, Err *err); // what b points to must live until device_unbind
+bool device_bind(Device *d, const DeviceBind *b, BoundHandle *out,
+                 Err *err); // what b points to must live until device_unbind
 void device_unbind(Device *d, BoundHandle b);
 Ticket device_submit(Device *d, const Submit *s, Err *err);
 PollResult device_poll(Device *d);
 int device_outstanding(const Device *d); // tickets that were not polled yet
 void device_close(Device *d);            // NULL is fine
 
-// For backends: a ticket is done. error ERR_NONE: ok. Answers for tickets that are not out are ignored.
+// For backends: a ticket is done. error ERR_NONE: ok. Answers for tickets that are not out are
+// ignored.
 void device_answer(Device *d, Ticket t, ErrId error, i32 token);
 void device_set_lost(Device *d);
 
 // A row of the build-time menu (cpu): one table an instruction set, sorted by nest key.
 typedef void (*KernelFn)(void *const *arg, const i32 *dims, i32 begin, i32 end);
-typedef struct KernelEntry { u64 nest_key; KernelFn fn; const char *name; } KernelEntry;
-typedef struct KernelTable { const KernelEntry *at; u32 n; const char *isa; } KernelTable;
+typedef struct KernelEntry {
+    u64 nest_key;
+    KernelFn fn;
+    const char *name;
+} KernelEntry;
+typedef struct KernelTable {
+    const KernelEntry *at;
+    u32 n;
+    const char *isa;
+} KernelTable;
 // kernels.c: the best table for this machine; in a page, what its kernel module registered.
 KernelTable cpu_kernels(void);
 KernelFn kernel_find(const KernelTable *t, u64 nest_key);
 
 // null.c: what a test tells the null device to do. Counts are kept here.
 typedef struct NullScript {
-    u32 fail_call, lose_call; // the call (1-based; writes, reads, kernels, submits) that fails, that loses the device; 0: none
+    u32 fail_call, lose_call; // the call (1-based; writes, reads, kernels, submits) that fails,
+                              // that loses the device; 0: none
     bool async;               // answers are held back until poll_after polls
     u32 poll_after;
-    i32 (*token)(void *user, i32 pos, const i32 *ring); // what the sampler writes at this position; NULL: pos + 1
+    i32 (*token)(void *user, i32 pos,
+                 const i32 *ring); // what the sampler writes at this position; NULL: pos + 1
     void *user;
     // counts
     u32 calls, writes, reads, kernels, submits, buffers, polls;

@@ -1,19 +1,19 @@
 // emit/c.c: the C dialect: kernels for processors, for gcc, clang and zig's clang.
 //
-// A kernel is `void NAME(void *const *arg, const i32 *dims, i32 begin, i32 end)` over a range of its outermost loop.
-// Vectors are GCC's vector types, which both compilers map to what the machine has (and split what it has not). The
-// prelude names types and idioms, f32x8_min for instance, at most five operations each on registers; it is text, so
-// that one printed file needs no header of ours. There is no workgroup memory, barrier or subgroup here.
+// A kernel is `void NAME(void *const *arg, const i32 *dims, i32 begin, i32 end)` over a range of
+// its outermost loop. Vectors are GCC's vector types, which both compilers map to what the machine
+// has (and split what it has not). The prelude names types and idioms, f32x8_min for instance, at
+// most five operations each on registers; it is text, so that one printed file needs no header of
+// ours. There is no workgroup memory, barrier or subgroup here.
 #include "emit/emit_int.h"
 
-static bool native(const Profile *p, i64 lanes)
-{
+static bool native(const Profile *p, i64 lanes) {
     i64 most = MAX2(p ? p->vec : 4, 4);
-    return (!p || p->vec > 1) && lanes >= 2 && lanes <= MIN2(most, MAX_LANES) && !(lanes & (lanes - 1));
+    return (!p || p->vec > 1) && lanes >= 2 && lanes <= MIN2(most, MAX_LANES) &&
+           !(lanes & (lanes - 1));
 }
 
-static void type(Buf *o, Type t, int lanes)
-{
+static void type(Buf *o, Type t, int lanes) {
     static const char *const word[TY_COUNT] = {"i32", "u32", "f32", "bool"}; // ORDER TYPE
     if (lanes)
         buf_fmt(o, "%sx%d", t == TY_BOOL ? "i32" : word[t], lanes);
@@ -21,69 +21,66 @@ static void type(Buf *o, Type t, int lanes)
         buf_fmt(o, "%s", word[t]);
 }
 
-static void splat(Buf *o, Type t, int lanes, Str scalar)
-{
+static void splat(Buf *o, Type t, int lanes, Str scalar) {
     type(o, t, lanes);
     buf_fmt(o, t == TY_BOOL ? "_of(-(i32)(%S))" : "_of(%S)", scalar);
 }
 
-static void gather(Buf *o, Type t, int lanes)
-{
+static void gather(Buf *o, Type t, int lanes) {
     buf_char(o, '(');
     type(o, t, lanes);
     buf_add(o, S("){"));
 }
 
-static void vector_at(Emit *e, const Mem *m, int lanes, Str index, bool store, Buf *o)
-{
+static void vector_at(Emit *e, const Mem *m, int lanes, Str index, bool store, Buf *o) {
     (void)e;
     buf_fmt(o, store || m->buf->written || m->buf->scope == SCOPE_REG ? "*(" : "*(const ");
     type(o, m->buf->type, lanes);
     buf_fmt(o, "u *)&%s[%S]", m->name, index);
 }
 
-static void array(Emit *e, const Mem *m)
-{
+static void array(Emit *e, const Mem *m) {
     Buf t = {.arena = e->arena};
     int lanes = m->lay == LAY_VECTORS ? m->lanes : 0;
     type(&t, m->buf->type, lanes);
     line(e, "%S %s[%D];", buf_str(&t), m->name, MAX2(lanes ? m->elems / lanes : m->elems, 1));
 }
 
-static int loop(Emit *e, const Stmt *s, const char *name)
-{
+static int loop(Emit *e, const Stmt *s, const char *name) {
     if (s->loop != LOOP_CPU)
-        return emit_fail(e, ERR_EMIT_LOOP, "C has no workgroups or threads; schedule it for a CPU profile"), -1;
+        return emit_fail(e, ERR_EMIT_LOOP,
+                         "C has no workgroups or threads; schedule it for a CPU profile"),
+               -1;
     if (e->cpu_loop || e->indent != 1)
-        return emit_fail(e, ERR_EMIT_LOOP, "the loop shared among CPU threads is the outermost, and one"), -1;
+        return emit_fail(e, ERR_EMIT_LOOP,
+                         "the loop shared among CPU threads is the outermost, and one"),
+               -1;
     e->cpu_loop = true;
     line(e, "for (i32 %s = begin; %s < end; %s++) {", name, name, name);
     return 1;
 }
 
-static void begin(Emit *e)
-{
+static void begin(Emit *e) {
     const Kernel *k = e->k;
-    line(e, "%svoid %S(void *const *arg, const i32 *dims, i32 begin, i32 end)", e->is_static ? "static " : "", e->fn);
+    line(e, "%svoid %S(void *const *arg, const i32 *dims, i32 begin, i32 end)",
+         e->is_static ? "static " : "", e->fn);
     line(e, "{");
     e->indent = 1;
     for (int i = 0; i < k->nargs; i++) {
         const Mem *m = mem_of(e, k->arg[i]);
         Buf t = {.arena = e->arena};
-        if (!m->used)
-            continue;
+        if (!m->used) continue;
         type(&t, m->buf->type, 0);
-        line(e, "%s%S *restrict %s = arg[%d];", m->buf->written ? "" : "const ", buf_str(&t), m->name, i);
+        line(e, "%s%S *restrict %s = arg[%d];", m->buf->written ? "" : "const ", buf_str(&t),
+             m->name, i);
     }
     bool dims = false;
     for (int i = 0; i < k->ndims; i++) {
         const Name *n = name_of(e, k->dim[i]);
-        if (n->used)
-            line(e, "const i32 %s = dims[%d];", n->text, i);
+        if (n->used) line(e, "const i32 %s = dims[%d];", n->text, i);
         dims |= n->used;
     }
-    if (!dims)
-        line(e, "(void)dims;");
+    if (!dims) line(e, "(void)dims;");
     for (size_t i = 0; i < e->order.n; i++)
         if (e->order.at[i]->buf->scope == SCOPE_SHARED)
             emit_fail(e, ERR_EMIT_LOOP, "C has no workgroup memory; schedule it for a CPU profile");
@@ -93,53 +90,69 @@ static void begin(Emit *e)
     }
 }
 
-static void end(Emit *e)
-{
+static void end(Emit *e) {
     e->indent = 0;
     line(e, "}");
 }
 
-// ---- the prelude ---------------------------------------------------------------------------------------
+// ---- the prelude --------------------------------------------------------------------------------
 
-static void vectors(Buf *o, int n)
-{
+static void vectors(Buf *o, int n) {
     static const char *const word[3] = {"i32", "u32", "f32"};
     for (int t = 0; t < 3; t++) {
         const char *w = word[t];
         buf_fmt(o, "typedef %s %sx%d __attribute__((vector_size(%d)));\n", w, w, n, 4 * n);
-        buf_fmt(o, "typedef %s %sx%du __attribute__((vector_size(%d), aligned(4), may_alias));\n", w, w, n, 4 * n);
+        buf_fmt(o, "typedef %s %sx%du __attribute__((vector_size(%d), aligned(4), may_alias));\n",
+                w, w, n, 4 * n);
     }
     for (int t = 0; t < 3; t++) {
         const char *w = word[t];
         buf_fmt(o, "IDIOM %sx%d %sx%d_of(%s a) { return (%sx%d){", w, n, w, n, w, w, n);
-        for (int i = 0; i < n; i++)
-            buf_fmt(o, "%sa", i ? ", " : "");
+        for (int i = 0; i < n; i++) buf_fmt(o, "%sa", i ? ", " : "");
         buf_fmt(o, "}; }\n");
-        buf_fmt(o, "IDIOM %sx%d %sx%d_select(i32x%d c, %sx%d a, %sx%d b) { return (%sx%d)(((i32x%d)a & c) | ((i32x%d)b & ~c)); }\n",
+        buf_fmt(o,
+                "IDIOM %sx%d %sx%d_select(i32x%d c, %sx%d a, %sx%d b) { return (%sx%d)(((i32x%d)a "
+                "& c) | ((i32x%d)b & ~c)); }\n",
                 w, n, w, n, n, w, n, w, n, w, n, n, n);
-        buf_fmt(o, "IDIOM %sx%d %sx%d_min(%sx%d a, %sx%d b) { return %sx%d_select(b < a, b, a); }\n", w, n, w, n, w, n, w, n, w, n);
-        buf_fmt(o, "IDIOM %sx%d %sx%d_max(%sx%d a, %sx%d b) { return %sx%d_select(a < b, b, a); }\n", w, n, w, n, w, n, w, n, w, n);
+        buf_fmt(o,
+                "IDIOM %sx%d %sx%d_min(%sx%d a, %sx%d b) { return %sx%d_select(b < a, b, a); }\n",
+                w, n, w, n, w, n, w, n, w, n);
+        buf_fmt(o,
+                "IDIOM %sx%d %sx%d_max(%sx%d a, %sx%d b) { return %sx%d_select(a < b, b, a); }\n",
+                w, n, w, n, w, n, w, n, w, n);
     }
     static const char *const rest[] = {
         // f32 -> i32: truncates, saturates
-        "IDIOM f32xN f32xN_into_i32(f32xN a) { return f32xN_max(f32xN_min(a, f32xN_of(0x1.fffffep+30f)), f32xN_of(-0x1p+31f)); }\n",
-        "IDIOM i32xN f32xN_to_i32(f32xN a) { return i32xN_select(a >= f32xN_of(0x1p+31f), i32xN_of(0x7fffffff), "
+        "IDIOM f32xN f32xN_into_i32(f32xN a) { return f32xN_max(f32xN_min(a, "
+        "f32xN_of(0x1.fffffep+30f)), f32xN_of(-0x1p+31f)); }\n",
+        "IDIOM i32xN f32xN_to_i32(f32xN a) { return i32xN_select(a >= f32xN_of(0x1p+31f), "
+        "i32xN_of(0x7fffffff), "
         "__builtin_convertvector(f32xN_into_i32(a), i32xN)); }\n",
         // f32 -> u32: below 2^31, from there on, and past the end; what is no number is 0
-        "IDIOM u32xN f32xN_low_u32(f32xN a) { return (u32xN)__builtin_convertvector(f32xN_min(f32xN_max(f32xN_of(0), a), "
+        "IDIOM u32xN f32xN_low_u32(f32xN a) { return "
+        "(u32xN)__builtin_convertvector(f32xN_min(f32xN_max(f32xN_of(0), a), "
         "f32xN_of(0x1.fffffep+30f)), i32xN); }\n",
-        "IDIOM u32xN f32xN_high_u32(f32xN a) { return f32xN_low_u32(a - f32xN_of(0x1p+31f)) | u32xN_of(0x80000000u); }\n",
-        "IDIOM u32xN f32xN_all_u32(f32xN a) { return u32xN_select(a >= f32xN_of(0x1p+31f), f32xN_high_u32(a), "
+        "IDIOM u32xN f32xN_high_u32(f32xN a) { return f32xN_low_u32(a - f32xN_of(0x1p+31f)) | "
+        "u32xN_of(0x80000000u); }\n",
+        "IDIOM u32xN f32xN_all_u32(f32xN a) { return u32xN_select(a >= f32xN_of(0x1p+31f), "
+        "f32xN_high_u32(a), "
         "f32xN_low_u32(a)); }\n",
-        "IDIOM u32xN f32xN_to_u32(f32xN a) { return f32xN_all_u32(a) | (u32xN)(a >= f32xN_of(0x1p+32f)); }\n",
+        "IDIOM u32xN f32xN_to_u32(f32xN a) { return f32xN_all_u32(a) | (u32xN)(a >= "
+        "f32xN_of(0x1p+32f)); }\n",
         // rounded down: from 2^23 on a number is whole already, and one below it fits an i32
-        "IDIOM f32xN f32xN_whole(f32xN a) { return __builtin_convertvector(f32xN_to_i32(a), f32xN); }\n",
-        "IDIOM f32xN f32xN_down(f32xN a, f32xN t) { return t - f32xN_select(a < t, f32xN_of(1), f32xN_of(0)); }\n",
-        "IDIOM i32xN f32xN_large(f32xN a) { return ((i32xN)a & 0x7fffffff) >= i32xN_of(0x4b000000); }\n",
-        "IDIOM f32xN f32xN_floor(f32xN a) { return f32xN_select(f32xN_large(a), a, f32xN_down(a, f32xN_whole(a))); }\n",
-        // halves: shifted into place, the exponent is put right by a product that is exact, for subnormals too
+        "IDIOM f32xN f32xN_whole(f32xN a) { return __builtin_convertvector(f32xN_to_i32(a), "
+        "f32xN); }\n",
+        "IDIOM f32xN f32xN_down(f32xN a, f32xN t) { return t - f32xN_select(a < t, f32xN_of(1), "
+        "f32xN_of(0)); }\n",
+        "IDIOM i32xN f32xN_large(f32xN a) { return ((i32xN)a & 0x7fffffff) >= "
+        "i32xN_of(0x4b000000); }\n",
+        "IDIOM f32xN f32xN_floor(f32xN a) { return f32xN_select(f32xN_large(a), a, f32xN_down(a, "
+        "f32xN_whole(a))); }\n",
+        // halves: shifted into place, the exponent is put right by a product that is exact, for
+        // subnormals too
         "IDIOM f32xN u32xN_half(u32xN a) { return (f32xN)((a & 0x7fffu) << 13) * 0x1p+112f; }\n",
-        "IDIOM f32xN u32xN_signed_half(u32xN a) { return (f32xN)((u32xN)u32xN_half(a) | (a & 0x8000u) << 16); }\n",
+        "IDIOM f32xN u32xN_signed_half(u32xN a) { return (f32xN)((u32xN)u32xN_half(a) | (a & "
+        "0x8000u) << 16); }\n",
     };
     for (size_t i = 0; i < COUNT_OF(rest); i++)
         for (const char *p = rest[i]; *p; p++) {
@@ -148,58 +161,69 @@ static void vectors(Buf *o, int n)
             else
                 buf_char(o, *p);
         }
-    const char *half = n == 8 ? "_mm256_cvtph_ps(u32x8_halves(a))" : "_mm_cvtph_ps(u32x4_halves(a))";
+    const char *half =
+        n == 8 ? "_mm256_cvtph_ps(u32x8_halves(a))" : "_mm_cvtph_ps(u32x4_halves(a))";
     bool f16c = n == 8 || n == 4;
     if (n == 4)
         buf_fmt(o, "#ifdef __F16C__\n"
-                   "IDIOM __m128i u32x4_halves(u32x4 a) { return _mm_packus_epi32((__m128i)(a & 0xffffu), (__m128i)(a & 0xffffu)); }\n");
+                   "IDIOM __m128i u32x4_halves(u32x4 a) { return _mm_packus_epi32((__m128i)(a & "
+                   "0xffffu), (__m128i)(a & 0xffffu)); }\n");
     if (n == 8)
         buf_fmt(o, "#if defined(__F16C__) && defined(__AVX2__)\n"
-                   "IDIOM __m256i u32x8_packed(u32x8 a) { return _mm256_packus_epi32((__m256i)(a & 0xffffu), (__m256i)(a & 0xffffu)); }\n"
-                   "IDIOM __m128i u32x8_halves(u32x8 a) { return _mm256_castsi256_si128(_mm256_permute4x64_epi64(u32x8_packed(a), 0x88)); }\n");
+                   "IDIOM __m256i u32x8_packed(u32x8 a) { return _mm256_packus_epi32((__m256i)(a & "
+                   "0xffffu), (__m256i)(a & 0xffffu)); }\n"
+                   "IDIOM __m128i u32x8_halves(u32x8 a) { return "
+                   "_mm256_castsi256_si128(_mm256_permute4x64_epi64(u32x8_packed(a), 0x88)); }\n");
     if (f16c)
-        buf_fmt(o, "IDIOM f32x%d u32x%d_f16lo(u32x%d a) { return (f32x%d)%s; }\n#else\n", n, n, n, n, half);
-    buf_fmt(o, "IDIOM f32x%d u32x%d_f16lo(u32x%d a) { return u32x%d_signed_half(a); }\n%s", n, n, n, n, f16c ? "#endif\n" : "");
-    buf_fmt(o, "IDIOM f32x%d u32x%d_f16hi(u32x%d a) { return u32x%d_f16lo(a >> 16); }\n", n, n, n, n);
+        buf_fmt(o, "IDIOM f32x%d u32x%d_f16lo(u32x%d a) { return (f32x%d)%s; }\n#else\n", n, n, n,
+                n, half);
+    buf_fmt(o, "IDIOM f32x%d u32x%d_f16lo(u32x%d a) { return u32x%d_signed_half(a); }\n%s", n, n, n,
+            n, f16c ? "#endif\n" : "");
+    buf_fmt(o, "IDIOM f32x%d u32x%d_f16hi(u32x%d a) { return u32x%d_f16lo(a >> 16); }\n", n, n, n,
+            n);
 }
 
-static void prelude(Buf *o, const Profile *p)
-{
+static void prelude(Buf *o, const Profile *p) {
     buf_add(o, S("#include <stdbool.h>\n#include <stdint.h>\n"
                  "#ifdef __F16C__\n#include <immintrin.h>\n#endif\n"
-                 "#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC diagnostic ignored \"-Wpsabi\"\n#endif\n"
+                 "#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC diagnostic ignored "
+                 "\"-Wpsabi\"\n#endif\n"
                  "#define IDIOM static inline __attribute__((always_inline, unused))\n"
-                 "typedef int32_t i32;\ntypedef uint32_t u32;\ntypedef uint64_t u64;\ntypedef float f32;\n"));
+                 "typedef int32_t i32;\ntypedef uint32_t u32;\ntypedef uint64_t u64;\ntypedef "
+                 "float f32;\n"));
     static const char *const word[3] = {"i32", "u32", "f32"};
     for (int t = 0; t < 3; t++) {
         const char *w = word[t];
         buf_fmt(o, "IDIOM %s %s_min(%s a, %s b) { return b < a ? b : a; }\n", w, w, w, w);
         buf_fmt(o, "IDIOM %s %s_max(%s a, %s b) { return a < b ? b : a; }\n", w, w, w, w);
     }
-    static const char *const as[4][2] = {{"u32", "f32"}, {"i32", "f32"}, {"f32", "u32"}, {"f32", "i32"}};
+    static const char *const as[4][2] = {
+        {"u32", "f32"}, {"i32", "f32"}, {"f32", "u32"}, {"f32", "i32"}};
     for (int i = 0; i < 4; i++)
-        buf_fmt(o, "IDIOM %s %s_as_%s(%s a) { return (union { %s a; %s b; }){a}.b; }\n", as[i][1], as[i][0], as[i][1],
-                as[i][0], as[i][0], as[i][1]);
-    buf_add(o, S("IDIOM u32 u32_mulhi(u32 a, u32 b) { return (u32)((u64)a * b >> 32); }\n"
-                 // rounded down; ~a is -a - 1
-                 "IDIOM i32 i32_div(i32 a, i32 b) { return a < 0 ? ~(~a / b) : a / b; }\n"
-                 "IDIOM i32 i32_mod(i32 a, i32 b) { return a - b * i32_div(a, b); }\n"
-                 "IDIOM i32 f32_below_to_i32(f32 a) { return a >= -0x1p+31f ? (i32)a : a < 0 ? INT32_MIN : 0; }\n"
-                 "IDIOM i32 f32_to_i32(f32 a) { return a >= 0x1p+31f ? INT32_MAX : f32_below_to_i32(a); }\n"
-                 "IDIOM u32 f32_to_u32(f32 a) { return a >= 0x1p+32f ? UINT32_MAX : a > 0 ? (u32)a : 0; }\n"
-                 "IDIOM f32 u32_half(u32 a) { return u32_as_f32((a & 0x7fffu) << 13) * 0x1p+112f; }\n"
-                 "IDIOM f32 u32_f16lo(u32 a) { return u32_as_f32(f32_as_u32(u32_half(a)) | (a & 0x8000u) << 16); }\n"
-                 "IDIOM f32 u32_f16hi(u32 a) { return u32_f16lo(a >> 16); }\n"));
+        buf_fmt(o, "IDIOM %s %s_as_%s(%s a) { return (union { %s a; %s b; }){a}.b; }\n", as[i][1],
+                as[i][0], as[i][1], as[i][0], as[i][0], as[i][1]);
+    buf_add(o,
+            S("IDIOM u32 u32_mulhi(u32 a, u32 b) { return (u32)((u64)a * b >> 32); }\n"
+              // rounded down; ~a is -a - 1
+              "IDIOM i32 i32_div(i32 a, i32 b) { return a < 0 ? ~(~a / b) : a / b; }\n"
+              "IDIOM i32 i32_mod(i32 a, i32 b) { return a - b * i32_div(a, b); }\n"
+              "IDIOM i32 f32_below_to_i32(f32 a) { return a >= -0x1p+31f ? (i32)a : a < 0 ? "
+              "INT32_MIN : 0; }\n"
+              "IDIOM i32 f32_to_i32(f32 a) { return a >= 0x1p+31f ? INT32_MAX : "
+              "f32_below_to_i32(a); }\n"
+              "IDIOM u32 f32_to_u32(f32 a) { return a >= 0x1p+32f ? UINT32_MAX : a > 0 ? (u32)a : "
+              "0; }\n"
+              "IDIOM f32 u32_half(u32 a) { return u32_as_f32((a & 0x7fffu) << 13) * 0x1p+112f; }\n"
+              "IDIOM f32 u32_f16lo(u32 a) { return u32_as_f32(f32_as_u32(u32_half(a)) | (a & "
+              "0x8000u) << 16); }\n"
+              "IDIOM f32 u32_f16hi(u32 a) { return u32_f16lo(a >> 16); }\n"));
     for (int n = 2; n <= MAX_LANES; n *= 2)
-        if (native(p, n))
-            vectors(o, n);
+        if (native(p, n)) vectors(o, n);
     buf_char(o, '\n');
 }
 
-void emit_prelude(const Dialect *d, const Profile *p, Buf *out)
-{
-    if (d->cpu)
-        prelude(out, p);
+void emit_prelude(const Dialect *d, const Profile *p, Buf *out) {
+    if (d->cpu) prelude(out, p);
 }
 
 const Dialect dialect_c = {
@@ -212,23 +236,59 @@ const Dialect dialect_c = {
     .gather = gather,
     .gather_end = "}",
     .vector_at = vector_at,
-    .op = {[EX_ADD] = "+", [EX_SUB] = "-", [EX_MUL] = "*", [EX_DIV] = "/", [EX_MIN] = "%a_min(%0, %1)",
-           [EX_MAX] = "%a_max(%0, %1)", [EX_AND] = "&", [EX_OR] = "|", [EX_XOR] = "^", [EX_SHL] = "<<",
-           [EX_SHR] = ">>", [EX_MULHI] = "u32_mulhi(%0, %1)", [EX_LT] = "<", [EX_LE] = "<=", [EX_EQ] = "==",
-           [EX_NE] = "!=", [EX_LAND] = "&&", [EX_LOR] = "||", [EX_LNOT] = "!%0", [EX_SELECT] = "(%0 ? %1 : %2)",
-           [EX_F16LO] = "u32_f16lo(%0)", [EX_F16HI] = "u32_f16hi(%0)", [EX_FLOOR] = "__builtin_floorf(%0)",
+    .op = {[EX_ADD] = "+",
+           [EX_SUB] = "-",
+           [EX_MUL] = "*",
+           [EX_DIV] = "/",
+           [EX_MIN] = "%a_min(%0, %1)",
+           [EX_MAX] = "%a_max(%0, %1)",
+           [EX_AND] = "&",
+           [EX_OR] = "|",
+           [EX_XOR] = "^",
+           [EX_SHL] = "<<",
+           [EX_SHR] = ">>",
+           [EX_MULHI] = "u32_mulhi(%0, %1)",
+           [EX_LT] = "<",
+           [EX_LE] = "<=",
+           [EX_EQ] = "==",
+           [EX_NE] = "!=",
+           [EX_LAND] = "&&",
+           [EX_LOR] = "||",
+           [EX_LNOT] = "!%0",
+           [EX_SELECT] = "(%0 ? %1 : %2)",
+           [EX_F16LO] = "u32_f16lo(%0)",
+           [EX_F16HI] = "u32_f16hi(%0)",
+           [EX_FLOOR] = "__builtin_floorf(%0)",
            [EX_SQRT] = "__builtin_sqrtf(%0)"},
-    .vop = {[EX_ADD] = "+", [EX_SUB] = "-", [EX_MUL] = "*", [EX_DIV] = "/", [EX_MIN] = "%a_min(%0, %1)",
-            [EX_MAX] = "%a_max(%0, %1)", [EX_AND] = "&", [EX_OR] = "|", [EX_XOR] = "^", [EX_SHL] = "<<",
-            [EX_SHR] = ">>", [EX_LT] = "<", [EX_LE] = "<=", [EX_EQ] = "==", [EX_NE] = "!=", [EX_LAND] = "&",
-            [EX_LOR] = "|", [EX_LNOT] = "~%0", [EX_SELECT] = "%t_select(%0, %1, %2)", [EX_F16LO] = "%a_f16lo(%0)",
-            [EX_F16HI] = "%a_f16hi(%0)", [EX_FLOOR] = "%a_floor(%0)"},
+    .vop = {[EX_ADD] = "+",
+            [EX_SUB] = "-",
+            [EX_MUL] = "*",
+            [EX_DIV] = "/",
+            [EX_MIN] = "%a_min(%0, %1)",
+            [EX_MAX] = "%a_max(%0, %1)",
+            [EX_AND] = "&",
+            [EX_OR] = "|",
+            [EX_XOR] = "^",
+            [EX_SHL] = "<<",
+            [EX_SHR] = ">>",
+            [EX_LT] = "<",
+            [EX_LE] = "<=",
+            [EX_EQ] = "==",
+            [EX_NE] = "!=",
+            [EX_LAND] = "&",
+            [EX_LOR] = "|",
+            [EX_LNOT] = "~%0",
+            [EX_SELECT] = "%t_select(%0, %1, %2)",
+            [EX_F16LO] = "%a_f16lo(%0)",
+            [EX_F16HI] = "%a_f16hi(%0)",
+            [EX_FLOOR] = "%a_floor(%0)"},
     .cast = {[TY_I32] = {[TY_U32] = "(i32)%0", [TY_F32] = "f32_to_i32(%0)", [TY_BOOL] = "(i32)%0"},
              [TY_U32] = {[TY_I32] = "(u32)%0", [TY_F32] = "f32_to_u32(%0)", [TY_BOOL] = "(u32)%0"},
              [TY_F32] = {[TY_I32] = "(f32)%0", [TY_U32] = "(f32)%0", [TY_BOOL] = "(f32)%0"}},
     .vcast = {[TY_I32] = {[TY_U32] = "(%t)%0", [TY_F32] = "%a_to_i32(%0)", [TY_BOOL] = "(-%0)"},
               [TY_U32] = {[TY_I32] = "(%t)%0", [TY_F32] = "%a_to_u32(%0)", [TY_BOOL] = "(%t)(-%0)"},
-              [TY_F32] = {[TY_I32] = "__builtin_convertvector(%0, %t)", [TY_U32] = "__builtin_convertvector(%0, %t)",
+              [TY_F32] = {[TY_I32] = "__builtin_convertvector(%0, %t)",
+                          [TY_U32] = "__builtin_convertvector(%0, %t)",
                           [TY_BOOL] = "__builtin_convertvector(-%0, %t)"}},
     .bits = "%a_as_%t(%0)",
     .vbits = "(%t)%0",

@@ -1,7 +1,7 @@
 // emit/menu.c: the kernels of a build in one C file, with the table by which the device finds them.
 //
-// Every row is a static function; the table, sorted by nest key, is all that other files see. What the kernels are is
-// the caller's choice; a nest that several models share comes once.
+// Every row is a static function; the table, sorted by nest key, is all that other files see. What
+// the kernels are is the caller's choice; a nest that several models share comes once.
 #include "emit/emit_int.h"
 
 typedef struct Row {
@@ -17,11 +17,12 @@ struct EmitMenu {
     VEC(Row) rows; // sorted by key
 };
 
-EmitMenu *emit_menu_begin(Arena *a, const Profile *p, Str isa, Buf *out)
-{
+EmitMenu *emit_menu_begin(Arena *a, const Profile *p, Str isa, Buf *out) {
     EmitMenu *m = NEW(a, EmitMenu);
     *m = (EmitMenu){.arena = a, .p = p, .isa = isa, .out = out};
-    buf_fmt(out, "// Kernels for %S, printed by hob-menu. Do not edit: edit the rule or the formula.\n", isa);
+    buf_fmt(out,
+            "// Kernels for %S, printed by hob-menu. Do not edit: edit the rule or the formula.\n",
+            isa);
     emit_prelude(&dialect_c, p, out);
     buf_add(out, S("typedef struct KernelEntry {\n"
                    "    u64 nest_key;\n"
@@ -31,33 +32,31 @@ EmitMenu *emit_menu_begin(Arena *a, const Profile *p, Str isa, Buf *out)
     return m;
 }
 
-bool emit_menu_row(EmitMenu *m, u64 nest_key, const Kernel *k, Err *err)
-{
+bool emit_menu_row(EmitMenu *m, u64 nest_key, const Kernel *k, Err *err) {
     size_t at = 0;
-    while (at < m->rows.n && m->rows.at[at].key < nest_key)
-        at++;
-    if (at < m->rows.n && m->rows.at[at].key == nest_key)
-        return true;
+    while (at < m->rows.n && m->rows.at[at].key < nest_key) at++;
+    if (at < m->rows.n && m->rows.at[at].key == nest_key) return true;
     Row row = {nest_key, str_fmt(m->arena, "%S_%d", c_name(m->arena, k->name), (i32)m->rows.n),
                arena_str(m->arena, k->name)};
     buf_char(m->out, '\n');
-    if (!emit_function(&dialect_c, k, m->p, row.fn, true, m->out, err))
-        return false;
+    if (!emit_function(&dialect_c, k, m->p, row.fn, true, m->out, err)) return false;
     vec_push(m->arena, &m->rows, row);
     memmove(&m->rows.at[at + 1], &m->rows.at[at], (m->rows.n - 1 - at) * sizeof(Row));
     m->rows.at[at] = row;
     return true;
 }
 
-void emit_menu_end(EmitMenu *m)
-{
+void emit_menu_end(EmitMenu *m) {
     Buf *o = m->out;
     // a table cannot be empty in C: the last row is no kernel
-    buf_fmt(o, "\nextern const KernelEntry hob_kernels_%S[];\nextern const u32 hob_kernels_%S_count;\n", m->isa, m->isa);
+    buf_fmt(
+        o, "\nextern const KernelEntry hob_kernels_%S[];\nextern const u32 hob_kernels_%S_count;\n",
+        m->isa, m->isa);
     buf_fmt(o, "const KernelEntry hob_kernels_%S[] = {\n", m->isa);
     for (size_t i = 0; i < m->rows.n; i++) {
         const Row *r = &m->rows.at[i];
         buf_fmt(o, "    {0x%016Xull, %S, \"%S\"},\n", r->key, r->fn, c_name(m->arena, r->name));
     }
-    buf_fmt(o, "    {0, 0, 0},\n};\nconst u32 hob_kernels_%S_count = %u;\n", m->isa, (u32)m->rows.n);
+    buf_fmt(o, "    {0, 0, 0},\n};\nconst u32 hob_kernels_%S_count = %u;\n", m->isa,
+            (u32)m->rows.n);
 }

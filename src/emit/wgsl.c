@@ -1,64 +1,53 @@
-// emit/wgsl.c: the WGSL dialect: a module with one entry point, bindings 0.. in the order of the arguments, group 0.
+// emit/wgsl.c: the WGSL dialect: a module with one entry point, bindings 0.. in the order of the
+// arguments, group 0.
 //
-// An argument is read_write when the kernel writes it; its array has a fixed length where that is known (bounds checks
-// then cost less). Arguments that are read as aligned vec4 are declared so. A grid that may pass the device's limit in
-// x is folded into y, and the threads past its end leave. Only core WGSL is used, subgroup operations where the
-// kernel has them.
+// An argument is read_write when the kernel writes it; its array has a fixed length where that is
+// known (bounds checks then cost less). Arguments that are read as aligned vec4 are declared so. A
+// grid that may pass the device's limit in x is folded into y, and the threads past its end leave.
+// Only core WGSL is used, subgroup operations where the kernel has them.
 #include "emit/emit_int.h"
 
-static bool native(const Profile *p, i64 lanes)
-{
+static bool native(const Profile *p, i64 lanes) {
     (void)p;
     return lanes >= 2 && lanes <= 4;
 }
 
-static void type(Buf *o, Type t, int lanes)
-{
+static void type(Buf *o, Type t, int lanes) {
     static const char *const word[TY_COUNT] = {"i32", "u32", "f32", "bool"}; // ORDER TYPE
     buf_fmt(o, lanes ? "vec%d<%s>" : "", lanes, word[t]);
-    if (!lanes)
-        buf_fmt(o, "%s", word[t]);
+    if (!lanes) buf_fmt(o, "%s", word[t]);
 }
 
-static void splat(Buf *o, Type t, int lanes, Str scalar)
-{
+static void splat(Buf *o, Type t, int lanes, Str scalar) {
     type(o, t, lanes);
     buf_fmt(o, "(%S)", scalar);
 }
 
-static void gather(Buf *o, Type t, int lanes)
-{
+static void gather(Buf *o, Type t, int lanes) {
     type(o, t, lanes);
     buf_char(o, '(');
 }
 
 // array<vec4<f32>, 16>
-static Str array_type(Emit *e, const Mem *m)
-{
+static Str array_type(Emit *e, const Mem *m) {
     Buf b = {.arena = e->arena};
     int lanes = m->lay == LAY_VECTORS ? m->lanes : 0;
     buf_add(&b, S("array<"));
     type(&b, m->buf->type, lanes);
-    if (m->elems > 0)
-        buf_fmt(&b, ", %D", lanes ? m->elems / lanes : m->elems);
+    if (m->elems > 0) buf_fmt(&b, ", %D", lanes ? m->elems / lanes : m->elems);
     buf_char(&b, '>');
     return buf_str(&b);
 }
 
-static void array(Emit *e, const Mem *m)
-{
-    line(e, "var %s: %S;", m->name, array_type(e, m));
-}
+static void array(Emit *e, const Mem *m) { line(e, "var %s: %S;", m->name, array_type(e, m)); }
 
-static bool folds(Emit *e)
-{
+static bool folds(Emit *e) {
     i64 lo, hi;
     expr_range(e->k->grid[0], &lo, &hi);
     return e->p && hi > e->p->max_grid;
 }
 
-static int loop(Emit *e, const Stmt *s, const char *name)
-{
+static int loop(Emit *e, const Stmt *s, const char *name) {
     static const char xyz[] = "xyz";
     Buf at = {.arena = e->arena}, end = {.arena = e->arena};
     i64 n = 0, lo, hi;
@@ -68,18 +57,21 @@ static int loop(Emit *e, const Stmt *s, const char *name)
     case LOOP_WG_Y:
     case LOOP_WG_Z: {
         int d = s->loop - LOOP_WG_X;
-        if (!e->k->grid[d])
-            return emit_fail(e, ERR_EMIT_GRID, "it has no grid in %c", xyz[d]), -1;
+        if (!e->k->grid[d]) return emit_fail(e, ERR_EMIT_GRID, "it has no grid in %c", xyz[d]), -1;
         expr_range(e->k->grid[d], &lo, &hi);
         guard = s->extent != e->k->grid[d];
         if (d == 0 && folds(e)) {
             i64 y = 1;
             if (e->k->grid[1] && (!expr_is_int(e->k->grid[1], &y) || y != 1))
-                return emit_fail(e, ERR_EMIT_GRID, "%D workgroups in x cannot be folded into y, which is in use", hi), -1;
+                return emit_fail(e, ERR_EMIT_GRID,
+                                 "%D workgroups in x cannot be folded into y, which is in use", hi),
+                       -1;
             buf_fmt(&at, "i32(wg.x + wg.y * %Du)", e->p->max_grid);
             guard = true;
         } else if (e->p && hi > e->p->max_grid) {
-            return emit_fail(e, ERR_EMIT_GRID, "%D workgroups in %c are more than the device takes", hi, xyz[d]), -1;
+            return emit_fail(e, ERR_EMIT_GRID, "%D workgroups in %c are more than the device takes",
+                             hi, xyz[d]),
+                   -1;
         } else {
             buf_fmt(&at, "i32(wg.%c)", xyz[d]);
         }
@@ -95,41 +87,45 @@ static int loop(Emit *e, const Stmt *s, const char *name)
             return emit_fail(e, ERR_EMIT_LOOP, "the number of lanes is not a constant"), -1;
         buf_fmt(&at, n == e->k->wg[0] ? "i32(lid.x)" : "i32(index %% %Du)", n);
         break;
-    default: return emit_fail(e, ERR_EMIT_LOOP, "a workgroup has no CPU threads; schedule it for a GPU profile"), -1;
+    default:
+        return emit_fail(e, ERR_EMIT_LOOP,
+                         "a workgroup has no CPU threads; schedule it for a GPU profile"),
+               -1;
     }
     line(e, "let %s = %S;", name, buf_str(&at));
-    if (!guard)
-        return 0;
+    if (!guard) return 0;
     operand(e, s->extent, &end);
     line(e, "if (%s < %S) {", name, buf_str(&end));
     return 1;
 }
 
-static void helpers(Emit *e)
-{
+static void helpers(Emit *e) {
     if (e->helpers & HELP_MULHI) // from products of 16-bit halves
-        buf_add(e->out, S("fn low(a: u32) -> u32 { return a & 0xffffu; }\n"
-                          "fn high(a: u32) -> u32 { return a >> 16u; }\n"
-                          "fn cross1(a: u32, b: u32) -> u32 { return high(a) * low(b) + high(low(a) * low(b)); }\n"
-                          "fn cross2(a: u32, b: u32) -> u32 { return low(a) * high(b) + low(cross1(a, b)); }\n"
-                          "fn u32_mulhi(a: u32, b: u32) -> u32 { return high(a) * high(b) + high(cross1(a, b)) + "
-                          "high(cross2(a, b)); }\n"));
+        buf_add(
+            e->out,
+            S("fn low(a: u32) -> u32 { return a & 0xffffu; }\n"
+              "fn high(a: u32) -> u32 { return a >> 16u; }\n"
+              "fn cross1(a: u32, b: u32) -> u32 { return high(a) * low(b) + high(low(a) * low(b)); "
+              "}\n"
+              "fn cross2(a: u32, b: u32) -> u32 { return low(a) * high(b) + low(cross1(a, b)); }\n"
+              "fn u32_mulhi(a: u32, b: u32) -> u32 { return high(a) * high(b) + high(cross1(a, b)) "
+              "+ "
+              "high(cross2(a, b)); }\n"));
     if (e->helpers & HELP_FLOOR_DIV) // rounded down; ~a is -a - 1
-        buf_add(e->out, S("fn i32_div(a: i32, b: i32) -> i32 { return select(a / b, ~(~a / b), a < 0); }\n"
-                          "fn i32_mod(a: i32, b: i32) -> i32 { return a - b * i32_div(a, b); }\n"));
+        buf_add(e->out,
+                S("fn i32_div(a: i32, b: i32) -> i32 { return select(a / b, ~(~a / b), a < 0); }\n"
+                  "fn i32_mod(a: i32, b: i32) -> i32 { return a - b * i32_div(a, b); }\n"));
 }
 
-static void begin(Emit *e)
-{
+static void begin(Emit *e) {
     const Kernel *k = e->k;
     if (k->ndims)
         emit_fail(e, ERR_EMIT_NAME, "run-time dimensions are for the CPU; make them constants");
-    if (k->subgroups)
-        line(e, "enable subgroups;\ndiagnostic(off, subgroup_uniformity);");
+    if (k->subgroups) line(e, "enable subgroups;\ndiagnostic(off, subgroup_uniformity);");
     for (int i = 0; i < k->nargs; i++) {
         const Mem *m = mem_of(e, k->arg[i]);
-        line(e, "@group(0) @binding(%d) var<storage, %s> %s: %S;", i, m->buf->written ? "read_write" : "read", m->name,
-             array_type(e, m));
+        line(e, "@group(0) @binding(%d) var<storage, %s> %s: %S;", i,
+             m->buf->written ? "read_write" : "read", m->name, array_type(e, m));
     }
     for (size_t i = 0; i < e->order.n; i++) {
         const Mem *m = e->order.at[i];
@@ -138,33 +134,45 @@ static void begin(Emit *e)
     }
     helpers(e);
     line(e, "@compute @workgroup_size(%u, %u, %u)", k->wg[0], k->wg[1], k->wg[2]);
-    line(e, "fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>,\n"
+    line(e, "fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) lid: "
+            "vec3<u32>,\n"
             "        @builtin(local_invocation_index) index: u32) {");
 }
 
-static void end(Emit *e)
-{
-    line(e, "}");
-}
+static void end(Emit *e) { line(e, "}"); }
 
 const char emit_reserved[] =
     // our own, then C's, then WGSL's keywords and reserved words
     "main wg lid index arg dims begin end low high cross1 cross2 u32_mulhi i32_div i32_mod IDIOM "
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool true "
+    "auto break case char const continue default do double else enum extern float for goto if "
+    "inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
+    "while bool true "
     "false i32 u32 u64 f32 f16 int32_t uint32_t uint64_t asm "
-    "alias const_assert diagnostic discard enable fn let loop override requires var NULL Self abstract active alignas "
-    "alignof as asm_fragment async attribute await become cast catch class co_await co_return co_yield coherent "
-    "column_major common compile compile_fragment concept const_cast consteval constexpr constinit crate debugger "
-    "decltype delete demote demote_to_helper dynamic_cast enum explicit export extends external fallthrough filter "
-    "final finally friend from fxgroup get groupshared highp impl implements import instanceof interface layout lowp "
-    "macro macro_rules match mediump meta mod module move mut mutable namespace new nil noexcept noinline "
-    "nointerpolation non_coherent noncoherent noperspective null nullptr of operator package packoffset partition pass "
-    "patch pixelfragment precise precision premerge priv protected pub public readonly ref regardless reinterpret_cast "
-    "require resource restrict self set shared sizeof smooth snorm std subroutine super target template this "
-    "thread_local throw trait try type typeid typename typeof union unless unorm unsafe use using varying virtual "
-    "where with writeonly yield array atomic vec2 vec3 vec4 mat2x2 ptr sampler min max select floor sqrt bitcast "
-    "unpack2x16float workgroupBarrier subgroupAdd subgroupMax abs sign clamp step mix dot length round exp log sin cos";
+    "alias const_assert diagnostic discard enable fn let loop override requires var NULL Self "
+    "abstract active alignas "
+    "alignof as asm_fragment async attribute await become cast catch class co_await co_return "
+    "co_yield coherent "
+    "column_major common compile compile_fragment concept const_cast consteval constexpr constinit "
+    "crate debugger "
+    "decltype delete demote demote_to_helper dynamic_cast enum explicit export extends external "
+    "fallthrough filter "
+    "final finally friend from fxgroup get groupshared highp impl implements import instanceof "
+    "interface layout lowp "
+    "macro macro_rules match mediump meta mod module move mut mutable namespace new nil noexcept "
+    "noinline "
+    "nointerpolation non_coherent noncoherent noperspective null nullptr of operator package "
+    "packoffset partition pass "
+    "patch pixelfragment precise precision premerge priv protected pub public readonly ref "
+    "regardless reinterpret_cast "
+    "require resource restrict self set shared sizeof smooth snorm std subroutine super target "
+    "template this "
+    "thread_local throw trait try type typeid typename typeof union unless unorm unsafe use using "
+    "varying virtual "
+    "where with writeonly yield array atomic vec2 vec3 vec4 mat2x2 ptr sampler min max select "
+    "floor sqrt bitcast "
+    "unpack2x16float workgroupBarrier subgroupAdd subgroupMax abs sign clamp step mix dot length "
+    "round exp log sin cos";
 
 const Dialect dialect_wgsl = {
     .name = "wgsl",
@@ -176,17 +184,55 @@ const Dialect dialect_wgsl = {
     .splat = splat,
     .gather = gather,
     .gather_end = ")",
-    .op = {[EX_ADD] = "+", [EX_SUB] = "-", [EX_MUL] = "*", [EX_DIV] = "/", [EX_MIN] = "min(%0, %1)",
-           [EX_MAX] = "max(%0, %1)", [EX_AND] = "&", [EX_OR] = "|", [EX_XOR] = "^", [EX_SHL] = "<<",
-           [EX_SHR] = ">>", [EX_MULHI] = "u32_mulhi(%0, %1)", [EX_LT] = "<", [EX_LE] = "<=", [EX_EQ] = "==",
-           [EX_NE] = "!=", [EX_LAND] = "&&", [EX_LOR] = "||", [EX_LNOT] = "!%0", [EX_SELECT] = "select(%2, %1, %0)",
-           [EX_F16LO] = "unpack2x16float(%0).x", [EX_F16HI] = "unpack2x16float(%0).y", [EX_FLOOR] = "floor(%0)",
-           [EX_SQRT] = "sqrt(%0)", [EX_SUBADD] = "subgroupAdd(%0)", [EX_SUBMAX] = "subgroupMax(%0)"},
-    .vop = {[EX_ADD] = "+", [EX_SUB] = "-", [EX_MUL] = "*", [EX_DIV] = "/", [EX_MIN] = "min(%0, %1)",
-            [EX_MAX] = "max(%0, %1)", [EX_AND] = "&", [EX_OR] = "|", [EX_XOR] = "^", [EX_SHL] = "<<",
-            [EX_SHR] = ">>", [EX_LT] = "<", [EX_LE] = "<=", [EX_EQ] = "==", [EX_NE] = "!=", [EX_LAND] = "&",
-            [EX_LOR] = "|", [EX_LNOT] = "!%0", [EX_SELECT] = "select(%2, %1, %0)", [EX_FLOOR] = "floor(%0)",
-            [EX_SQRT] = "sqrt(%0)", [EX_SUBADD] = "subgroupAdd(%0)", [EX_SUBMAX] = "subgroupMax(%0)"},
+    .op = {[EX_ADD] = "+",
+           [EX_SUB] = "-",
+           [EX_MUL] = "*",
+           [EX_DIV] = "/",
+           [EX_MIN] = "min(%0, %1)",
+           [EX_MAX] = "max(%0, %1)",
+           [EX_AND] = "&",
+           [EX_OR] = "|",
+           [EX_XOR] = "^",
+           [EX_SHL] = "<<",
+           [EX_SHR] = ">>",
+           [EX_MULHI] = "u32_mulhi(%0, %1)",
+           [EX_LT] = "<",
+           [EX_LE] = "<=",
+           [EX_EQ] = "==",
+           [EX_NE] = "!=",
+           [EX_LAND] = "&&",
+           [EX_LOR] = "||",
+           [EX_LNOT] = "!%0",
+           [EX_SELECT] = "select(%2, %1, %0)",
+           [EX_F16LO] = "unpack2x16float(%0).x",
+           [EX_F16HI] = "unpack2x16float(%0).y",
+           [EX_FLOOR] = "floor(%0)",
+           [EX_SQRT] = "sqrt(%0)",
+           [EX_SUBADD] = "subgroupAdd(%0)",
+           [EX_SUBMAX] = "subgroupMax(%0)"},
+    .vop = {[EX_ADD] = "+",
+            [EX_SUB] = "-",
+            [EX_MUL] = "*",
+            [EX_DIV] = "/",
+            [EX_MIN] = "min(%0, %1)",
+            [EX_MAX] = "max(%0, %1)",
+            [EX_AND] = "&",
+            [EX_OR] = "|",
+            [EX_XOR] = "^",
+            [EX_SHL] = "<<",
+            [EX_SHR] = ">>",
+            [EX_LT] = "<",
+            [EX_LE] = "<=",
+            [EX_EQ] = "==",
+            [EX_NE] = "!=",
+            [EX_LAND] = "&",
+            [EX_LOR] = "|",
+            [EX_LNOT] = "!%0",
+            [EX_SELECT] = "select(%2, %1, %0)",
+            [EX_FLOOR] = "floor(%0)",
+            [EX_SQRT] = "sqrt(%0)",
+            [EX_SUBADD] = "subgroupAdd(%0)",
+            [EX_SUBMAX] = "subgroupMax(%0)"},
     .cast = {[TY_I32] = {[TY_U32] = "i32(%0)", [TY_F32] = "i32(%0)", [TY_BOOL] = "i32(%0)"},
              [TY_U32] = {[TY_I32] = "u32(%0)", [TY_F32] = "u32(%0)", [TY_BOOL] = "u32(%0)"},
              [TY_F32] = {[TY_I32] = "f32(%0)", [TY_U32] = "f32(%0)", [TY_BOOL] = "f32(%0)"}},

@@ -15,8 +15,7 @@ const char *finish_name(Finish f) {
     return names[f];
 }
 
-// ---- submits
-// ------------------------------------------------------------------------------------------------
+// ---- submits ------------------------------------------------------------------------------------
 
 // The smallest regime that takes n rows; -1: none.
 int engine_regime(const Engine *e, u32 n) {
@@ -122,8 +121,7 @@ EngineState engine_check(Engine *e, int regime, RunSampler sampler, bool head, E
     return s;
 }
 
-// ---- requests
-// ---------------------------------------------------------------------------------------------------
+// ---- requests -----------------------------------------------------------------------------------
 
 bool engine_start(Engine *e, const EngineRequest *r, Err *err) {
     if (e->phase == PHASE_FAILED) return *err = e->failed, false;

@@ -50,8 +50,7 @@ typedef struct EngineDesc {
     EngineHooks hooks;
 } EngineDesc;
 
-// ---- load.c
-// ---------------------------------------------------------------------------------------------------
+// ---- load.c -------------------------------------------------------------------------------------
 typedef struct LoadProgress {
     u64 done, total;
 } LoadProgress; // bytes of weights in device memory
@@ -60,8 +59,7 @@ EngineState engine_load_step(Engine *e, LoadProgress *p,
                              Err *err); // one window of one weight; DONE at the end
 void engine_free(Engine *e);            // what it holds on the device; NULL is fine
 
-// ---- engine.c
-// -------------------------------------------------------------------------------------------------
+// ---- engine.c -----------------------------------------------------------------------------------
 typedef struct SampleOptions {
     double temperature; // 0: greedy
     i32 top_k;          // 0: all
@@ -97,8 +95,7 @@ const Program *engine_program(const Engine *e);
 Device *engine_device(const Engine *e);
 const DeviceBind *engine_bind(const Engine *e);
 
-// ---- eval.c
-// -----------------------------------------------------------------------------------------------------
+// ---- eval.c -------------------------------------------------------------------------------------
 // Forced decoding: after each of tokens[0..n-2] the id with the largest logit and the natural
 // log-probability of the token that follows (log-softmax in double). `rows` at a time: 1 uses
 // decode's kernels, 0 as many as the program allows.
@@ -115,8 +112,7 @@ typedef struct EvalResult {
 bool engine_eval(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 rows, EvalResult *out,
                  Err *err);
 
-// ---- session.c
-// ----------------------------------------------------------------------------------------------------
+// ---- session.c ----------------------------------------------------------------------------------
 enum { STOPS_MAX = 4, STOP_BYTES_MAX = 256 };
 typedef struct AnswerOptions {
     i64 max_tokens; // 0: until the context is full
@@ -144,8 +140,7 @@ SessionEvent session_step(Session *s, Err *err);
 void session_cancel(Session *s);
 Engine *session_engine(const Session *s);
 
-// ---- openai.c
-// -------------------------------------------------------------------------------------------------------
+// ---- openai.c -----------------------------------------------------------------------------------
 typedef struct OpenaiRequest {
     ChatMessages messages;
     AnswerOptions answer;

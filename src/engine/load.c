@@ -52,8 +52,7 @@ bool engine_poll_error(const PollResult *r, Err *err) {
                    "the device could not do its work");
 }
 
-// ---- weights
-// ----------------------------------------------------------------------------------------------
+// ---- weights ------------------------------------------------------------------------------------
 
 static bool segment_ok(const Weight *w, const WeightSegment *s, const FileTensor *t, Err *err) {
     if (!t) {
@@ -155,8 +154,7 @@ static bool load_window(Engine *e, Err *err) {
     return true;
 }
 
-// ---- the stages of loading
-// ------------------------------------------------------------------------------------
+// ---- the stages of loading ----------------------------------------------------------------------
 
 static bool make_buffer(Engine *e, Err *err) {
     const ProgBuffer *b = &e->p->buffers[e->next];

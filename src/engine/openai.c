@@ -256,8 +256,7 @@ bool openai_read(Arena *a, Str json, OpenaiRequest *out, Err *err) {
     return out->messages.arena || wrong(err, ERR_REQUEST_FIELD, S("messages"), "it is missing");
 }
 
-// ---- answers
-// --------------------------------------------------------------------------------------------------
+// ---- answers ------------------------------------------------------------------------------------
 
 static void head(const OpenaiAnswer *o, const char *object, Buf *out) {
     buf_add(out, S("{\"id\":"));

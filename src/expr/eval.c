@@ -1,8 +1,9 @@
 // expr/eval.c: the referee's arithmetic: what an expression means, one node at a time.
 //
-// f32 operations are done in float64 and rounded to f32 only when the caller asks (Env.f32); integers are exactly
-// as expr.def defines them. Neither the simplifier nor the printers are used here: they are what this checks. A
-// value may be missing (a poisoned load, a division by zero): then the whole expression has none.
+// f32 operations are done in float64 and rounded to f32 only when the caller asks (Env.f32);
+// integers are exactly as expr.def defines them. Neither the simplifier nor the printers are used
+// here: they are what this checks. A value may be missing (a poisoned load, a division by zero):
+// then the whole expression has none.
 #include "expr/expr_int.h"
 
 #include <math.h>
@@ -18,8 +19,7 @@ enum { PLAIN_VISITS = 1 << 12 };
 
 static bool eval(Eval *ev, const Expr *e, Value *out);
 
-static bool ints2(ExprOp op, Type t, i64 a, i64 b, i64 *r)
-{
+static bool ints2(ExprOp op, Type t, i64 a, i64 b, i64 *r) {
     switch (op) {
     case EX_ADD: *r = wrap_to(t, a + b); return true;
     case EX_SUB: *r = wrap_to(t, a - b); return true;
@@ -33,7 +33,9 @@ static bool ints2(ExprOp op, Type t, i64 a, i64 b, i64 *r)
     case EX_OR:
     case EX_LOR: *r = a | b; return true;
     case EX_XOR: *r = a ^ b; return true;
-    case EX_SHL: *r = b >= 0 && b < 32 ? wrap_to(t, (i64)((u64)a << b)) : 0; return b >= 0 && b < 32;
+    case EX_SHL:
+        *r = b >= 0 && b < 32 ? wrap_to(t, (i64)((u64)a << b)) : 0;
+        return b >= 0 && b < 32;
     case EX_SHR: *r = b >= 0 && b < 32 ? a >> b : 0; return b >= 0 && b < 32;
     case EX_MULHI: *r = (i64)((u64)a * (u64)b >> 32); return true;
     case EX_LT: *r = a < b; return true;
@@ -44,8 +46,7 @@ static bool ints2(ExprOp op, Type t, i64 a, i64 b, i64 *r)
     }
 }
 
-static bool floats2(ExprOp op, double a, double b, Value *out)
-{
+static bool floats2(ExprOp op, double a, double b, Value *out) {
     switch (op) {
     case EX_ADD: out->f = a + b; return true;
     case EX_SUB: out->f = a - b; return true;
@@ -61,8 +62,7 @@ static bool floats2(ExprOp op, double a, double b, Value *out)
     }
 }
 
-static bool cast(const Expr *e, Value a, Value *out)
-{
+static bool cast(const Expr *e, Value a, Value *out) {
     if (e->type == TY_F32) {
         out->f = a.type == TY_F32 ? a.f : (double)a.i;
         return true;
@@ -71,8 +71,7 @@ static bool cast(const Expr *e, Value a, Value *out)
     return true;
 }
 
-static bool bitcast(const Expr *e, Value a, Value *out)
-{
+static bool bitcast(const Expr *e, Value a, Value *out) {
     u32 bits = a.type == TY_F32 ? f32_bits((float)a.f) : (u32)a.i;
     if (e->type == TY_F32)
         out->f = bits_f32(bits);
@@ -81,8 +80,7 @@ static bool bitcast(const Expr *e, Value a, Value *out)
     return true;
 }
 
-static bool unary(const Expr *e, Value a, Value *out)
-{
+static bool unary(const Expr *e, Value a, Value *out) {
     const double tau = 6.283185307179586476925286766559;
     switch (e->op) {
     case EX_LNOT: out->i = !a.i; return true;
@@ -97,8 +95,7 @@ static bool unary(const Expr *e, Value a, Value *out)
     }
 }
 
-static bool node(Eval *ev, const Expr *e, Value *out)
-{
+static bool node(Eval *ev, const Expr *e, Value *out) {
     Value a[BUFFER_MAX_DIMS] = {0};
     i64 idx[BUFFER_MAX_DIMS];
     out->type = (Type)e->type;
@@ -111,8 +108,7 @@ static bool node(Eval *ev, const Expr *e, Value *out)
     default: break;
     }
     for (int i = 0; i < e->nargs; i++) {
-        if (!eval(ev, e->args[i], &a[i]))
-            return false;
+        if (!eval(ev, e->args[i], &a[i])) return false;
         idx[i] = e->op == EX_LOAD ? a[i].i : 0;
     }
     bool ok;
@@ -128,13 +124,11 @@ static bool node(Eval *ev, const Expr *e, Value *out)
         else
             ok = ints2((ExprOp)e->op, (Type)e->type, a[0].i, a[1].i, &out->i);
     }
-    if (ok && ev->env->f32 && e->type == TY_F32)
-        out->f = (double)(float)out->f;
+    if (ok && ev->env->f32 && e->type == TY_F32) out->f = (double)(float)out->f;
     return ok;
 }
 
-static bool eval(Eval *ev, const Expr *e, Value *out)
-{
+static bool eval(Eval *ev, const Expr *e, Value *out) {
     if (!ev->memo || e->nargs == 0) {
         if (!ev->memo && ++ev->visits > PLAIN_VISITS) {
             ev->slow = true;
@@ -154,13 +148,10 @@ static bool eval(Eval *ev, const Expr *e, Value *out)
     return true;
 }
 
-bool expr_eval(const Expr *e, const Env *env, Value *out)
-{
+bool expr_eval(const Expr *e, const Env *env, Value *out) {
     Eval ev = {.env = env};
-    if (eval(&ev, e, out))
-        return true;
-    if (!ev.slow)
-        return false;
+    if (eval(&ev, e, out)) return true;
+    if (!ev.slow) return false;
     ev.memo = memo_take(e->home); // begin again, each shared node once
     bool ok = eval(&ev, e, out);
     memo_give(ev.memo);

@@ -1,8 +1,9 @@
 // expr/expr.c: the interning table, the constructors, and walks over shared nodes.
 //
-// Constructors fold constants and apply identities that are always right, so that a formula built by hand has no
-// litter; canonical forms of index arithmetic are the simplifier's business. Nodes are never freed alone: they live
-// in the table's arena. Walks visit a shared node once, by memo tables that the Exprs keeps and reuses.
+// Constructors fold constants and apply identities that are always right, so that a formula built
+// by hand has no litter; canonical forms of index arithmetic are the simplifier's business. Nodes
+// are never freed alone: they live in the table's arena. Walks visit a shared node once, by memo
+// tables that the Exprs keeps and reuses.
 #include "expr/expr_int.h"
 
 static const u8 op_args[EX_COUNT] = {
@@ -11,8 +12,7 @@ static const u8 op_args[EX_COUNT] = {
 #undef X
 };
 
-Exprs *exprs_new(Arena *a)
-{
+Exprs *exprs_new(Arena *a) {
     Exprs *x = NEW(a, Exprs);
     x->arena = a;
     x->cap = 256;
@@ -20,40 +20,36 @@ Exprs *exprs_new(Arena *a)
     return x;
 }
 
-Arena *exprs_arena(Exprs *x)
-{
-    return x->arena;
-}
+Arena *exprs_arena(Exprs *x) { return x->arena; }
 
-Var *var_new(Exprs *x, const char *name, Type t, i64 lo, i64 hi)
-{
+Var *var_new(Exprs *x, const char *name, Type t, i64 lo, i64 hi) {
     Var *v = NEW(x->arena, Var);
     *v = (Var){arena_cstr(x->arena, str_c(name)), t, lo, hi, 1, x->vars++};
     return v;
 }
 
-Buffer *buffer_new(Exprs *x, const char *name, Type t, Scope s, int nd, const Expr *const *dims)
-{
+Buffer *buffer_new(Exprs *x, const char *name, Type t, Scope s, int nd, const Expr *const *dims) {
     must(nd >= 0 && nd <= BUFFER_MAX_DIMS);
     Buffer *b = NEW(x->arena, Buffer);
-    *b = (Buffer){.name = arena_cstr(x->arena, str_c(name)), .type = t, .scope = s, .nd = nd, .id = x->buffers++};
+    *b = (Buffer){.name = arena_cstr(x->arena, str_c(name)),
+                  .type = t,
+                  .scope = s,
+                  .nd = nd,
+                  .id = x->buffers++};
     b->lo = type_lo(t);
     b->hi = type_hi(t);
-    for (int i = 0; i < nd; i++)
-        b->dims[i] = dims[i];
+    for (int i = 0; i < nd; i++) b->dims[i] = dims[i];
     return b;
 }
 
-// ---- interning -----------------------------------------------------------------------------------------
+// ---- interning ----------------------------------------------------------------------------------
 
-static u32 mix(u32 h, u32 v)
-{
+static u32 mix(u32 h, u32 v) {
     h = (h ^ v) * 0x9E3779B1u;
     return h ^ h >> 15;
 }
 
-static u32 node_hash(const Expr *e)
-{
+static u32 node_hash(const Expr *e) {
     u32 h = mix(mix(mix(17, e->op), e->type), e->nargs);
     switch (e->op) {
     case EX_ICONST: h = mix(mix(h, (u32)e->i), (u32)((u64)e->i >> 32)); break;
@@ -62,18 +58,15 @@ static u32 node_hash(const Expr *e)
     case EX_LOAD: h = mix(h, (u32)e->buf->id); break;
     default: break;
     }
-    for (int i = 0; i < e->nargs; i++)
-        h = mix(h, e->args[i]->hash);
+    for (int i = 0; i < e->nargs; i++) h = mix(h, e->args[i]->hash);
     return h ? h : 1;
 }
 
-static bool node_same(const Expr *a, const Expr *b)
-{
+static bool node_same(const Expr *a, const Expr *b) {
     if (a->hash != b->hash || a->op != b->op || a->type != b->type || a->nargs != b->nargs)
         return false;
     for (int i = 0; i < a->nargs; i++)
-        if (a->args[i] != b->args[i])
-            return false;
+        if (a->args[i] != b->args[i]) return false;
     switch (a->op) {
     case EX_ICONST: return a->i == b->i;
     case EX_FCONST: return f32_bits((float)a->f) == f32_bits((float)b->f); // -0 is not 0
@@ -83,29 +76,24 @@ static bool node_same(const Expr *a, const Expr *b)
     }
 }
 
-static void table_grow(Exprs *x)
-{
+static void table_grow(Exprs *x) {
     const Expr **old = x->slot;
     size_t cap = x->cap;
     x->cap *= 2;
     x->slot = NEW_N(x->arena, const Expr *, x->cap);
     for (size_t i = 0; i < cap; i++) {
-        if (!old[i])
-            continue;
+        if (!old[i]) continue;
         size_t at = old[i]->hash & (x->cap - 1);
-        while (x->slot[at])
-            at = (at + 1) & (x->cap - 1);
+        while (x->slot[at]) at = (at + 1) & (x->cap - 1);
         x->slot[at] = old[i];
     }
 }
 
-static const Expr *intern(Exprs *x, Expr e)
-{
+static const Expr *intern(Exprs *x, Expr e) {
     e.hash = node_hash(&e);
     size_t at = e.hash & (x->cap - 1);
     for (; x->slot[at]; at = (at + 1) & (x->cap - 1))
-        if (node_same(x->slot[at], &e))
-            return x->slot[at];
+        if (node_same(x->slot[at], &e)) return x->slot[at];
     Expr *n = NEW(x->arena, Expr);
     *n = e;
     n->id = (int)x->n;
@@ -117,50 +105,40 @@ static const Expr *intern(Exprs *x, Expr e)
         n->top = MAX2(n->top, e.args[i]->top);
     }
     x->slot[at] = n;
-    if (++x->n > x->cap / 2)
-        table_grow(x);
+    if (++x->n > x->cap / 2) table_grow(x);
     return n;
 }
 
-// ---- leaves --------------------------------------------------------------------------------------------
+// ---- leaves -------------------------------------------------------------------------------------
 
-static const Expr *iconst(Exprs *x, Type t, i64 v)
-{
-    return intern(x, (Expr){.op = EX_ICONST, .type = t, .i = t == TY_BOOL ? v != 0 : wrap_to(t, v)});
+static const Expr *iconst(Exprs *x, Type t, i64 v) {
+    return intern(x,
+                  (Expr){.op = EX_ICONST, .type = t, .i = t == TY_BOOL ? v != 0 : wrap_to(t, v)});
 }
 
-const Expr *ex_int(Exprs *x, i64 v)
-{
+const Expr *ex_int(Exprs *x, i64 v) {
     must(v >= INT32_MIN && v <= INT32_MAX);
     return iconst(x, TY_I32, v);
 }
 
-const Expr *ex_uint(Exprs *x, u32 v)
-{
-    return iconst(x, TY_U32, v);
-}
+const Expr *ex_uint(Exprs *x, u32 v) { return iconst(x, TY_U32, v); }
 
-const Expr *ex_bool(Exprs *x, bool v)
-{
-    return iconst(x, TY_BOOL, v);
-}
+const Expr *ex_bool(Exprs *x, bool v) { return iconst(x, TY_BOOL, v); }
 
-// Infinities become the largest finite value: no language prints an infinite literal alike, and masks are finite.
-const Expr *ex_f32(Exprs *x, double v)
-{
+// Infinities become the largest finite value: no language prints an infinite literal alike, and
+// masks are finite.
+const Expr *ex_f32(Exprs *x, double v) {
     const double largest = 0x1.fffffep+127;
     must(v == v);
     v = v > largest ? largest : v < -largest ? -largest : (double)(float)v;
     return intern(x, (Expr){.op = EX_FCONST, .type = TY_F32, .f = v});
 }
 
-const Expr *ex_var(Exprs *x, const Var *v)
-{
+const Expr *ex_var(Exprs *x, const Var *v) {
     return intern(x, (Expr){.op = EX_VAR, .type = v->type, .var = v});
 }
 
-const Expr *ex_load(Exprs *x, const Buffer *b, const Expr *const *idx)
-{
+const Expr *ex_load(Exprs *x, const Buffer *b, const Expr *const *idx) {
     Expr e = {.op = EX_LOAD, .type = b->type, .nargs = (u8)b->nd, .buf = b};
     for (int i = 0; i < b->nd; i++) {
         must(type_is_int(idx[i]->type));
@@ -169,21 +147,16 @@ const Expr *ex_load(Exprs *x, const Buffer *b, const Expr *const *idx)
     return intern(x, e);
 }
 
-// ---- folding -------------------------------------------------------------------------------------------
+// ---- folding ------------------------------------------------------------------------------------
 
-i64 saturate_to_int(Type t, double f)
-{
-    if (f != f)
-        return 0;
-    if (f <= (double)type_lo(t))
-        return type_lo(t);
-    if (f >= (double)type_hi(t))
-        return type_hi(t);
+i64 saturate_to_int(Type t, double f) {
+    if (f != f) return 0;
+    if (f <= (double)type_lo(t)) return type_lo(t);
+    if (f >= (double)type_hi(t)) return type_hi(t);
     return (i64)f;
 }
 
-static const Expr *fold_ints(Exprs *x, ExprOp op, Type t, i64 a, i64 b)
-{
+static const Expr *fold_ints(Exprs *x, ExprOp op, Type t, i64 a, i64 b) {
     switch (op) {
     case EX_ADD: return iconst(x, t, a + b);
     case EX_SUB: return iconst(x, t, a - b);
@@ -206,14 +179,12 @@ static const Expr *fold_ints(Exprs *x, ExprOp op, Type t, i64 a, i64 b)
     }
 }
 
-static const Expr *fold_f32(Exprs *x, double v)
-{
+static const Expr *fold_f32(Exprs *x, double v) {
     float f = (float)v;
     return f - f == 0 ? ex_f32(x, v) : NULL;
 }
 
-static const Expr *fold_floats(Exprs *x, ExprOp op, double a, double b)
-{
+static const Expr *fold_floats(Exprs *x, ExprOp op, double a, double b) {
     switch (op) {
     case EX_ADD: return fold_f32(x, a + b);
     case EX_SUB: return fold_f32(x, a - b);
@@ -229,44 +200,30 @@ static const Expr *fold_floats(Exprs *x, ExprOp op, double a, double b)
     }
 }
 
-static bool is_int(const Expr *e, i64 v)
-{
-    return e->op == EX_ICONST && e->i == v;
-}
+static bool is_int(const Expr *e, i64 v) { return e->op == EX_ICONST && e->i == v; }
 
-static bool is_float(const Expr *e, double v)
-{
-    return e->op == EX_FCONST && e->f == v;
-}
+static bool is_float(const Expr *e, double v) { return e->op == EX_FCONST && e->f == v; }
 
 // a op b where exactly one or none is a constant; NULL when no identity applies.
-static const Expr *identity2(Exprs *x, ExprOp op, const Expr *a, const Expr *b)
-{
+static const Expr *identity2(Exprs *x, ExprOp op, const Expr *a, const Expr *b) {
     Type t = (Type)a->type;
     bool integer = type_is_int(t);
     i64 ones = wrap_to(t, -1);
     switch (op) {
     case EX_ADD:
-        if (is_int(b, 0) || is_float(b, 0))
-            return a;
-        if (is_float(a, 0))
-            return b;
+        if (is_int(b, 0) || is_float(b, 0)) return a;
+        if (is_float(a, 0)) return b;
         if (integer && b->op == EX_ICONST && a->op == EX_ADD && a->args[1]->op == EX_ICONST)
             return ex_add(x, a->args[0], iconst(x, t, a->args[1]->i + b->i));
         return NULL;
     case EX_SUB:
-        if (is_int(b, 0) || is_float(b, 0))
-            return a;
-        if (integer && a == b)
-            return iconst(x, t, 0);
-        if (t == TY_I32 && b->op == EX_ICONST)
-            return ex_add(x, a, iconst(x, t, -b->i));
+        if (is_int(b, 0) || is_float(b, 0)) return a;
+        if (integer && a == b) return iconst(x, t, 0);
+        if (t == TY_I32 && b->op == EX_ICONST) return ex_add(x, a, iconst(x, t, -b->i));
         return NULL;
     case EX_MUL:
-        if (is_int(b, 1) || is_float(b, 1))
-            return a;
-        if (is_float(a, 1) || is_int(b, 0))
-            return b;
+        if (is_int(b, 1) || is_float(b, 1)) return a;
+        if (is_float(a, 1) || is_int(b, 0)) return b;
         if (integer && b->op == EX_ICONST && a->op == EX_MUL && a->args[1]->op == EX_ICONST)
             return ex_mul(x, a->args[0], iconst(x, t, (i64)((u64)a->args[1]->i * (u64)b->i)));
         return NULL;
@@ -285,20 +242,20 @@ static const Expr *identity2(Exprs *x, ExprOp op, const Expr *a, const Expr *b)
     case EX_NE: return integer && a == b ? ex_bool(x, false) : NULL;
     case EX_LE:
     case EX_EQ: return integer && a == b ? ex_bool(x, true) : NULL;
-    case EX_LAND: return is_int(a, 0) || is_int(b, 1) || a == b ? a : is_int(a, 1) || is_int(b, 0) ? b : NULL;
-    case EX_LOR: return is_int(a, 1) || is_int(b, 0) || a == b ? a : is_int(a, 0) || is_int(b, 1) ? b : NULL;
+    case EX_LAND:
+        return is_int(a, 0) || is_int(b, 1) || a == b ? a : is_int(a, 1) || is_int(b, 0) ? b : NULL;
+    case EX_LOR:
+        return is_int(a, 1) || is_int(b, 0) || a == b ? a : is_int(a, 0) || is_int(b, 1) ? b : NULL;
     default: return NULL;
     }
 }
 
-static bool commutes(ExprOp op)
-{
-    return op == EX_ADD || op == EX_MUL || op == EX_AND || op == EX_OR || op == EX_XOR || op == EX_MIN ||
-           op == EX_MAX || op == EX_MULHI || op == EX_EQ || op == EX_NE;
+static bool commutes(ExprOp op) {
+    return op == EX_ADD || op == EX_MUL || op == EX_AND || op == EX_OR || op == EX_XOR ||
+           op == EX_MIN || op == EX_MAX || op == EX_MULHI || op == EX_EQ || op == EX_NE;
 }
 
-static Type check2(ExprOp op, const Expr *a, const Expr *b)
-{
+static Type check2(ExprOp op, const Expr *a, const Expr *b) {
     bool integer = type_is_int(a->type);
     switch (op) {
     case EX_SHL:
@@ -324,8 +281,7 @@ static Type check2(ExprOp op, const Expr *a, const Expr *b)
     }
 }
 
-static const Expr *binary(Exprs *x, ExprOp op, const Expr *a, const Expr *b)
-{
+static const Expr *binary(Exprs *x, ExprOp op, const Expr *a, const Expr *b) {
     Type t = check2(op, a, b);
     const Expr *r = NULL;
     if (commutes(op) && type_is_int(a->type) && a->op == EX_ICONST) {
@@ -337,26 +293,19 @@ static const Expr *binary(Exprs *x, ExprOp op, const Expr *a, const Expr *b)
         r = fold_ints(x, op, t, a->i, b->i);
     else if (a->op == EX_FCONST && b->op == EX_FCONST)
         r = fold_floats(x, op, a->f, b->f);
-    if (!r)
-        r = identity2(x, op, a, b);
+    if (!r) r = identity2(x, op, a, b);
     return r ? r : intern(x, (Expr){.op = op, .type = t, .nargs = 2, .args = {a, b}});
 }
 
-static double half_lo(i64 w)
-{
-    return f16_to_f32((u16)(u32)w);
-}
+static double half_lo(i64 w) { return f16_to_f32((u16)(u32)w); }
 
-static const Expr *unary(Exprs *x, ExprOp op, const Expr *a)
-{
+static const Expr *unary(Exprs *x, ExprOp op, const Expr *a) {
     Type t = (Type)a->type;
     switch (op) {
     case EX_LNOT:
         must(t == TY_BOOL);
-        if (a->op == EX_ICONST)
-            return ex_bool(x, !a->i);
-        if (a->op == EX_LNOT)
-            return a->args[0];
+        if (a->op == EX_ICONST) return ex_bool(x, !a->i);
+        if (a->op == EX_LNOT) return a->args[0];
         break;
     case EX_F16LO:
     case EX_F16HI:
@@ -364,19 +313,16 @@ static const Expr *unary(Exprs *x, ExprOp op, const Expr *a)
         t = TY_F32;
         if (a->op == EX_ICONST) {
             double v = half_lo(op == EX_F16HI ? a->i >> 16 : a->i);
-            if (v - v == 0)
-                return ex_f32(x, v);
+            if (v - v == 0) return ex_f32(x, v);
         }
         break;
     case EX_FLOOR:
         must(t == TY_F32);
-        if (a->op == EX_FCONST)
-            return ex_f32(x, __builtin_floor(a->f));
+        if (a->op == EX_FCONST) return ex_f32(x, __builtin_floor(a->f));
         break;
     case EX_SQRT:
         must(t == TY_F32);
-        if (a->op == EX_FCONST && a->f >= 0)
-            return ex_f32(x, __builtin_sqrt(a->f));
+        if (a->op == EX_FCONST && a->f >= 0) return ex_f32(x, __builtin_sqrt(a->f));
         break;
     case EX_SUBADD:
     case EX_SUBMAX: must(t != TY_BOOL); break;
@@ -385,62 +331,47 @@ static const Expr *unary(Exprs *x, ExprOp op, const Expr *a)
     return intern(x, (Expr){.op = op, .type = t, .nargs = 1, .args = {a}});
 }
 
-const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b, const Expr *c)
-{
+const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b, const Expr *c) {
     must(op != EX_CAST && op != EX_BITCAST && op != EX_LOAD);
     switch (op_args[op]) {
     case 1: return unary(x, op, a);
     case 2: return binary(x, op, a, b);
     case 3:
         must(a->type == TY_BOOL && b->type == c->type);
-        if (a->op == EX_ICONST)
-            return a->i ? b : c;
-        if (b == c)
-            return b;
-        if (a->op == EX_LNOT)
-            return ex_select(x, a->args[0], c, b);
+        if (a->op == EX_ICONST) return a->i ? b : c;
+        if (b == c) return b;
+        if (a->op == EX_LNOT) return ex_select(x, a->args[0], c, b);
         return intern(x, (Expr){.op = op, .type = b->type, .nargs = 3, .args = {a, b, c}});
     default: must(!"an operation with arguments"); return NULL;
     }
 }
 
-const Expr *ex_cast(Exprs *x, Type t, const Expr *a)
-{
-    if (a->type == t)
-        return a;
+const Expr *ex_cast(Exprs *x, Type t, const Expr *a) {
+    if (a->type == t) return a;
     must(t != TY_BOOL);
-    if (a->op == EX_ICONST)
-        return t == TY_F32 ? ex_f32(x, (double)a->i) : iconst(x, t, a->i);
-    if (a->op == EX_FCONST)
-        return iconst(x, t, saturate_to_int(t, a->f));
+    if (a->op == EX_ICONST) return t == TY_F32 ? ex_f32(x, (double)a->i) : iconst(x, t, a->i);
+    if (a->op == EX_FCONST) return iconst(x, t, saturate_to_int(t, a->f));
     if (a->op == EX_CAST && type_is_int(t) && type_is_int(a->type) && type_is_int(a->args[0]->type))
         return ex_cast(x, t, a->args[0]); // i32(u32(i)) is i
     return intern(x, (Expr){.op = EX_CAST, .type = t, .nargs = 1, .args = {a}});
 }
 
-const Expr *ex_bitcast(Exprs *x, Type t, const Expr *a)
-{
-    if (a->type == t)
-        return a;
+const Expr *ex_bitcast(Exprs *x, Type t, const Expr *a) {
+    if (a->type == t) return a;
     must(t != TY_BOOL && a->type != TY_BOOL);
-    if (type_is_int(t) && type_is_int(a->type))
-        return ex_cast(x, t, a);
-    if (a->op == EX_BITCAST)
-        return ex_bitcast(x, t, a->args[0]);
-    if (a->op == EX_FCONST)
-        return iconst(x, t, f32_bits((float)a->f));
+    if (type_is_int(t) && type_is_int(a->type)) return ex_cast(x, t, a);
+    if (a->op == EX_BITCAST) return ex_bitcast(x, t, a->args[0]);
+    if (a->op == EX_FCONST) return iconst(x, t, f32_bits((float)a->f));
     if (a->op == EX_ICONST) {
         float f = bits_f32((u32)a->i);
-        if (f - f == 0)
-            return ex_f32(x, f);
+        if (f - f == 0) return ex_f32(x, f);
     }
     return intern(x, (Expr){.op = EX_BITCAST, .type = t, .nargs = 1, .args = {a}});
 }
 
-// ---- walks ---------------------------------------------------------------------------------------------
+// ---- walks --------------------------------------------------------------------------------------
 
-Memo *memo_take(Exprs *x)
-{
+Memo *memo_take(Exprs *x) {
     Memo *m = x->memos;
     if (m) {
         x->memos = m->next;
@@ -455,31 +386,26 @@ Memo *memo_take(Exprs *x)
     return m;
 }
 
-void memo_give(Memo *m)
-{
+void memo_give(Memo *m) {
     m->next = m->home->memos;
     m->home->memos = m;
 }
 
-MemoSlot *memo_at(Memo *m, const Expr *e, bool *fresh)
-{
+MemoSlot *memo_at(Memo *m, const Expr *e, bool *fresh) {
     if (m->n >= m->cap / 2) {
         MemoSlot *old = m->slot;
         size_t cap = m->cap;
         m->cap *= 2;
         m->slot = NEW_N(m->home->arena, MemoSlot, m->cap);
         for (size_t i = 0; i < cap; i++) {
-            if (old[i].stamp != m->now)
-                continue;
+            if (old[i].stamp != m->now) continue;
             size_t at = old[i].key->hash & (m->cap - 1);
-            while (m->slot[at].stamp == m->now)
-                at = (at + 1) & (m->cap - 1);
+            while (m->slot[at].stamp == m->now) at = (at + 1) & (m->cap - 1);
             m->slot[at] = old[i];
         }
     }
     size_t at = e->hash & (m->cap - 1);
-    while (m->slot[at].stamp == m->now && m->slot[at].key != e)
-        at = (at + 1) & (m->cap - 1);
+    while (m->slot[at].stamp == m->now && m->slot[at].key != e) at = (at + 1) & (m->cap - 1);
     MemoSlot *s = &m->slot[at];
     *fresh = s->stamp != m->now;
     if (*fresh) {
@@ -490,10 +416,8 @@ MemoSlot *memo_at(Memo *m, const Expr *e, bool *fresh)
     return s;
 }
 
-bool expr_is_int(const Expr *e, i64 *v)
-{
-    if (e->op != EX_ICONST)
-        return false;
+bool expr_is_int(const Expr *e, i64 *v) {
+    if (e->op != EX_ICONST) return false;
     *v = e->i;
     return true;
 }
@@ -504,56 +428,43 @@ typedef struct Walk {
     void *user;
 } Walk;
 
-static void walk(Walk *w, const Expr *e)
-{
+static void walk(Walk *w, const Expr *e) {
     bool fresh;
     memo_at(w->seen, e, &fresh);
-    if (!fresh)
-        return;
-    for (int i = 0; i < e->nargs; i++)
-        walk(w, e->args[i]);
+    if (!fresh) return;
+    for (int i = 0; i < e->nargs; i++) walk(w, e->args[i]);
     w->fn(w->user, e);
 }
 
-void expr_walk(const Expr *e, void (*fn)(void *user, const Expr *e), void *user)
-{
+void expr_walk(const Expr *e, void (*fn)(void *user, const Expr *e), void *user) {
     Walk w = {memo_take(e->home), fn, user};
     walk(&w, e);
     memo_give(w.seen);
 }
 
-static bool find(Memo *seen, const Expr *e, const Var *v, const Buffer *b)
-{
-    if (v ? e->top < v->id : !e->loads)
-        return false;
+static bool find(Memo *seen, const Expr *e, const Var *v, const Buffer *b) {
+    if (v ? e->top < v->id : !e->loads) return false;
     if ((v && e->op == EX_VAR && e->var == v) || (b && e->op == EX_LOAD && e->buf == b))
         return true;
-    if (e->nargs == 0)
-        return false;
+    if (e->nargs == 0) return false;
     bool fresh;
     memo_at(seen, e, &fresh);
-    if (!fresh)
-        return false;
+    if (!fresh) return false;
     for (int i = 0; i < e->nargs; i++)
-        if (find(seen, e->args[i], v, b))
-            return true;
+        if (find(seen, e->args[i], v, b)) return true;
     return false;
 }
 
-bool expr_uses(const Expr *e, const Var *v)
-{
-    if (e->top <= v->id)
-        return e->op == EX_VAR ? e->var == v : e->top == v->id;
+bool expr_uses(const Expr *e, const Var *v) {
+    if (e->top <= v->id) return e->op == EX_VAR ? e->var == v : e->top == v->id;
     Memo *m = memo_take(e->home);
     bool r = find(m, e, v, NULL);
     memo_give(m);
     return r;
 }
 
-bool expr_loads(const Expr *e, const Buffer *b)
-{
-    if (!e->loads)
-        return false;
+bool expr_loads(const Expr *e, const Buffer *b) {
+    if (!e->loads) return false;
     Memo *m = memo_take(e->home);
     bool r = find(m, e, NULL, b);
     memo_give(m);
@@ -567,8 +478,7 @@ typedef struct Mapping {
     void *user;
 } Mapping;
 
-static const Expr *rebuilt(Exprs *x, const Expr *e, const Expr *const *args)
-{
+static const Expr *rebuilt(Exprs *x, const Expr *e, const Expr *const *args) {
     switch (e->op) {
     case EX_LOAD: return ex_load(x, e->buf, args);
     case EX_CAST: return ex_cast(x, (Type)e->type, args[0]);
@@ -577,12 +487,10 @@ static const Expr *rebuilt(Exprs *x, const Expr *e, const Expr *const *args)
     }
 }
 
-static const Expr *map(Mapping *m, const Expr *e)
-{
+static const Expr *map(Mapping *m, const Expr *e) {
     bool fresh;
     MemoSlot *s = memo_at(m->done, e, &fresh);
-    if (!fresh)
-        return s->e;
+    if (!fresh) return s->e;
     s->e = e; // shared nodes are finished before they are met again: trees have no cycles
     const Expr *args[BUFFER_MAX_DIMS] = {0}, *r = e;
     bool changed = false;
@@ -590,15 +498,13 @@ static const Expr *map(Mapping *m, const Expr *e)
         args[i] = map(m, e->args[i]);
         changed |= args[i] != e->args[i];
     }
-    if (changed || e->home != m->x)
-        r = e->nargs ? rebuilt(m->x, e, args) : intern(m->x, *e);
+    if (changed || e->home != m->x) r = e->nargs ? rebuilt(m->x, e, args) : intern(m->x, *e);
     r = m->fn(m->user, m->x, r);
     memo_at(m->done, e, &fresh)->e = r;
     return r;
 }
 
-const Expr *expr_map(Exprs *x, const Expr *e, ExprMap fn, void *user)
-{
+const Expr *expr_map(Exprs *x, const Expr *e, ExprMap fn, void *user) {
     Mapping m = {x, memo_take(x), fn, user};
     const Expr *r = map(&m, e);
     memo_give(m.done);
@@ -611,21 +517,18 @@ typedef struct Subst {
     int n;
 } Subst;
 
-static const Expr *subst(void *user, Exprs *x, const Expr *e)
-{
+static const Expr *subst(void *user, Exprs *x, const Expr *e) {
     const Subst *s = user;
     (void)x;
     if (e->op == EX_VAR)
         for (int i = 0; i < s->n; i++)
-            if (s->vars[i] == e->var)
-                return s->by[i];
+            if (s->vars[i] == e->var) return s->by[i];
     return e;
 }
 
-const Expr *expr_subst(Exprs *x, const Expr *e, const Var *const *vars, const Expr *const *by, int n)
-{
+const Expr *expr_subst(Exprs *x, const Expr *e, const Var *const *vars, const Expr *const *by,
+                       int n) {
     bool used = false;
-    for (int i = 0; i < n && !used; i++)
-        used = e->top >= vars[i]->id;
+    for (int i = 0; i < n && !used; i++) used = e->top >= vars[i]->id;
     return used || e->home != x ? expr_map(x, e, subst, &(Subst){vars, by, n}) : e;
 }

@@ -1,13 +1,13 @@
 // expr/expr.h: scalar and index expressions: immutable, interned trees over i32, u32, f32 and bool.
 //
-// An expression is a value, never a statement. Nodes are interned in an Exprs table: structurally equal
-// expressions are the same pointer, which is what common-subexpression elimination and the simplifier rest
-// on. There are no vector types: a loop marked `vec` is a loop whose iterations are independent, and the
-// printers turn its body into lanes.
+// An expression is a value, never a statement. Nodes are interned in an Exprs table: structurally
+// equal expressions are the same pointer, which is what common-subexpression elimination and the
+// simplifier rest on. There are no vector types: a loop marked `vec` is a loop whose iterations are
+// independent, and the printers turn its body into lanes.
 //
-// Integers are i32 or u32. Index arithmetic is i32 and must not overflow (the verifier proves it); u32
-// arithmetic wraps. Every variable carries its range, every integer buffer the range of its values, so the
-// range of any expression follows from the expression alone.
+// Integers are i32 or u32. Index arithmetic is i32 and must not overflow (the verifier proves it);
+// u32 arithmetic wraps. Every variable carries its range, every integer buffer the range of its
+// values, so the range of any expression follows from the expression alone.
 #ifndef HOB_EXPR_H
 #define HOB_EXPR_H
 
@@ -51,7 +51,8 @@ struct Buffer {
     Scope scope;
     int nd;
     const Expr *dims[BUFFER_MAX_DIMS]; // extents; may hold symbols
-    i64 lo, hi;   // range of the values stored, for integer buffers that hold indices; INT32_MIN..INT32_MAX (0..UINT32_MAX) otherwise
+    i64 lo, hi;   // range of the values stored, for integer buffers that hold indices;
+                  // INT32_MIN..INT32_MAX (0..UINT32_MAX) otherwise
     bool written; // the kernel stores to it: loads may not be moved across stores
     int id;
 };
@@ -82,19 +83,23 @@ Arena *exprs_arena(Exprs *x);
 Var *var_new(Exprs *x, const char *name, Type t, i64 lo, i64 hi); // the name is copied
 Buffer *buffer_new(Exprs *x, const char *name, Type t, Scope s, int nd, const Expr *const *dims);
 
-// expr.c -- constructors. Each folds constants and applies identities (x+0, x*1, x*0, select(true,..), ...),
-// so that building a formula never leaves litter. Types are checked by must: they are ours, not a user's.
+// expr.c -- constructors. Each folds constants and applies identities (x+0, x*1, x*0,
+// select(true,..), ...), so that building a formula never leaves litter. Types are checked by must:
+// they are ours, not a user's.
 const Expr *ex_int(Exprs *x, i64 v);  // i32
 const Expr *ex_uint(Exprs *x, u32 v); // u32
 const Expr *ex_bool(Exprs *x, bool v);
 const Expr *ex_f32(Exprs *x, double v); // rounded to f32
 const Expr *ex_var(Exprs *x, const Var *v);
-const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b, const Expr *c); // c, b NULL where unused; not CAST, BITCAST, LOAD
+const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b,
+                    const Expr *c); // c, b NULL where unused; not CAST, BITCAST, LOAD
 const Expr *ex_cast(Exprs *x, Type t, const Expr *a);
 const Expr *ex_bitcast(Exprs *x, Type t, const Expr *a);
 const Expr *ex_load(Exprs *x, const Buffer *b, const Expr *const *idx); // b->nd indices
-#define EX2(name, OP)                                                                                                  \
-    static inline const Expr *name(Exprs *x, const Expr *a, const Expr *b) { return ex_node(x, OP, a, b, NULL); }
+#define EX2(name, OP)                                                                              \
+    static inline const Expr *name(Exprs *x, const Expr *a, const Expr *b) {                       \
+        return ex_node(x, OP, a, b, NULL);                                                         \
+    }
 EX2(ex_add, EX_ADD)
 EX2(ex_sub, EX_SUB)
 EX2(ex_mul, EX_MUL)
@@ -116,7 +121,9 @@ EX2(ex_ne, EX_NE)
 EX2(ex_land, EX_LAND)
 EX2(ex_lor, EX_LOR)
 #undef EX2
-static inline const Expr *ex_un(Exprs *x, ExprOp op, const Expr *a) { return ex_node(x, op, a, NULL, NULL); }
+static inline const Expr *ex_un(Exprs *x, ExprOp op, const Expr *a) {
+    return ex_node(x, op, a, NULL, NULL);
+}
 static inline const Expr *ex_select(Exprs *x, const Expr *c, const Expr *a, const Expr *b) {
     return ex_node(x, EX_SELECT, c, a, b);
 }
@@ -124,28 +131,33 @@ bool expr_is_int(const Expr *e, i64 *v); // an ICONST (any integer type)
 bool expr_uses(const Expr *e, const Var *v);
 bool expr_loads(const Expr *e, const Buffer *b);
 
-// Rebuilds e bottom up through fn, which returns a replacement for a node whose arguments are already replaced
-// (or the node itself). Memoised: shared nodes are visited once.
+// Rebuilds e bottom up through fn, which returns a replacement for a node whose arguments are
+// already replaced (or the node itself). Memoised: shared nodes are visited once.
 typedef const Expr *(*ExprMap)(void *user, Exprs *x, const Expr *e);
 const Expr *expr_map(Exprs *x, const Expr *e, ExprMap fn, void *user);
 // e with each of the n variables replaced.
-const Expr *expr_subst(Exprs *x, const Expr *e, const Var *const *vars, const Expr *const *by, int n);
+const Expr *expr_subst(Exprs *x, const Expr *e, const Var *const *vars, const Expr *const *by,
+                       int n);
 // Calls fn on every distinct node below e, arguments first.
 void expr_walk(const Expr *e, void (*fn)(void *user, const Expr *e), void *user);
 
-// range.c -- the interval of an integer expression (inclusive); false (and the type's whole range) when nothing better is known.
+// range.c -- the interval of an integer expression (inclusive); false (and the type's whole range)
+// when nothing better is known.
 bool expr_range(const Expr *e, i64 *lo, i64 *hi);
 i64 expr_divisor(const Expr *e); // a positive number that always divides e (1: nothing known)
 
-// simplify.c -- canonical sums of products; // and % by constants cancelled by range and divisibility:
-// (32*a + 8*b + c) // 8 -> 4*a + b for c in 0..7; (8*b + c) % 8 -> c; comparisons decided by range.
+// simplify.c -- canonical sums of products; // and % by constants cancelled by range and
+// divisibility: (32*a + 8*b + c) // 8 -> 4*a + b for c in 0..7; (8*b + c) % 8 -> c; comparisons
+// decided by range.
 const Expr *expr_simplify(Exprs *x, const Expr *e);
-// e as base + coef * v with base free of v and coef a constant: how a printer finds contiguous lanes. false otherwise.
+// e as base + coef * v with base free of v and coef a constant: how a printer finds contiguous
+// lanes. false otherwise.
 bool expr_affine(Exprs *x, const Expr *e, const Var *v, const Expr **base, i64 *coef);
 
-// eval.c -- the referee's arithmetic: f32 operations in float64, integers exactly as defined above, exp, sin
-// and cos by libm. Uses neither the simplifier nor the printers. SELECT evaluates only the branch it takes, so
-// that a formula may load out of bounds in the other (the interpreter of loop IR evaluates both, as devices do).
+// eval.c -- the referee's arithmetic: f32 operations in float64, integers exactly as defined above,
+// exp, sin and cos by libm. Uses neither the simplifier nor the printers. SELECT evaluates only the
+// branch it takes, so that a formula may load out of bounds in the other (the interpreter of loop
+// IR evaluates both, as devices do).
 typedef struct Value {
     Type type;
     union {
@@ -159,17 +171,20 @@ typedef struct Env {
     void *user;
     bool f32; // round every f32 operation to f32 (the interpreter); else keep float64 (the referee)
 } Env;
-bool expr_eval(const Expr *e, const Env *env, Value *out); // false: a variable or a load had no value
+bool expr_eval(const Expr *e, const Env *env,
+               Value *out); // false: a variable or a load had no value
 
 // print.c, read.c -- infix text, fewest parentheses: `f32(w[o*18 + b] >> 4u & 15u) * x[n, k]`
 void expr_print(const Expr *e, Buf *out);
-typedef struct ExprSpell { // how variables and buffers are spelled: a kernel's printer makes names unique
+typedef struct ExprSpell { // how variables and buffers are spelled: a kernel's printer makes names
+                           // unique
     const char *(*var)(void *user, const Var *v);
     const char *(*buffer)(void *user, const Buffer *b);
     void *user;
 } ExprSpell;
 void expr_print_as(const Expr *e, const ExprSpell *spell, Buf *out); // NULL spell: their own names
-// Names are resolved by the caller; errors have line and column relative to the text's start position in *p.
+// Names are resolved by the caller; errors have line and column relative to the text's start
+// position in *p.
 typedef struct ExprNames {
     const Var *(*var)(void *user, Str name);
     const Buffer *(*buffer)(void *user, Str name);

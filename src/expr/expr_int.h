@@ -1,4 +1,5 @@
-// expr/expr_int.h: private to the room: the interning table and the memo tables that its walks share.
+// expr/expr_int.h: private to the room: the interning table and the memo tables that its walks
+// share.
 #ifndef HOB_EXPR_INT_H
 #define HOB_EXPR_INT_H
 
@@ -26,10 +27,12 @@ typedef struct Memo {
 
 Memo *memo_take(Exprs *x); // empty; walks nest, each with its own
 void memo_give(Memo *m);
-// The slot of e; *fresh tells that it was not there, and the caller fills it. Valid until the next memo_at.
+// The slot of e; *fresh tells that it was not there, and the caller fills it. Valid until the next
+// memo_at.
 MemoSlot *memo_at(Memo *m, const Expr *e, bool *fresh);
 
-// A sum of products: sum of coef * at[0] * at[1] ... + k. Atoms are nodes that are no sum, product or constant.
+// A sum of products: sum of coef * at[0] * at[1] ... + k. Atoms are nodes that are no sum, product
+// or constant.
 enum { LIN_TERMS = 40, LIN_ATOMS = 4 };
 typedef struct Term {
     i64 coef;
@@ -56,14 +59,17 @@ struct Exprs {
 // linear.c: false: too many terms, or a coefficient leaves 64 bits; the caller keeps what it had.
 Lin *lin_take(Exprs *x, Type t); // 0
 void lin_give(Exprs *x, Lin *l);
-bool lin_add(Exprs *x, Lin *l, const Expr *e, i64 scale); // l += scale * e, whose sums and products are opened
+bool lin_add(Exprs *x, Lin *l, const Expr *e,
+             i64 scale); // l += scale * e, whose sums and products are opened
 bool lin_add_term(Lin *l, const Term *t);
 bool lin_add_lin(Lin *l, const Lin *m, i64 scale);
-bool lin_recombine(Exprs *x, Lin *l);                  // c*(e//c) + e%c -> e
-bool lin_range(const Lin *l, i64 *lo, i64 *hi);        // as exact integers; false when 64 bits do not hold it
-bool term_range(const Term *t, i64 *lo, i64 *hi);      // with its coefficient
-i64 term_divisor(const Term *t);                       // of its atoms, without the coefficient; 0: the product is 0
-const Expr *lin_expr(Exprs *x, const Lin *l);          // back to an expression; NULL when a number leaves the type
+bool lin_recombine(Exprs *x, Lin *l); // c*(e//c) + e%c -> e
+bool lin_range(const Lin *l, i64 *lo,
+               i64 *hi); // as exact integers; false when 64 bits do not hold it
+bool term_range(const Term *t, i64 *lo, i64 *hi); // with its coefficient
+i64 term_divisor(const Term *t); // of its atoms, without the coefficient; 0: the product is 0
+const Expr *lin_expr(Exprs *x,
+                     const Lin *l); // back to an expression; NULL when a number leaves the type
 // The positive part and the negated negative part: l < 0 is lhs < rhs.
 bool lin_sides(Exprs *x, const Lin *l, const Expr **lhs, const Expr **rhs);
 

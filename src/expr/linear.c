@@ -1,13 +1,13 @@
 // expr/linear.c: sums of products, the canonical form of integer arithmetic.
 //
-// A Lin holds sum(coef * atom * atom ...) + k with its terms sorted by the latest variable in them, so that equal
-// sums are the same node and the part that an inner loop does not change is a prefix (hoisting finds it whole). i32
-// sums are exact integers; u32 sums are exact modulo 2^32, their coefficients kept between -2^31 and 2^31.
-// Division, comparison and the rest of the rules are simplify.c's.
+// A Lin holds sum(coef * atom * atom ...) + k with its terms sorted by the latest variable in them,
+// so that equal sums are the same node and the part that an inner loop does not change is a prefix
+// (hoisting finds it whole). i32 sums are exact integers; u32 sums are exact modulo 2^32, their
+// coefficients kept between -2^31 and 2^31. Division, comparison and the rest of the rules are
+// simplify.c's.
 #include "expr/expr_int.h"
 
-Lin *lin_take(Exprs *x, Type t)
-{
+Lin *lin_take(Exprs *x, Type t) {
     Lin *l = x->lins;
     if (l)
         x->lins = l->next;
@@ -19,78 +19,57 @@ Lin *lin_take(Exprs *x, Type t)
     return l;
 }
 
-void lin_give(Exprs *x, Lin *l)
-{
+void lin_give(Exprs *x, Lin *l) {
     l->next = x->lins;
     x->lins = l;
 }
 
-// A total order on nodes that depends on their structure alone, so that a replayed schedule sorts alike.
-static int atom_cmp(const Expr *a, const Expr *b)
-{
-    if (a == b)
-        return 0;
-    if (a->top != b->top)
-        return a->top < b->top ? -1 : 1;
-    if (a->op != b->op)
-        return a->op < b->op ? -1 : 1;
-    if (a->hash != b->hash)
-        return a->hash < b->hash ? -1 : 1;
+// A total order on nodes that depends on their structure alone, so that a replayed schedule sorts
+// alike.
+static int atom_cmp(const Expr *a, const Expr *b) {
+    if (a == b) return 0;
+    if (a->top != b->top) return a->top < b->top ? -1 : 1;
+    if (a->op != b->op) return a->op < b->op ? -1 : 1;
+    if (a->hash != b->hash) return a->hash < b->hash ? -1 : 1;
     for (int i = 0; i < MIN2(a->nargs, b->nargs); i++) {
         int c = atom_cmp(a->args[i], b->args[i]);
-        if (c)
-            return c;
+        if (c) return c;
     }
     return a->id < b->id ? -1 : 1;
 }
 
-static int term_cmp(const Term *a, const Term *b)
-{
+static int term_cmp(const Term *a, const Term *b) {
     int ta = a->n ? a->at[a->n - 1]->top : -1, tb = b->n ? b->at[b->n - 1]->top : -1;
-    if (ta != tb)
-        return ta < tb ? -1 : 1;
-    if (a->n != b->n)
-        return a->n > b->n ? -1 : 1;
+    if (ta != tb) return ta < tb ? -1 : 1;
+    if (a->n != b->n) return a->n > b->n ? -1 : 1;
     for (int i = a->n - 1; i >= 0; i--) {
         int c = atom_cmp(a->at[i], b->at[i]);
-        if (c)
-            return c;
+        if (c) return c;
     }
     return 0;
 }
 
-static bool scaled(const Lin *l, i64 a, i64 b, i64 *r)
-{
-    if (__builtin_mul_overflow(a, b, r))
-        return false;
-    if (l->type == TY_U32)
-        *r = wrap_to(TY_I32, *r);
+static bool scaled(const Lin *l, i64 a, i64 b, i64 *r) {
+    if (__builtin_mul_overflow(a, b, r)) return false;
+    if (l->type == TY_U32) *r = wrap_to(TY_I32, *r);
     return true;
 }
 
-static bool summed(const Lin *l, i64 a, i64 b, i64 *r)
-{
-    if (__builtin_add_overflow(a, b, r))
-        return false;
-    if (l->type == TY_U32)
-        *r = wrap_to(TY_I32, *r);
+static bool summed(const Lin *l, i64 a, i64 b, i64 *r) {
+    if (__builtin_add_overflow(a, b, r)) return false;
+    if (l->type == TY_U32) *r = wrap_to(TY_I32, *r);
     return true;
 }
 
-bool lin_add_term(Lin *l, const Term *t)
-{
-    if (t->coef == 0)
-        return true;
-    if (t->n == 0)
-        return summed(l, l->k, t->coef, &l->k);
+bool lin_add_term(Lin *l, const Term *t) {
+    if (t->coef == 0) return true;
+    if (t->n == 0) return summed(l, l->k, t->coef, &l->k);
     int at = 0;
     for (; at < l->n; at++) {
         int c = term_cmp(&l->t[at], t);
-        if (c > 0)
-            break;
+        if (c > 0) break;
         if (c == 0) {
-            if (!summed(l, l->t[at].coef, t->coef, &l->t[at].coef))
-                return false;
+            if (!summed(l, l->t[at].coef, t->coef, &l->t[at].coef)) return false;
             if (l->t[at].coef == 0) {
                 l->n--;
                 memmove(&l->t[at], &l->t[at + 1], (size_t)(l->n - at) * sizeof(Term));
@@ -98,40 +77,34 @@ bool lin_add_term(Lin *l, const Term *t)
             return true;
         }
     }
-    if (l->n == LIN_TERMS)
-        return false;
+    if (l->n == LIN_TERMS) return false;
     memmove(&l->t[at + 1], &l->t[at], (size_t)(l->n - at) * sizeof(Term));
     l->t[at] = *t;
     l->n++;
     return true;
 }
 
-bool lin_add_lin(Lin *l, const Lin *m, i64 scale)
-{
+bool lin_add_lin(Lin *l, const Lin *m, i64 scale) {
     i64 k;
-    if (!scaled(l, m->k, scale, &k) || !summed(l, l->k, k, &l->k))
-        return false;
+    if (!scaled(l, m->k, scale, &k) || !summed(l, l->k, k, &l->k)) return false;
     for (int i = 0; i < m->n; i++) {
         Term t = m->t[i];
-        if (!scaled(l, t.coef, scale, &t.coef) || !lin_add_term(l, &t))
-            return false;
+        if (!scaled(l, t.coef, scale, &t.coef) || !lin_add_term(l, &t)) return false;
     }
     return true;
 }
 
-static bool term_times(const Lin *l, const Term *a, const Term *b, Term *r)
-{
-    if (a->n + b->n > LIN_ATOMS || !scaled(l, a->coef, b->coef, &r->coef))
-        return false;
+static bool term_times(const Lin *l, const Term *a, const Term *b, Term *r) {
+    if (a->n + b->n > LIN_ATOMS || !scaled(l, a->coef, b->coef, &r->coef)) return false;
     r->n = 0;
     for (int i = 0, j = 0; i < a->n || j < b->n;) // both are sorted
-        r->at[r->n++] = j == b->n || (i < a->n && atom_cmp(a->at[i], b->at[j]) <= 0) ? a->at[i++] : b->at[j++];
+        r->at[r->n++] =
+            j == b->n || (i < a->n && atom_cmp(a->at[i], b->at[j]) <= 0) ? a->at[i++] : b->at[j++];
     return true;
 }
 
 // l += scale * a * b
-static bool add_product(Lin *l, const Lin *a, const Lin *b, i64 scale)
-{
+static bool add_product(Lin *l, const Lin *a, const Lin *b, i64 scale) {
     for (int i = -1; i < a->n; i++)
         for (int j = -1; j < b->n; j++) {
             Term ka = {.coef = a->k}, kb = {.coef = b->k}, t;
@@ -142,20 +115,21 @@ static bool add_product(Lin *l, const Lin *a, const Lin *b, i64 scale)
     return true;
 }
 
-bool lin_add(Exprs *x, Lin *l, const Expr *e, i64 scale)
-{
+bool lin_add(Exprs *x, Lin *l, const Expr *e, i64 scale) {
     Term t = {.coef = scale, .n = 1, .at = {e}};
     i64 k;
     switch (e->op) {
     case EX_ICONST: return scaled(l, e->i, scale, &k) && summed(l, l->k, k, &l->k);
     case EX_ADD: return lin_add(x, l, e->args[0], scale) && lin_add(x, l, e->args[1], scale);
     case EX_SUB:
-        return scale != INT64_MIN && lin_add(x, l, e->args[0], scale) && lin_add(x, l, e->args[1], -scale);
+        return scale != INT64_MIN && lin_add(x, l, e->args[0], scale) &&
+               lin_add(x, l, e->args[1], -scale);
     case EX_MUL: {
         if (e->args[1]->op == EX_ICONST)
             return scaled(l, scale, e->args[1]->i, &k) && lin_add(x, l, e->args[0], k);
         Lin *a = lin_take(x, l->type), *b = lin_take(x, l->type);
-        bool ok = lin_add(x, a, e->args[0], 1) && lin_add(x, b, e->args[1], 1) && add_product(l, a, b, scale);
+        bool ok = lin_add(x, a, e->args[0], 1) && lin_add(x, b, e->args[1], 1) &&
+                  add_product(l, a, b, scale);
         lin_give(x, b);
         lin_give(x, a);
         return ok;
@@ -164,15 +138,15 @@ bool lin_add(Exprs *x, Lin *l, const Expr *e, i64 scale)
     }
 }
 
-// ---- what is known of a sum ----------------------------------------------------------------------------
+// ---- what is known of a sum ---------------------------------------------------------------------
 
-bool term_range(const Term *t, i64 *lo, i64 *hi)
-{
+bool term_range(const Term *t, i64 *lo, i64 *hi) {
     *lo = *hi = t->coef;
     for (int i = 0; i < t->n; i++) {
         i64 a, b, p[4];
         expr_range(t->at[i], &a, &b);
-        if (i > 0 && t->at[i] == t->at[i - 1] && a < 0) // a square: intervals do not see that it is not negative
+        if (i > 0 && t->at[i] == t->at[i - 1] &&
+            a < 0) // a square: intervals do not see that it is not negative
             a = MIN2(a, -b);
         if (__builtin_mul_overflow(*lo, a, &p[0]) || __builtin_mul_overflow(*lo, b, &p[1]) ||
             __builtin_mul_overflow(*hi, a, &p[2]) || __builtin_mul_overflow(*hi, b, &p[3]))
@@ -183,67 +157,56 @@ bool term_range(const Term *t, i64 *lo, i64 *hi)
     return true;
 }
 
-bool lin_range(const Lin *l, i64 *lo, i64 *hi)
-{
+bool lin_range(const Lin *l, i64 *lo, i64 *hi) {
     *lo = *hi = l->k;
     for (int i = 0; i < l->n; i++) {
         i64 a, b;
-        if (!term_range(&l->t[i], &a, &b) || __builtin_add_overflow(*lo, a, lo) || __builtin_add_overflow(*hi, b, hi))
+        if (!term_range(&l->t[i], &a, &b) || __builtin_add_overflow(*lo, a, lo) ||
+            __builtin_add_overflow(*hi, b, hi))
             return false;
     }
     return true;
 }
 
-i64 term_divisor(const Term *t)
-{
+i64 term_divisor(const Term *t) {
     i64 d = 1;
     for (int i = 0; i < t->n; i++)
-        if (__builtin_mul_overflow(d, divisor_of(t->at[i]), &d) || d > (i64)1 << 40)
-            return 1;
+        if (__builtin_mul_overflow(d, divisor_of(t->at[i]), &d) || d > (i64)1 << 40) return 1;
     return d;
 }
 
-// ---- c*(e//c) + e%c -> e -------------------------------------------------------------------------------
+// ---- c*(e//c) + e%c -> e ------------------------------------------------------------------------
 
-static bool split_by_const(const Expr *e, ExprOp op, const Expr **of, i64 *c)
-{
-    if (e->op != op || e->args[1]->op != EX_ICONST || e->args[1]->i <= 0)
-        return false;
+static bool split_by_const(const Expr *e, ExprOp op, const Expr **of, i64 *c) {
+    if (e->op != op || e->args[1]->op != EX_ICONST || e->args[1]->i <= 0) return false;
     *of = e->args[0];
     *c = e->args[1]->i;
     return true;
 }
 
 // Are the other atoms of a (all but its ia-th) those of b (all but its ib-th)?
-static bool same_rest(const Term *a, int ia, const Term *b, int ib)
-{
-    if (a->n != b->n)
-        return false;
+static bool same_rest(const Term *a, int ia, const Term *b, int ib) {
+    if (a->n != b->n) return false;
     for (int i = 0, j = 0; i < a->n || j < b->n; i++, j++) {
         i += i == ia;
         j += j == ib;
-        if (i >= a->n || j >= b->n)
-            return i >= a->n && j >= b->n;
-        if (a->at[i] != b->at[j])
-            return false;
+        if (i >= a->n || j >= b->n) return i >= a->n && j >= b->n;
+        if (a->at[i] != b->at[j]) return false;
     }
     return true;
 }
 
-static void drop_term(Lin *l, int at)
-{
+static void drop_term(Lin *l, int at) {
     l->n--;
     memmove(&l->t[at], &l->t[at + 1], (size_t)(l->n - at) * sizeof(Term));
 }
 
 // l += coef * by * (the atoms of t but its at-th)
-static bool add_replaced(Exprs *x, Lin *l, const Term *t, int at, i64 coef, const Expr *by)
-{
+static bool add_replaced(Exprs *x, Lin *l, const Term *t, int at, i64 coef, const Expr *by) {
     Lin *a = lin_take(x, l->type), *b = lin_take(x, l->type);
     Term rest = {.coef = coef};
     for (int i = 0; i < t->n; i++)
-        if (i != at)
-            rest.at[rest.n++] = t->at[i];
+        if (i != at) rest.at[rest.n++] = t->at[i];
     bool ok = lin_add_term(a, &rest) && lin_add(x, b, by, 1) && add_product(l, a, b, 1);
     lin_give(x, b);
     lin_give(x, a);
@@ -251,8 +214,7 @@ static bool add_replaced(Exprs *x, Lin *l, const Term *t, int at, i64 coef, cons
 }
 
 // One step: finds a pair that joins. *found tells; false when the sum grew too large.
-static bool join_one(Exprs *x, Lin *l, bool *found)
-{
+static bool join_one(Exprs *x, Lin *l, bool *found) {
     for (int i = 0; i < l->n; i++)
         for (int p = 0; p < l->t[i].n; p++) {
             const Expr *of, *of2, *inner;
@@ -266,8 +228,7 @@ static bool join_one(Exprs *x, Lin *l, bool *found)
                     return add_replaced(x, l, &ti, p, ti.coef / c, of);
                 }
             }
-            if (!split_by_const(ti.at[p], EX_IMOD, &of, &c))
-                continue;
+            if (!split_by_const(ti.at[p], EX_IMOD, &of, &c)) continue;
             for (int j = 0; j < l->n; j++)
                 for (int q = 0; j != i && q < l->t[j].n; q++) {
                     tj = l->t[j];
@@ -277,7 +238,9 @@ static bool join_one(Exprs *x, Lin *l, bool *found)
                     else if (split_by_const(tj.at[q], EX_IMOD, &inner, &c2) &&
                              split_by_const(inner, EX_IDIV, &of2, &b) && of2 == of && b == c &&
                              c * c2 <= INT32_MAX) // e%c + c*(e//c%c2) is e%(c*c2)
-                        by = ex_mod(x, of, l->type == TY_U32 ? ex_uint(x, (u32)(c * c2)) : ex_int(x, c * c2));
+                        by = ex_mod(x, of,
+                                    l->type == TY_U32 ? ex_uint(x, (u32)(c * c2))
+                                                      : ex_int(x, c * c2));
                     i64 want;
                     if (!by || __builtin_mul_overflow(ti.coef, c, &want) || tj.coef != want ||
                         !same_rest(&ti, p, &tj, q))
@@ -291,47 +254,38 @@ static bool join_one(Exprs *x, Lin *l, bool *found)
     return true;
 }
 
-bool lin_recombine(Exprs *x, Lin *l)
-{
+bool lin_recombine(Exprs *x, Lin *l) {
     for (int step = 0; step < LIN_TERMS; step++) {
         bool found = false;
-        if (!join_one(x, l, &found))
-            return false;
-        if (!found)
-            return true;
+        if (!join_one(x, l, &found)) return false;
+        if (!found) return true;
     }
     return true;
 }
 
-// ---- back to an expression -----------------------------------------------------------------------------
+// ---- back to an expression ----------------------------------------------------------------------
 
-static bool fits(const Lin *l, i64 v)
-{
+static bool fits(const Lin *l, i64 v) {
     return l->type == TY_U32 || (v >= -INT32_MAX && v <= INT32_MAX);
 }
 
-static const Expr *constant(Exprs *x, Type t, i64 v)
-{
+static const Expr *constant(Exprs *x, Type t, i64 v) {
     return t == TY_U32 ? ex_uint(x, (u32)v) : ex_int(x, v);
 }
 
 // The terms of one sign (0: both), with their magnitudes; NULL when there is none.
-static const Expr *terms_expr(Exprs *x, const Lin *l, int sign)
-{
+static const Expr *terms_expr(Exprs *x, const Lin *l, int sign) {
     const Expr *sum = NULL;
     int first = 0;
-    while (first < l->n && l->t[first].coef < 0)
-        first++;
-    if (first == l->n || sign < 0)
-        first = -1; // no positive term to begin with
+    while (first < l->n && l->t[first].coef < 0) first++;
+    if (first == l->n || sign < 0) first = -1; // no positive term to begin with
     for (int step = -1; step < l->n; step++) {
         int i = step < 0 ? first : step;
         if (i < 0 || (step >= 0 && i == first) || (sign && (l->t[i].coef < 0) != (sign < 0)))
             continue;
         const Term *t = &l->t[i];
         const Expr *p = t->at[0];
-        for (int a = 1; a < t->n; a++)
-            p = ex_mul(x, p, t->at[a]);
+        for (int a = 1; a < t->n; a++) p = ex_mul(x, p, t->at[a]);
         bool minus = t->coef < 0 && (sum || sign);
         p = ex_mul(x, p, constant(x, l->type, minus ? -t->coef : t->coef));
         sum = !sum ? p : minus && !sign ? ex_sub(x, sum, p) : ex_add(x, sum, p);
@@ -339,34 +293,26 @@ static const Expr *terms_expr(Exprs *x, const Lin *l, int sign)
     return sum;
 }
 
-static bool all_fit(const Lin *l)
-{
+static bool all_fit(const Lin *l) {
     bool ok = fits(l, l->k);
-    for (int i = 0; i < l->n; i++)
-        ok &= fits(l, l->t[i].coef);
+    for (int i = 0; i < l->n; i++) ok &= fits(l, l->t[i].coef);
     return ok;
 }
 
-const Expr *lin_expr(Exprs *x, const Lin *l)
-{
-    if (!all_fit(l))
-        return NULL;
+const Expr *lin_expr(Exprs *x, const Lin *l) {
+    if (!all_fit(l)) return NULL;
     bool positive = false;
-    for (int i = 0; i < l->n; i++)
-        positive |= l->t[i].coef > 0;
+    for (int i = 0; i < l->n; i++) positive |= l->t[i].coef > 0;
     if (l->n && !positive && l->k > 0) // k - a
         return ex_sub(x, constant(x, l->type, l->k), terms_expr(x, l, -1));
     const Expr *e = terms_expr(x, l, 0);
-    if (!e)
-        return constant(x, l->type, l->k);
+    if (!e) return constant(x, l->type, l->k);
     return l->type == TY_U32 && l->k < 0 ? ex_sub(x, e, ex_uint(x, (u32)-l->k))
                                          : ex_add(x, e, constant(x, l->type, l->k));
 }
 
-bool lin_sides(Exprs *x, const Lin *l, const Expr **lhs, const Expr **rhs)
-{
-    if (!all_fit(l))
-        return false;
+bool lin_sides(Exprs *x, const Lin *l, const Expr **lhs, const Expr **rhs) {
+    if (!all_fit(l)) return false;
     const Expr *a = terms_expr(x, l, 1), *b = terms_expr(x, l, -1), *zero = constant(x, l->type, 0);
     bool left = b && (l->k > 0 || !a);
     const Expr *k = constant(x, l->type, left ? l->k : -l->k);

@@ -1,8 +1,9 @@
-// expr/print.c: expressions as infix text with the fewest parentheses; read.c reads it back to the same node.
+// expr/print.c: expressions as infix text with the fewest parentheses; read.c reads it back to the
+// same node.
 //
-// Precedence, loosest first: || && comparisons | ^ & shifts + * (bitwise signs bind tighter than comparisons, unlike
-// C's). Integer products are printed tight, o*18 + b, float ones with blanks. `a + -3` is printed a - 3: the
-// constructors make the one out of the other.
+// Precedence, loosest first: || && comparisons | ^ & shifts + * (bitwise signs bind tighter than
+// comparisons, unlike C's). Integer products are printed tight, o*18 + b, float ones with blanks.
+// `a + -3` is printed a - 3: the constructors make the one out of the other.
 #include "expr/expr_int.h"
 
 static const char *const spelling[EX_COUNT] = {
@@ -13,8 +14,7 @@ static const char *const spelling[EX_COUNT] = {
 
 static const char *const type_word[TY_COUNT] = {"i32", "u32", "f32", "bool"}; // ORDER TYPE
 
-static int precedence(ExprOp op)
-{
+static int precedence(ExprOp op) {
     switch (op) {
     case EX_LOR: return 1;
     case EX_LAND: return 2;
@@ -39,24 +39,20 @@ static int precedence(ExprOp op)
 
 static void print(const Expr *e, int above, const ExprSpell *sp, Buf *out);
 
-static void print_args(const Expr *e, const ExprSpell *sp, Buf *out)
-{
+static void print_args(const Expr *e, const ExprSpell *sp, Buf *out) {
     for (int i = 0; i < e->nargs; i++) {
-        if (i)
-            buf_add(out, S(", "));
+        if (i) buf_add(out, S(", "));
         print(e->args[i], 0, sp, out);
     }
 }
 
-static void print_call(const Expr *e, const char *a, const char *b, const ExprSpell *sp, Buf *out)
-{
+static void print_call(const Expr *e, const char *a, const char *b, const ExprSpell *sp, Buf *out) {
     buf_fmt(out, "%s%s(", a, b);
     print_args(e, sp, out);
     buf_char(out, ')');
 }
 
-static void print_infix(const Expr *e, int p, const ExprSpell *sp, Buf *out)
-{
+static void print_infix(const Expr *e, int p, const ExprSpell *sp, Buf *out) {
     const Expr *b = e->args[1];
     bool tight = p == 9 && e->type != TY_F32;
     print(e->args[0], p, sp, out);
@@ -68,8 +64,7 @@ static void print_infix(const Expr *e, int p, const ExprSpell *sp, Buf *out)
     print(b, p + 1, sp, out); // signs group to the left; comparisons do not chain
 }
 
-static void print(const Expr *e, int above, const ExprSpell *sp, Buf *out)
-{
+static void print(const Expr *e, int above, const ExprSpell *sp, Buf *out) {
     switch (e->op) {
     case EX_ICONST:
         if (e->type == TY_BOOL)
@@ -98,19 +93,11 @@ static void print(const Expr *e, int above, const ExprSpell *sp, Buf *out)
         return;
     }
     bool paren = p < above || (p == 3 && above == 3);
-    if (paren)
-        buf_char(out, '(');
+    if (paren) buf_char(out, '(');
     print_infix(e, p, sp, out);
-    if (paren)
-        buf_char(out, ')');
+    if (paren) buf_char(out, ')');
 }
 
-void expr_print(const Expr *e, Buf *out)
-{
-    print(e, 0, NULL, out);
-}
+void expr_print(const Expr *e, Buf *out) { print(e, 0, NULL, out); }
 
-void expr_print_as(const Expr *e, const ExprSpell *spell, Buf *out)
-{
-    print(e, 0, spell, out);
-}
+void expr_print_as(const Expr *e, const ExprSpell *spell, Buf *out) { print(e, 0, spell, out); }

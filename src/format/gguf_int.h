@@ -71,12 +71,12 @@ bool cursor_skip(Cursor *c, u64 n);
 bool cursor_keep(Cursor *c, u64 n,
                  const u8 **p); // n bytes that stay in memory: a view of the mapping or a copy
 
-// ---- gguf_keys.c
+// ---- gguf_keys.c --------------------------------------------------------------------------------
 size_t gguf_type_size(u32 type); // 0: string, array or unknown
 const char *gguf_type_name(u32 type);
 bool gguf_read_keys(Cursor *c, Gguf *g, u64 count);
 
-// ---- gguf_tensors.c
+// ---- gguf_tensors.c -----------------------------------------------------------------------------
 bool gguf_read_tensors(Cursor *c, Gguf *g, u64 count);
 
 #endif

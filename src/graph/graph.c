@@ -1,7 +1,8 @@
 // graph/graph.c: building and copying graphs.
 //
-// Nodes are appended in execution order and refer to tensors by id, so a graph is two arrays and copies cheaply:
-// each regime gets a copy of its own, because a rewrite that pays for one row may not pay for many.
+// Nodes are appended in execution order and refer to tensors by id, so a graph is two arrays and
+// copies cheaply: each regime gets a copy of its own, because a rewrite that pays for one row may
+// not pay for many.
 #include "graph/graph.h"
 
 static const struct {

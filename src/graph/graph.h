@@ -1,6 +1,7 @@
 // graph/graph.h: the model as operators on tensors with symbolic shapes.
 //
-// A graph is built by model/ once; the passes copy and rewrite it for each regime. Nodes are in execution order.
+// A graph is built by model/ once; the passes copy and rewrite it for each regime. Nodes are in
+// execution order.
 #ifndef HOB_GRAPH_H
 #define HOB_GRAPH_H
 
@@ -15,7 +16,9 @@ typedef struct Dim {
 #define DIM_N ((Dim){.cn = 1})
 #define DIM_M ((Dim){.cm = 1})
 static inline Dim dim_const(i64 c) { return (Dim){.c = c}; }
-static inline bool dim_eq(Dim a, Dim b) { return a.cn == b.cn && a.cm == b.cm && a.ct == b.ct && a.c == b.c; }
+static inline bool dim_eq(Dim a, Dim b) {
+    return a.cn == b.cn && a.cm == b.cm && a.ct == b.ct && a.c == b.c;
+}
 
 typedef enum OpId { // ORDER OP
 #define OP(name, nin, doc) OP_##name,
@@ -25,12 +28,12 @@ typedef enum OpId { // ORDER OP
 } OpId;
 
 typedef enum TensorKind { // ORDER TENSOR
-    TEN_VALUE,  // an intermediate: the plan gives it a place in the arena
-    TEN_WEIGHT, // a Weight record
-    TEN_CONST,  // made by the compiler, given as data
-    TEN_CACHE,  // keys and values of one layer
-    TEN_RING,   // token ring
-    TEN_LOGITS, // m x vocab, read by the host
+    TEN_VALUE,            // an intermediate: the plan gives it a place in the arena
+    TEN_WEIGHT,           // a Weight record
+    TEN_CONST,            // made by the compiler, given as data
+    TEN_CACHE,            // keys and values of one layer
+    TEN_RING,             // token ring
+    TEN_LOGITS,           // m x vocab, read by the host
 } TensorKind;
 
 typedef struct Tensor {
@@ -50,7 +53,8 @@ typedef struct OpAttr { // zero where an operator has no use for a field
     double eps;
     i64 heads, kv_heads, head_dim, rot_dim, ctx, parts, index, q_rows, k_rows;
     i64 keys;  // append: 1 keys, 0 values
-    i64 shift; // sample_count, sample_digit: the digit's place; -1 in a threshold that is 0 everywhere
+    i64 shift; // sample_count, sample_digit: the digit's place; -1 in a threshold that is 0
+               // everywhere
 } OpAttr;
 
 typedef struct Node {
@@ -76,16 +80,19 @@ enum { SAMPLE_DIGIT_BITS = 4, SAMPLE_KEY_BITS = 20 };
 // graph.c -- building
 Graph *graph_new(Arena *a);
 Graph *graph_copy(Arena *a, const Graph *g); // weights are copied too: a pass may change them
-int graph_tensor(Graph *g, TensorKind k, Type type, int nd, const Dim *dims, const char *name, int layer);
+int graph_tensor(Graph *g, TensorKind k, Type type, int nd, const Dim *dims, const char *name,
+                 int layer);
 int graph_weight(Graph *g, Weight *w, int layer);
-// Appends a node, infers and returns its result tensor (or -1 for append, argmax, sample...); name of the result.
-// The shapes are the caller's to check; a misfit traps here and is an error in graph_read and graph_verify.
-int graph_node(Graph *g, OpId op, int nin, const int *in, const OpAttr *attr, const char *name, int layer);
+// Appends a node, infers and returns its result tensor (or -1 for append, argmax, sample...); name
+// of the result. The shapes are the caller's to check; a misfit traps here and is an error in
+// graph_read and graph_verify.
+int graph_node(Graph *g, OpId op, int nin, const int *in, const OpAttr *attr, const char *name,
+               int layer);
 const char *op_name(OpId op);
 const char *op_doc(OpId op);
 int op_inputs(OpId op);
 
-int graph_find(const Graph *g, Str name); // tensor id, -1
+int graph_find(const Graph *g, Str name);   // tensor id, -1
 int graph_uses(const Graph *g, int tensor); // how many node inputs read it
 i64 dim_value(Dim d, i64 n, i64 m, i64 t);
 void dim_print(Dim d, Buf *out);
@@ -93,7 +100,8 @@ void name_print(Str name, Buf *out); // quoted where it holds more than letters,
 const char *type_name(Type t);
 i64 sample_blocks(const Graph *g); // blocks of ARG_BLOCK logits that the vocabulary takes
 
-// infer.c: result of each operator. out: kind, type, nd, dims, lo, hi; nd 0 where the operator has no result.
+// infer.c: result of each operator. out: kind, type, nd, dims, lo, hi; nd 0 where the operator has
+// no result.
 bool graph_infer(const Graph *g, const Node *nd, Tensor *out, Err *err);
 // verify.c: arity, kinds, shapes, types, order, cache writes before reads
 bool graph_verify(const Graph *g, Err *err);

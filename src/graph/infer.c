@@ -1,7 +1,8 @@
 // graph/infer.c: the result of each operator from its operands, one function a row of ops.def.
 //
-// The same functions serve the builder, the reader and the verifier, so a shape rule is written once. They check
-// everything that lowering relies on; an operand out of a hostile text file gets no further than this.
+// The same functions serve the builder, the reader and the verifier, so a shape rule is written
+// once. They check everything that lowering relies on; an operand out of a hostile text file gets
+// no further than this.
 #include "graph/graph.h"
 
 typedef struct Infer {
@@ -13,11 +14,13 @@ typedef struct Infer {
 } Infer;
 
 static bool shape(const Infer *c, const char *what) {
-    return err_set(c->err, ERR_GRAPH_SHAPE, "%s: %s; %s", op_name(c->nd->op), what, op_doc(c->nd->op));
+    return err_set(c->err, ERR_GRAPH_SHAPE, "%s: %s; %s", op_name(c->nd->op), what,
+                   op_doc(c->nd->op));
 }
 
 static bool kind(const Infer *c, const char *what) {
-    return err_set(c->err, ERR_GRAPH_TYPE, "%s: %s; %s", op_name(c->nd->op), what, op_doc(c->nd->op));
+    return err_set(c->err, ERR_GRAPH_TYPE, "%s: %s; %s", op_name(c->nd->op), what,
+                   op_doc(c->nd->op));
 }
 
 static bool result(const Infer *c, Type type, int nd, Dim d0, Dim d1, Dim d2) {
@@ -40,7 +43,9 @@ static bool ranged(const Infer *c, i64 lo, i64 hi) {
 }
 
 static bool is_rows(Dim d) { return dim_eq(d, DIM_N) || dim_eq(d, DIM_M); }
-static bool is_const(Dim d) { return d.cn == 0 && d.cm == 0 && d.ct == 0 && d.c > 0 && d.c <= INT32_MAX; }
+static bool is_const(Dim d) {
+    return d.cn == 0 && d.cm == 0 && d.ct == 0 && d.c > 0 && d.c <= INT32_MAX;
+}
 
 // An activation: f32 rows x columns.
 static bool is_act(const Tensor *t) {
@@ -59,20 +64,23 @@ static bool is_logits(const Infer *c, const Tensor *t) {
 // Rows m of `type`; nd and the sizes of the other dimensions as given (0: unused).
 static bool is_m(const Tensor *t, Type type, int nd, i64 d1, i64 d2) {
     return t->kind == TEN_VALUE && t->type == type && t->nd == nd && dim_eq(t->dim[0], DIM_M) &&
-           (nd < 2 || dim_eq(t->dim[1], dim_const(d1))) && (nd < 3 || dim_eq(t->dim[2], dim_const(d2)));
+           (nd < 2 || dim_eq(t->dim[1], dim_const(d1))) &&
+           (nd < 3 || dim_eq(t->dim[2], dim_const(d2)));
 }
 
 static bool infer_embed(const Infer *c) {
     if (!is_matrix(c->in[0])) return kind(c, "the table must be a weight of two dimensions");
     if (c->in[1]->kind != TEN_RING) return kind(c, "the second operand must be the token ring");
-    if (c->in[0]->dim[0].c < c->g->vocab) return shape(c, "the table has fewer rows than the vocabulary");
+    if (c->in[0]->dim[0].c < c->g->vocab)
+        return shape(c, "the table has fewer rows than the vocabulary");
     return result(c, TY_F32, 2, DIM_N, c->in[0]->dim[1], dim_const(0));
 }
 
 static bool infer_rms_norm(const Infer *c) {
     if (!is_act(c->in[0])) return kind(c, "x must be f32 rows");
     if (!is_vec(c->in[1])) return kind(c, "the gain must be an f32 vector");
-    if (!dim_eq(c->in[0]->dim[1], c->in[1]->dim[0])) return shape(c, "x and the gain differ in length");
+    if (!dim_eq(c->in[0]->dim[1], c->in[1]->dim[0]))
+        return shape(c, "x and the gain differ in length");
     if (!(c->nd->attr.eps >= 0 && c->nd->attr.eps < 1)) return shape(c, "eps must be from 0 to 1");
     return result(c, TY_F32, 2, c->in[0]->dim[0], c->in[0]->dim[1], dim_const(0));
 }
@@ -80,14 +88,16 @@ static bool infer_rms_norm(const Infer *c) {
 static bool infer_matmul(const Infer *c) {
     if (!is_act(c->in[0])) return kind(c, "x must be f32 rows");
     if (!is_matrix(c->in[1])) return kind(c, "w must be a weight of two dimensions");
-    if (!dim_eq(c->in[0]->dim[1], c->in[1]->dim[1])) return shape(c, "x and w differ in their inner size");
+    if (!dim_eq(c->in[0]->dim[1], c->in[1]->dim[1]))
+        return shape(c, "x and w differ in their inner size");
     return result(c, TY_F32, 2, c->in[0]->dim[0], c->in[1]->dim[0], dim_const(0));
 }
 
 static bool infer_add(const Infer *c) {
     const Tensor *a = c->in[0], *b = c->in[1];
     if (!is_act(a)) return kind(c, "the first operand must be f32 rows");
-    if (!is_act(b) && !is_vec(b)) return kind(c, "the second operand must be f32 rows or a row vector");
+    if (!is_act(b) && !is_vec(b))
+        return kind(c, "the second operand must be f32 rows or a row vector");
     if (is_act(b) && !dim_eq(a->dim[0], b->dim[0])) return shape(c, "the operands differ in rows");
     if (!dim_eq(a->dim[1], b->dim[b->nd - 1])) return shape(c, "the operands differ in columns");
     return result(c, TY_F32, 2, a->dim[0], a->dim[1], dim_const(0));
@@ -108,7 +118,8 @@ static bool infer_silu_mul_pair(const Infer *c) {
 
 static bool infer_rope_table(const Infer *c) {
     const Tensor *f = c->in[0];
-    if (f->kind != TEN_CONST || f->type != TY_U32 || f->nd != 1) return kind(c, "freq must be a u32 constant");
+    if (f->kind != TEN_CONST || f->type != TY_U32 || f->nd != 1)
+        return kind(c, "freq must be a u32 constant");
     return result(c, TY_F32, 2, DIM_N, dim_const(2 * f->dim[0].c), dim_const(0));
 }
 
@@ -135,7 +146,8 @@ static bool cache_attr(const Infer *c, const Tensor *cache) {
     const OpAttr *a = &c->nd->attr;
     if (cache->kind != TEN_CACHE || cache->nd != 3) return kind(c, "it needs a cache");
     if (a->kv_heads < 1 || !dim_eq(cache->dim[0], dim_const(2 * a->kv_heads)) ||
-        !dim_eq(cache->dim[1], dim_const(c->g->ctx)) || !dim_eq(cache->dim[2], dim_const(a->head_dim)))
+        !dim_eq(cache->dim[1], dim_const(c->g->ctx)) ||
+        !dim_eq(cache->dim[2], dim_const(a->head_dim)))
         return shape(c, "the cache must be [2 * kv_heads, ctx, head_dim]");
     return true;
 }
@@ -153,7 +165,8 @@ static bool infer_append(const Infer *c) {
     if (!is_act(x) || !dim_eq(x->dim[0], DIM_N)) return kind(c, "x must be f32 rows n");
     if (a->head_dim < 1 || a->head_dim > 1024) return shape(c, "head_dim must be from 1 to 1024");
     if (!cache_attr(c, c->in[1])) return false;
-    if (a->kv_heads * a->head_dim != x->dim[1].c) return shape(c, "x is not kv_heads * head_dim wide");
+    if (a->kv_heads * a->head_dim != x->dim[1].c)
+        return shape(c, "x is not kv_heads * head_dim wide");
     return true;
 }
 
@@ -188,7 +201,8 @@ static bool infer_attention_part(const Infer *c) {
 static bool infer_attention_join(const Infer *c) {
     const Tensor *x = c->in[0];
     const OpAttr *a = &c->nd->attr;
-    if (x->kind != TEN_VALUE || x->type != TY_F32 || x->nd != 3) return kind(c, "it needs attention_part's result");
+    if (x->kind != TEN_VALUE || x->type != TY_F32 || x->nd != 3)
+        return kind(c, "it needs attention_part's result");
     if (a->heads < 1 || a->parts < 2 || a->head_dim < 1 || x->dim[1].c != a->heads * a->parts ||
         x->dim[2].c != a->head_dim + 2)
         return shape(c, "heads, parts or head_dim do not fit the parts");
@@ -196,7 +210,8 @@ static bool infer_attention_join(const Infer *c) {
 }
 
 static bool infer_take_rows(const Infer *c) {
-    if (!is_act(c->in[0]) || !dim_eq(c->in[0]->dim[0], DIM_N)) return kind(c, "x must be f32 rows n");
+    if (!is_act(c->in[0]) || !dim_eq(c->in[0]->dim[0], DIM_N))
+        return kind(c, "x must be f32 rows n");
     return result(c, TY_F32, 2, DIM_M, c->in[0]->dim[1], dim_const(0));
 }
 
@@ -213,7 +228,8 @@ static bool infer_argmax_part(const Infer *c) {
 
 static bool infer_argmax_join(const Infer *c) {
     if (!is_logits(c, c->in[0])) return kind(c, "it needs m x vocab logits");
-    if (!is_m(c->in[1], TY_F32, 2, sample_blocks(c->g), 0)) return kind(c, "it needs argmax_part's result");
+    if (!is_m(c->in[1], TY_F32, 2, sample_blocks(c->g), 0))
+        return kind(c, "it needs argmax_part's result");
     if (c->in[2]->kind != TEN_RING) return kind(c, "it needs the token ring");
     return true;
 }
@@ -221,7 +237,8 @@ static bool infer_argmax_join(const Infer *c) {
 static bool infer_sample(const Infer *c) { return infer_argmax(c); }
 
 static bool infer_sample_max(const Infer *c) {
-    if (!is_m(c->in[0], TY_F32, 2, sample_blocks(c->g), 0)) return kind(c, "it needs argmax_part's result");
+    if (!is_m(c->in[0], TY_F32, 2, sample_blocks(c->g), 0))
+        return kind(c, "it needs argmax_part's result");
     return result(c, TY_F32, 1, DIM_M, dim_const(0), dim_const(0));
 }
 
@@ -254,7 +271,8 @@ static bool infer_sample_count(const Infer *c) {
 
 static bool infer_sample_digit(const Infer *c) {
     i64 digits = (1 << SAMPLE_DIGIT_BITS) - 1;
-    if (!is_m(c->in[0], TY_I32, 3, digits, sample_blocks(c->g))) return kind(c, "it needs sample_count's result");
+    if (!is_m(c->in[0], TY_I32, 3, digits, sample_blocks(c->g)))
+        return kind(c, "it needs sample_count's result");
     if (!is_threshold(c->in[1])) return kind(c, "it needs a threshold");
     if (!digit_attr(c)) return false;
     return result(c, TY_I32, 1, DIM_M, dim_const(0), dim_const(0)) &&
@@ -267,27 +285,32 @@ static bool infer_sample_weight(const Infer *c) {
     const Tensor *t = c->in[2];
     if (t->kind != TEN_CONST || t->type != TY_U32 || t->nd != 1 || t->dim[0].c != 64)
         return kind(c, "it needs the exp2 table of 64 words");
-    return result(c, TY_U32, 2, DIM_M, dim_const(c->g->vocab), dim_const(0)) && ranged(c, 0, 1 << 23);
+    return result(c, TY_U32, 2, DIM_M, dim_const(c->g->vocab), dim_const(0)) &&
+           ranged(c, 0, 1 << 23);
 }
 
 static bool infer_sample_sum(const Infer *c) {
-    if (!is_m(c->in[0], TY_U32, 2, c->g->vocab, 0)) return kind(c, "it needs sample_weight's result");
+    if (!is_m(c->in[0], TY_U32, 2, c->g->vocab, 0))
+        return kind(c, "it needs sample_weight's result");
     return result(c, TY_U32, 2, DIM_M, dim_const(sample_blocks(c->g)), dim_const(0));
 }
 
 static bool infer_sample_prefix(const Infer *c) {
-    if (!is_m(c->in[0], TY_U32, 2, sample_blocks(c->g), 0)) return kind(c, "it needs sample_sum's result");
+    if (!is_m(c->in[0], TY_U32, 2, sample_blocks(c->g), 0))
+        return kind(c, "it needs sample_sum's result");
     return result(c, TY_U32, 2, DIM_M, dim_const(sample_blocks(c->g)), dim_const(0));
 }
 
 static bool infer_sample_block(const Infer *c) {
-    if (!is_m(c->in[0], TY_U32, 2, sample_blocks(c->g), 0)) return kind(c, "it needs sample_prefix's result");
+    if (!is_m(c->in[0], TY_U32, 2, sample_blocks(c->g), 0))
+        return kind(c, "it needs sample_prefix's result");
     return result(c, TY_I32, 1, DIM_M, dim_const(0), dim_const(0)) &&
            ranged(c, 0, sample_blocks(c->g) - 1);
 }
 
 static bool infer_sample_within(const Infer *c) {
-    if (!is_m(c->in[0], TY_U32, 2, c->g->vocab, 0)) return kind(c, "it needs sample_weight's result");
+    if (!is_m(c->in[0], TY_U32, 2, c->g->vocab, 0))
+        return kind(c, "it needs sample_weight's result");
     if (!is_m(c->in[1], TY_I32, 1, 0, 0)) return kind(c, "it needs sample_block's result");
     return result(c, TY_U32, 2, DIM_M, dim_const(ARG_BLOCK), dim_const(0));
 }
@@ -312,7 +335,8 @@ bool graph_infer(const Graph *g, const Node *nd, Tensor *out, Err *err) {
                        op_inputs(nd->op), nd->nin);
     for (int i = 0; i < nd->nin; i++) {
         if (nd->in[i] < 0 || (size_t)nd->in[i] >= g->tensors.n)
-            return err_set(err, ERR_GRAPH_NAME, "%s: operand %d is not a tensor", op_name(nd->op), i);
+            return err_set(err, ERR_GRAPH_NAME, "%s: operand %d is not a tensor", op_name(nd->op),
+                           i);
         c.in[i] = &g->tensors.at[nd->in[i]];
     }
     *out = (Tensor){.node = -1, .layer = -1};

@@ -5,7 +5,8 @@
 //   cache kv.0: f32[6, 2048, 64] @0
 //   blk.0.q = matmul(blk.0.attn_norm, blk.0.attn_q.weight) : f32[n, 576] @0
 //
-// One line a tensor or node, in order; `@3` is the layer. The shape after a node is inferred again when read.
+// One line a tensor or node, in order; `@3` is the layer. The shape after a node is inferred again
+// when read.
 #include "graph/graph.h"
 
 static bool plain(char c) {
@@ -68,7 +69,8 @@ static void print_tensor(const Tensor *t, Buf *out) {
     static const char *const kinds[] = {"", "weight", "const", "cache", "ring", ""}; // ORDER TENSOR
     buf_fmt(out, "%s ", kinds[t->kind]);
     name_print(t->name, out);
-    buf_fmt(out, ": %s", t->kind == TEN_WEIGHT ? quant_info(t->weight->encoding)->name : type_name(t->type));
+    buf_fmt(out, ": %s",
+            t->kind == TEN_WEIGHT ? quant_info(t->weight->encoding)->name : type_name(t->type));
     print_shape(t, out);
     if (t->kind == TEN_WEIGHT) {
         const Weight *w = t->weight;
@@ -91,8 +93,8 @@ static void print_attr(const OpAttr *a, Buf *out) {
     const struct {
         const char *name;
         i64 v;
-    } ints[] = {{"heads", a->heads}, {"kv_heads", a->kv_heads}, {"head_dim", a->head_dim},
-                {"rot_dim", a->rot_dim}, {"parts", a->parts}, {"keys", a->keys},
+    } ints[] = {{"heads", a->heads},     {"kv_heads", a->kv_heads}, {"head_dim", a->head_dim},
+                {"rot_dim", a->rot_dim}, {"parts", a->parts},       {"keys", a->keys},
                 {"shift", a->shift}};
     const char *sep = " {";
     if (a->eps != 0) {
@@ -108,8 +110,8 @@ static void print_attr(const OpAttr *a, Buf *out) {
 }
 
 void graph_print(const Graph *g, Buf *out) {
-    buf_fmt(out, "graph ctx=%u chunk=%u m=%u vocab=%u layers=%u\n", g->ctx, g->chunk, g->m_max, g->vocab,
-            g->layers);
+    buf_fmt(out, "graph ctx=%u chunk=%u m=%u vocab=%u layers=%u\n", g->ctx, g->chunk, g->m_max,
+            g->vocab, g->layers);
     for (size_t i = 0; i < g->tensors.n; i++) {
         const Tensor *t = &g->tensors.at[i];
         if (t->kind != TEN_VALUE && t->kind != TEN_LOGITS) print_tensor(t, out);

@@ -1,7 +1,8 @@
 // graph/read.c: the text of a graph -> a graph, with F:LINE:COL on everything that is wrong.
 //
-// The text may come from anyone: sizes are bounded before anything is allocated, shapes are inferred again rather
-// than believed, and graph_verify runs at the end. Needs no recursion: one line is one tensor or one node.
+// The text may come from anyone: sizes are bounded before anything is allocated, shapes are
+// inferred again rather than believed, and graph_verify runs at the end. Needs no recursion: one
+// line is one tensor or one node.
 #include "graph/graph.h"
 
 typedef struct GraphReader {
@@ -32,7 +33,8 @@ static void advance(GraphReader *r) {
 }
 
 static void blanks(GraphReader *r) {
-    while (r->pos < r->text.len && (peek(r) == ' ' || peek(r) == '\t' || peek(r) == '\r')) advance(r);
+    while (r->pos < r->text.len && (peek(r) == ' ' || peek(r) == '\t' || peek(r) == '\r'))
+        advance(r);
     if (peek(r) == '#')
         while (r->pos < r->text.len && peek(r) != '\n') advance(r);
 }
@@ -78,7 +80,8 @@ static bool name(GraphReader *r, Str *out) {
     buf_add(&b, S(""));
     advance(r);
     while (peek(r) != '"') {
-        if (peek(r) == '\n') return fail(r, ERR_GRAPH_SYNTAX, "a quoted name does not end", (Str){0});
+        if (peek(r) == '\n')
+            return fail(r, ERR_GRAPH_SYNTAX, "a quoted name does not end", (Str){0});
         char c = peek(r);
         advance(r);
         if (c == '\\') {
@@ -86,7 +89,8 @@ static bool name(GraphReader *r, Str *out) {
             advance(r);
             int l = hex_digit(peek(r));
             advance(r);
-            if (h < 0 || l < 0) return fail(r, ERR_GRAPH_SYNTAX, "expected \\ and two hex digits", (Str){0});
+            if (h < 0 || l < 0)
+                return fail(r, ERR_GRAPH_SYNTAX, "expected \\ and two hex digits", (Str){0});
             c = (char)(h * 16 + l);
         }
         buf_char(&b, c);
@@ -99,7 +103,8 @@ static bool name(GraphReader *r, Str *out) {
 static bool integer(GraphReader *r, i64 lo, i64 hi, i64 *out) {
     Str w = word(r);
     if (!str_to_i64(w, out) || *out < lo || *out > hi) {
-        err_set(r->err, ERR_GRAPH_SYNTAX, "expected a whole number from %D to %D, not '%S'", lo, hi, w);
+        err_set(r->err, ERR_GRAPH_SYNTAX, "expected a whole number from %D to %D, not '%S'", lo, hi,
+                w);
         err_line(r->err, r->line, r->col);
         return err_file(r->err, r->file);
     }
@@ -112,10 +117,12 @@ static bool read_dim(GraphReader *r, Dim *d) {
         Str w = word(r);
         i64 v = 1;
         if (str_to_i64(w, &v)) {
-            if (v < 0 || v > INT32_MAX) return fail(r, ERR_GRAPH_SYNTAX, "a dimension is out of range", w);
+            if (v < 0 || v > INT32_MAX)
+                return fail(r, ERR_GRAPH_SYNTAX, "a dimension is out of range", w);
             if (!eat(r, '*')) {
                 d->c += v;
-                if (d->c > INT32_MAX) return fail(r, ERR_GRAPH_SYNTAX, "a dimension is out of range", w);
+                if (d->c > INT32_MAX)
+                    return fail(r, ERR_GRAPH_SYNTAX, "a dimension is out of range", w);
                 continue;
             }
             w = word(r);
@@ -149,7 +156,8 @@ static bool read_layer(GraphReader *r, int *layer) {
     if (eat(r, '@') && !integer(r, 0, 1023, &v)) return false;
     *layer = (int)v;
     blanks(r);
-    if (peek(r) != '\n') return fail(r, ERR_GRAPH_SYNTAX, "something follows the end of the line", (Str){0});
+    if (peek(r) != '\n')
+        return fail(r, ERR_GRAPH_SYNTAX, "something follows the end of the line", (Str){0});
     return true;
 }
 
@@ -164,8 +172,10 @@ static bool type_named(Str w, Type *t) {
 
 static bool add_name(GraphReader *r, Str nm, int id) {
     i32 other;
-    if (strmap_get(r->names, nm, &other)) return fail(r, ERR_GRAPH_NAME, "two tensors are named", nm);
-    if (r->g->tensors.n >= GRAPH_MAX_TENSORS) return fail(r, ERR_GRAPH_LIMIT, "too many tensors", (Str){0});
+    if (strmap_get(r->names, nm, &other))
+        return fail(r, ERR_GRAPH_NAME, "two tensors are named", nm);
+    if (r->g->tensors.n >= GRAPH_MAX_TENSORS)
+        return fail(r, ERR_GRAPH_LIMIT, "too many tensors", (Str){0});
     strmap_put(r->names, arena_str(r->g->arena, nm), id);
     return true;
 }
@@ -175,11 +185,13 @@ static bool read_weight(GraphReader *r, Str nm) {
     int nd, layer;
     Dim dim[3];
     Str enc = word(r);
-    if (!quant_named(enc, &w->encoding)) return fail(r, ERR_GRAPH_SYNTAX, "no encoding is named", enc);
+    if (!quant_named(enc, &w->encoding))
+        return fail(r, ERR_GRAPH_SYNTAX, "no encoding is named", enc);
     if (!read_shape(r, &nd, dim)) return false;
     for (int i = 0; i < nd; i++)
         if (nd > 2 || dim[i].cn || dim[i].cm || dim[i].ct || dim[i].c < 1)
-            return fail(r, ERR_GRAPH_SHAPE, "a weight has one or two constant dimensions", (Str){0});
+            return fail(r, ERR_GRAPH_SHAPE, "a weight has one or two constant dimensions",
+                        (Str){0});
     w->name = arena_str(r->g->arena, nm);
     w->rows = (u32)dim[0].c;
     w->cols = nd == 2 ? (u32)dim[1].c : 1;
@@ -208,7 +220,8 @@ static bool read_weight(GraphReader *r, Str nm) {
         *s = (WeightSegment){arena_str(r->g->arena, t), (u32)row, (u32)rows, (u32)step};
         covered += (u64)rows;
     } while (eat(r, ','));
-    if (covered != w->rows) return fail(r, ERR_GRAPH_SHAPE, "the segments do not fill the weight", nm);
+    if (covered != w->rows)
+        return fail(r, ERR_GRAPH_SHAPE, "the segments do not fill the weight", nm);
     if (!read_layer(r, &layer)) return false;
     int id = graph_weight(r->g, w, layer);
     if (nd == 2) r->g->tensors.at[id].nd = 2;
@@ -220,12 +233,14 @@ static bool read_const(GraphReader *r, Str nm, TensorKind k) {
     int nd, layer;
     Dim dim[3];
     Str w = word(r);
-    if (!type_named(w, &type) || type == TY_BOOL) return fail(r, ERR_GRAPH_SYNTAX, "no type is named", w);
+    if (!type_named(w, &type) || type == TY_BOOL)
+        return fail(r, ERR_GRAPH_SYNTAX, "no type is named", w);
     if (!read_shape(r, &nd, dim)) return false;
     u32 *data = NULL;
     if (k == TEN_CONST) {
         if (nd != 1 || dim[0].cn || dim[0].cm || dim[0].ct || dim[0].c < 1 || dim[0].c > (1 << 16))
-            return fail(r, ERR_GRAPH_SHAPE, "a constant has one dimension of at most 65536", (Str){0});
+            return fail(r, ERR_GRAPH_SHAPE, "a constant has one dimension of at most 65536",
+                        (Str){0});
         data = arena_try(r->g->arena, (u64)dim[0].c, sizeof *data);
         if (data == NULL) return fail(r, ERR_OUT_OF_MEMORY, "no memory for a constant", (Str){0});
         if (!want(r, '=')) return false;
@@ -253,15 +268,16 @@ static bool read_attr(GraphReader *r, OpAttr *a) {
     const struct {
         const char *name;
         i64 *to;
-    } ints[] = {{"heads", &a->heads}, {"kv_heads", &a->kv_heads}, {"head_dim", &a->head_dim},
-                {"rot_dim", &a->rot_dim}, {"parts", &a->parts}, {"keys", &a->keys},
+    } ints[] = {{"heads", &a->heads},     {"kv_heads", &a->kv_heads}, {"head_dim", &a->head_dim},
+                {"rot_dim", &a->rot_dim}, {"parts", &a->parts},       {"keys", &a->keys},
                 {"shift", &a->shift}};
     do {
         Str k = word(r);
         if (!want(r, '=')) return false;
         if (str_eq(k, S("eps"))) {
             Str v = word(r);
-            if (!str_to_f64(v, &a->eps)) return fail(r, ERR_GRAPH_SYNTAX, "expected a number, not", v);
+            if (!str_to_f64(v, &a->eps))
+                return fail(r, ERR_GRAPH_SYNTAX, "expected a number, not", v);
             continue;
         }
         size_t i = 0;
@@ -286,7 +302,8 @@ static bool read_node(GraphReader *r, Str result, bool logits, Str opname) {
         i32 id;
         if (!name(r, &in)) return false;
         if (!strmap_get(r->names, in, &id)) return fail(r, ERR_GRAPH_NAME, "nothing is named", in);
-        if (nd.nin == (int)COUNT_OF(nd.in)) return fail(r, ERR_GRAPH_SYNTAX, "too many operands", (Str){0});
+        if (nd.nin == (int)COUNT_OF(nd.in))
+            return fail(r, ERR_GRAPH_SYNTAX, "too many operands", (Str){0});
         nd.in[nd.nin++] = id;
     } while (eat(r, ','));
     if (!want(r, ')') || !read_attr(r, &nd.attr)) return false;
@@ -307,8 +324,8 @@ static bool read_node(GraphReader *r, Str result, bool logits, Str opname) {
         if (!same) return fail(r, ERR_GRAPH_SHAPE, "the result has another shape:", result);
     }
     if ((t.nd > 0) != (result.len > 0))
-        return fail(r, ERR_GRAPH_SYNTAX, t.nd > 0 ? "the result needs a name" : "there is no result to name",
-                    result);
+        return fail(r, ERR_GRAPH_SYNTAX,
+                    t.nd > 0 ? "the result needs a name" : "there is no result to name", result);
     if (!read_layer(r, &nd.layer)) return false;
     if (g->nodes.n >= GRAPH_MAX_NODES) return fail(r, ERR_GRAPH_LIMIT, "too many nodes", (Str){0});
     if (t.nd > 0 && !add_name(r, result, (int)g->tensors.n)) return false;
@@ -324,7 +341,8 @@ static bool read_line(GraphReader *r) {
     static const struct {
         const char *word;
         TensorKind kind;
-    } decl[] = {{"weight", TEN_WEIGHT}, {"const", TEN_CONST}, {"cache", TEN_CACHE}, {"ring", TEN_RING}};
+    } decl[] = {
+        {"weight", TEN_WEIGHT}, {"const", TEN_CONST}, {"cache", TEN_CACHE}, {"ring", TEN_RING}};
     if (peek(r) == '(') return read_node(r, (Str){0}, false, w);
     if (peek(r) == '=') {
         advance(r);
@@ -343,7 +361,8 @@ static bool read_line(GraphReader *r) {
         if (!want(r, ':') || !add_name(r, nm, (int)r->g->tensors.n)) return false;
         return decl[i].kind == TEN_WEIGHT ? read_weight(r, nm) : read_const(r, nm, decl[i].kind);
     }
-    return fail(r, ERR_GRAPH_SYNTAX, "a line begins with weight, const, cache, ring or a result, not", w);
+    return fail(r, ERR_GRAPH_SYNTAX,
+                "a line begins with weight, const, cache, ring or a result, not", w);
 }
 
 static bool read_header(GraphReader *r) {
@@ -357,7 +376,8 @@ static bool read_header(GraphReader *r) {
                   {"vocab", &r->g->vocab, 1, 1 << 24},
                   {"layers", &r->g->layers, 0, 1024}};
     Str w = word(r);
-    if (!str_eq(w, S("graph"))) return fail(r, ERR_GRAPH_SYNTAX, "a graph begins with `graph`, not", w);
+    if (!str_eq(w, S("graph")))
+        return fail(r, ERR_GRAPH_SYNTAX, "a graph begins with `graph`, not", w);
     for (size_t i = 0; i < COUNT_OF(fields); i++) {
         i64 v;
         w = word(r);
@@ -367,12 +387,18 @@ static bool read_header(GraphReader *r) {
         *fields[i].to = (u32)v;
     }
     blanks(r);
-    return peek(r) == '\n' || fail(r, ERR_GRAPH_SYNTAX, "something follows the end of the line", (Str){0});
+    return peek(r) == '\n' ||
+           fail(r, ERR_GRAPH_SYNTAX, "something follows the end of the line", (Str){0});
 }
 
 Graph *graph_read(Arena *a, Str text, Str file, Err *err) {
-    GraphReader r = {.g = graph_new(a), .names = strmap_new(a, 256), .text = text, .file = file,
-                     .line = 1, .col = 1, .err = err};
+    GraphReader r = {.g = graph_new(a),
+                     .names = strmap_new(a, 256),
+                     .text = text,
+                     .file = file,
+                     .line = 1,
+                     .col = 1,
+                     .err = err};
     bool header = false;
     while (r.pos < text.len) {
         blanks(&r);

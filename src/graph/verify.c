@@ -1,12 +1,13 @@
 // graph/verify.c: is a graph one that the passes and lowering may trust?
 //
-// requires: nothing. After it: every operand exists and is made earlier, every result has the shape its operator
-// says, names are unique, and each cache is written before it is read in the same layer (a cache read that
-// precedes its append would see the last step's rows only).
+// requires: nothing. After it: every operand exists and is made earlier, every result has the shape
+// its operator says, names are unique, and each cache is written before it is read in the same
+// layer (a cache read that precedes its append would see the last step's rows only).
 #include "graph/graph.h"
 
 static bool node_fail(const Graph *g, const Node *nd, Err *err) {
-    if (nd->out >= 0 && (size_t)nd->out < g->tensors.n) return err_subject(err, g->tensors.at[nd->out].name);
+    if (nd->out >= 0 && (size_t)nd->out < g->tensors.n)
+        return err_subject(err, g->tensors.at[nd->out].name);
     return err_subject(err, str_c(op_name(nd->op)));
 }
 
@@ -27,7 +28,8 @@ static bool verify_tensor(const Graph *g, const Tensor *t, Err *err) {
             return err_subject(err, t->name);
         }
     }
-    if ((t->kind == TEN_WEIGHT) != (t->weight != NULL) || (t->kind == TEN_CONST) != (t->data != NULL)) {
+    if ((t->kind == TEN_WEIGHT) != (t->weight != NULL) ||
+        (t->kind == TEN_CONST) != (t->data != NULL)) {
         err_set(err, ERR_GRAPH_TYPE, "a weight needs its record and a constant its data");
         return err_subject(err, t->name);
     }
@@ -49,8 +51,9 @@ static bool verify_tensor(const Graph *g, const Tensor *t, Err *err) {
 bool graph_verify(const Graph *g, Err *err) {
     if (g->ctx < 1 || g->chunk < 1 || g->m_max < 1 || g->vocab < 1 || g->m_max > g->chunk ||
         g->chunk > 4096 || g->ctx > (1u << 20) || g->vocab > (1u << 24) || g->layers > 1024)
-        return err_set(err, ERR_GRAPH_LIMIT,
-                       "ctx must be 1..2^20, chunk 1..4096, m 1..chunk, vocab 1..2^24, layers 0..1024");
+        return err_set(
+            err, ERR_GRAPH_LIMIT,
+            "ctx must be 1..2^20, chunk 1..4096, m 1..chunk, vocab 1..2^24, layers 0..1024");
     if (g->nodes.n > GRAPH_MAX_NODES || g->tensors.n > GRAPH_MAX_TENSORS)
         return err_set(err, ERR_GRAPH_LIMIT, "more than %d nodes", GRAPH_MAX_NODES);
     StrMap *names = strmap_new(g->arena, g->tensors.n);
@@ -68,7 +71,8 @@ bool graph_verify(const Graph *g, Err *err) {
         strmap_put(names, t->name, (i32)i);
         made[i] = t->kind != TEN_VALUE && t->kind != TEN_LOGITS;
     }
-    if (g->nodes.n == 0) return err_set(err, ERR_GRAPH_LIMIT, "a graph without operators computes nothing");
+    if (g->nodes.n == 0)
+        return err_set(err, ERR_GRAPH_LIMIT, "a graph without operators computes nothing");
     for (size_t i = 0; i < g->nodes.n; i++) {
         const Node *nd = &g->nodes.at[i];
         Tensor want;
@@ -87,7 +91,8 @@ bool graph_verify(const Graph *g, Err *err) {
             return node_fail(g, nd, err);
         }
         if ((want.nd == 0) != (nd->out < 0)) {
-            err_set(err, ERR_GRAPH_SHAPE, "%s has a result where it should not, or none", op_name(nd->op));
+            err_set(err, ERR_GRAPH_SHAPE, "%s has a result where it should not, or none",
+                    op_name(nd->op));
             return node_fail(g, nd, err);
         }
         if (nd->out < 0) continue;
@@ -99,7 +104,8 @@ bool graph_verify(const Graph *g, Err *err) {
         bool same = t->type == want.type && t->nd == want.nd;
         for (int d = 0; same && d < t->nd; d++) same = dim_eq(t->dim[d], want.dim[d]);
         if (!same) {
-            err_set(err, ERR_GRAPH_SHAPE, "the result of %s has another shape or type", op_name(nd->op));
+            err_set(err, ERR_GRAPH_SHAPE, "the result of %s has another shape or type",
+                    op_name(nd->op));
             return node_fail(g, nd, err);
         }
         made[nd->out] = true;

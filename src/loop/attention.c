@@ -1,17 +1,21 @@
-// loop/attention.c: attention over the cache as a formula, its parameters and its rule. The kernel's statements are built
-// in attention_build.c, because on-line softmax carries a state (maximum, sum, weighted values) from one block of
-// the cache to the next.
+// loop/attention.c: attention over the cache as a formula, its parameters and its rule. The
+// kernel's statements are built in attention_build.c, because on-line softmax carries a state
+// (maximum, sum, weighted values) from one block of the cache to the next.
 #include "loop/attention_int.h"
 #include "loop/rule_int.h"
 
 const Expr *attention_pos(const Attention *at, Exprs *x, const Expr *row) {
-    const Expr *i = ex_add(x, ex_int(x, PARAM_ROWS + ROW_POS), ex_mul(x, row, ex_int(x, ROW_WORDS)));
+    const Expr *i =
+        ex_add(x, ex_int(x, PARAM_ROWS + ROW_POS), ex_mul(x, row, ex_int(x, ROW_WORDS)));
     const Expr *pos = ex_load(x, at->params, &i);
     i64 ctx;
-    return extent_const(at->ctx, &ctx) ? pos : ex_min(x, pos, ex_sub(x, at->ctx, ex_int(x, 1))); // else params' range says it
+    return extent_const(at->ctx, &ctx)
+               ? pos
+               : ex_min(x, pos, ex_sub(x, at->ctx, ex_int(x, 1))); // else params' range says it
 }
 
-static const Expr *dim(Exprs *x, Formula *f, const char *name, i64 value, i64 most, i64 divisor, bool symbolic, i32 *dims) {
+static const Expr *dim(Exprs *x, Formula *f, const char *name, i64 value, i64 most, i64 divisor,
+                       bool symbolic, i32 *dims) {
     if (!symbolic) return ex_int(x, value);
     Var *v = var_new(x, name, TY_I32, 1, most);
     v->divisor = divisor;
@@ -20,7 +24,8 @@ static const Expr *dim(Exprs *x, Formula *f, const char *name, i64 value, i64 mo
     return ex_var(x, v);
 }
 
-static const Buffer *arg(Exprs *x, Formula *f, const char *name, Type t, int nd, const Expr *const *dims, bool written) {
+static const Buffer *arg(Exprs *x, Formula *f, const char *name, Type t, int nd,
+                         const Expr *const *dims, bool written) {
     Buffer *b = buffer_new(x, name, t, SCOPE_ARG, nd, dims);
     b->written = written;
     f->arg[f->nargs++] = b;
@@ -55,57 +60,73 @@ static const Buffer *result(Stages *s, Stage *st, const Expr *body) {
 }
 #define LOAD(b, ...) ex_load(x, (b), (const Expr *[]){__VA_ARGS__})
 
-// score[n,h,t] = sum_d q k / sqrt(D), far below everything where t is not this part's or lies ahead of the row
+// score[n,h,t] = sum_d q k / sqrt(D), far below everything where t is not this part's or lies ahead
+// of the row
 static void formula(Arena *a, Exprs *x, Attention *at, Formula *f) {
     Stages s = {x, f};
     i64 parts = at->s.parts;
-    const Expr *N = ex_var(x, at->n), *P = ex_int(x, parts), *zero = ex_int(x, 0), *one = ex_int(x, 1);
+    const Expr *N = ex_var(x, at->n), *P = ex_int(x, parts), *zero = ex_int(x, 0),
+               *one = ex_int(x, 1);
     const Expr *low = ex_f32(x, -1e30);
     (void)a;
     Stage *sc = stage(&s, "dot", RED_SUM);
-    const Expr *n = axis(&s, sc, "n", N, false), *h = axis(&s, sc, "h", at->heads, false), *t = axis(&s, sc, "t", at->ctx, false);
+    const Expr *n = axis(&s, sc, "n", N, false), *h = axis(&s, sc, "h", at->heads, false),
+               *t = axis(&s, sc, "t", at->ctx, false);
     const Expr *d = axis(&s, sc, "d", at->d, true);
     const Expr *q = LOAD(at->q, n, ex_add(x, ex_mul(x, h, at->d), d));
     const Expr *k = LOAD(at->cache, zero, ex_idiv(x, h, at->group), t, d);
     const Buffer *dot = result(&s, sc, ex_mul(x, q, k));
 
     Stage *st = stage(&s, "score", RED_NONE);
-    n = axis(&s, st, "n", N, false), h = axis(&s, st, "h", at->heads, false), t = axis(&s, st, "t", at->ctx, false);
+    n = axis(&s, st, "n", N, false), h = axis(&s, st, "h", at->heads, false),
+    t = axis(&s, st, "t", at->ctx, false);
     const Expr *p = axis(&s, st, "p", P, false);
     const Expr *len = ex_add(x, attention_pos(at, x, n), one);
     const Expr *per = ex_idiv(x, ex_add(x, len, ex_int(x, parts - 1)), P);
     const Expr *in = ex_land(x, ex_lt(x, t, len), ex_eq(x, ex_idiv(x, t, per), p));
-    const Expr *scaled = ex_div(x, LOAD(dot, n, h, t), ex_un(x, EX_SQRT, ex_cast(x, TY_F32, at->d)));
+    const Expr *scaled =
+        ex_div(x, LOAD(dot, n, h, t), ex_un(x, EX_SQRT, ex_cast(x, TY_F32, at->d)));
     const Buffer *score = result(&s, st, ex_select(x, in, scaled, low));
 
     Stage *mx = stage(&s, "m", RED_MAX);
-    n = axis(&s, mx, "n", N, false), h = axis(&s, mx, "h", at->heads, false), p = axis(&s, mx, "p", P, false);
+    n = axis(&s, mx, "n", N, false), h = axis(&s, mx, "h", at->heads, false),
+    p = axis(&s, mx, "p", P, false);
     t = axis(&s, mx, "t", at->ctx, true);
     const Buffer *m = result(&s, mx, LOAD(score, n, h, t, p));
 
     Stage *es = stage(&s, "e", RED_NONE); // e^(score - m), 0 outside of the part
-    n = axis(&s, es, "n", N, false), h = axis(&s, es, "h", at->heads, false), t = axis(&s, es, "t", at->ctx, false);
+    n = axis(&s, es, "n", N, false), h = axis(&s, es, "h", at->heads, false),
+    t = axis(&s, es, "t", at->ctx, false);
     p = axis(&s, es, "p", P, false);
     const Expr *v = LOAD(score, n, h, t, p);
-    const Buffer *e = result(&s, es, ex_select(x, ex_lt(x, low, v), ex_un(x, EX_EXP, ex_sub(x, v, LOAD(m, n, h, p))), ex_f32(x, 0)));
+    const Buffer *e =
+        result(&s, es,
+               ex_select(x, ex_lt(x, low, v), ex_un(x, EX_EXP, ex_sub(x, v, LOAD(m, n, h, p))),
+                         ex_f32(x, 0)));
 
     Stage *ls = stage(&s, "l", RED_SUM);
-    n = axis(&s, ls, "n", N, false), h = axis(&s, ls, "h", at->heads, false), p = axis(&s, ls, "p", P, false);
+    n = axis(&s, ls, "n", N, false), h = axis(&s, ls, "h", at->heads, false),
+    p = axis(&s, ls, "p", P, false);
     t = axis(&s, ls, "t", at->ctx, true);
     const Buffer *l = result(&s, ls, LOAD(e, n, h, t, p));
 
     Stage *as = stage(&s, "acc", RED_SUM);
-    n = axis(&s, as, "n", N, false), h = axis(&s, as, "h", at->heads, false), p = axis(&s, as, "p", P, false);
+    n = axis(&s, as, "n", N, false), h = axis(&s, as, "h", at->heads, false),
+    p = axis(&s, as, "p", P, false);
     d = axis(&s, as, "d", at->d, false);
     t = axis(&s, as, "t", at->ctx, true);
-    const Buffer *acc = result(&s, as, ex_mul(x, LOAD(e, n, h, t, p), LOAD(at->cache, one, ex_idiv(x, h, at->group), t, d)));
+    const Buffer *acc = result(
+        &s, as,
+        ex_mul(x, LOAD(e, n, h, t, p), LOAD(at->cache, one, ex_idiv(x, h, at->group), t, d)));
 
     Stage *out = stage(&s, "out", RED_NONE);
     n = axis(&s, out, "n", N, false), h = axis(&s, out, "h", at->heads, false);
     if (parts == 1) {
         d = axis(&s, out, "d", at->d, false);
         out->nstores = 1;
-        out->store[0] = (Store){.buf = at->y, .idx = {n, ex_add(x, ex_mul(x, h, at->d), d)}, .value = ex_div(x, LOAD(acc, n, h, zero, d), LOAD(l, n, h, zero))};
+        out->store[0] = (Store){.buf = at->y,
+                                .idx = {n, ex_add(x, ex_mul(x, h, at->d), d)},
+                                .value = ex_div(x, LOAD(acc, n, h, zero, d), LOAD(l, n, h, zero))};
         return;
     }
     p = axis(&s, out, "p", P, false);
@@ -113,12 +134,19 @@ static void formula(Arena *a, Exprs *x, Attention *at, Formula *f) {
     const Expr *last = ex_sub(x, at->d, one);
     const Expr *tail = ex_select(x, ex_eq(x, d, at->d), LOAD(m, n, h, p), LOAD(l, n, h, p));
     out->nstores = 1;
-    out->store[0] = (Store){.buf = at->y, .idx = {n, h, p, d}, .value = ex_select(x, ex_lt(x, d, at->d), LOAD(acc, n, h, p, ex_min(x, d, last)), tail)};
+    out->store[0] = (Store){
+        .buf = at->y,
+        .idx = {n, h, p, d},
+        .value = ex_select(x, ex_lt(x, d, at->d), LOAD(acc, n, h, p, ex_min(x, d, last)), tail)};
 }
 
-bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *p, Nest **out, i32 *dims, Err *err) {
+bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *p, Nest **out,
+                    i32 *dims, Err *err) {
     if (s->head_dim > 256 || s->heads % s->kv_heads)
-        return err_set(err, ERR_SCHED_LIMIT, "attention with %D heads of %D over %D key heads; heads of at most 256, a multiple of the key heads", s->heads, s->head_dim, s->kv_heads);
+        return err_set(err, ERR_SCHED_LIMIT,
+                       "attention with %D heads of %D over %D key heads; heads of at most 256, a "
+                       "multiple of the key heads",
+                       s->heads, s->head_dim, s->kv_heads);
     Attention *at = NEW(a, Attention);
     Formula *f = NEW(a, Formula);
     *f = (Formula){.x = x, .name = s->parts > 1 ? "attention_part" : "attention"};
@@ -132,11 +160,16 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
     Var *n = var_new(x, "n", TY_I32, 1, sym && s->rows > 1 ? MENU_MAX_N : s->rows);
     at->n = n;
     f->sym[f->nsyms].var = n, f->sym[f->nsyms++].word = PARAM_N;
-    const Expr *rows = s->rows == 1 ? ex_int(x, 1) : ex_var(x, n), *hd = expr_simplify(x, ex_mul(x, at->heads, at->d));
+    const Expr *rows = s->rows == 1 ? ex_int(x, 1) : ex_var(x, n),
+               *hd = expr_simplify(x, ex_mul(x, at->heads, at->d));
     at->q = arg(x, f, "q", TY_F32, 2, (const Expr *[]){rows, hd}, false);
-    at->cache = arg(x, f, "cache", TY_F32, 4, (const Expr *[]){ex_int(x, 2), at->kv, at->ctx, at->d}, false);
+    at->cache = arg(x, f, "cache", TY_F32, 4,
+                    (const Expr *[]){ex_int(x, 2), at->kv, at->ctx, at->d}, false);
     at->y = s->parts == 1 ? arg(x, f, "y", TY_F32, 2, (const Expr *[]){rows, hd}, true)
-                          : arg(x, f, "y", TY_F32, 4, (const Expr *[]){rows, at->heads, ex_int(x, s->parts), ex_add(x, at->d, ex_int(x, 2))}, true);
+                          : arg(x, f, "y", TY_F32, 4,
+                                (const Expr *[]){rows, at->heads, ex_int(x, s->parts),
+                                                 ex_add(x, at->d, ex_int(x, 2))},
+                                true);
     const Expr *words = ex_add(x, ex_mul(x, rows, ex_int(x, ROW_WORDS)), ex_int(x, PARAM_ROWS));
     at->params = arg(x, f, "params", TY_I32, 1, &words, false);
     ((Buffer *)at->params)->lo = 0, ((Buffer *)at->params)->hi = sym ? (1 << 20) - 1 : s->ctx - 1;
@@ -160,12 +193,15 @@ bool attention_set(Nest *n, Str key, i64 value, Err *e) {
     else if (str_eq(key, S("lanes")) && value >= 2 && value <= p->max_wg_size && p->gpu)
         at->lanes = value;
     else
-        return err_set(e, ERR_SCHED_ILLEGAL, "attention cannot set %S to %D here; block 1..16, on a GPU threads and lanes up to %D", key, value, p->max_wg_size);
+        return err_set(
+            e, ERR_SCHED_ILLEGAL,
+            "attention cannot set %S to %D here; block 1..16, on a GPU threads and lanes up to %D",
+            key, value, p->max_wg_size);
     nest_log(n, "set %S %D", key, value);
     return true;
 }
 
-// ---- the rule ----------------------------------------------------------------------------------------------------------
+// ---- the rule -----------------------------------------------------------------------------------
 enum { ATT_BLOCK, ATT_LANES, ATT_THREADS };
 
 static bool match(const Nest *n) { return n->direct == attention_build; }
@@ -189,5 +225,7 @@ const Rule rule_attention = {
     .doc = "on-line softmax over the cache",
     .match = match,
     .write = write,
-    .param = {[ATT_BLOCK] = {"block", {8, 4, 16, 1}, 4}, [ATT_LANES] = {"lanes", {32, 16, 64}, 3}, [ATT_THREADS] = {"threads", {16, 8, 32}, 3}},
+    .param = {[ATT_BLOCK] = {"block", {8, 4, 16, 1}, 4},
+              [ATT_LANES] = {"lanes", {32, 16, 64}, 3},
+              [ATT_THREADS] = {"threads", {16, 8, 32}, 3}},
 };

@@ -1,10 +1,14 @@
-// loop/attention_build.c: attention's kernel, statement by statement: on-line softmax over blocks of the cache.
+// loop/attention_build.c: attention's kernel, statement by statement: on-line softmax over blocks
+// of the cache.
 //
-// State of one (row, head, part): m the largest score so far, l the sum of e^(score - m), acc[d] the sum of
-// e^(score - m) v[d]. A block of B scores moves m to m', scales l and acc by e^(m - m') and adds its own terms.
+// State of one (row, head, part): m the largest score so far, l the sum of e^(score - m), acc[d]
+// the sum of e^(score - m) v[d]. A block of B scores moves m to m', scales l and acc by e^(m - m')
+// and adds its own terms.
 //   alone:  one thread (or CPU loop iteration) has a (row, head, part); lanes run over d
-//   shared: `lanes` threads have it together: a score each, then each its own d; scores meet in workgroup memory
-// Slots past the part's end score far below everything and read a slot that exists: no branch, no stray read.
+//   shared: `lanes` threads have it together: a score each, then each its own d; scores meet in
+//   workgroup memory
+// Slots past the part's end score far below everything and read a slot that exists: no branch, no
+// stray read.
 #include "loop/attention_int.h"
 
 typedef struct Gen {
@@ -18,7 +22,7 @@ typedef struct Gen {
     const Expr *scale, *low;
 } Gen;
 
-#define IDX(...) ((const Expr *[]){__VA_ARGS__})
+#define IDX(...)   ((const Expr *[]){__VA_ARGS__})
 #define LD(b, ...) ex_load(x, (b), IDX(__VA_ARGS__))
 
 static const Expr *let(Gen *g, Block *b, const char *name, const Expr *value) {
@@ -31,7 +35,8 @@ static const Expr *let(Gen *g, Block *b, const char *name, const Expr *value) {
     return ex_var(g->x, v);
 }
 
-static Block *loop(Gen *g, Block *b, const char *name, const Expr *extent, LoopKind kind, const Expr **var) {
+static Block *loop(Gen *g, Block *b, const char *name, const Expr *extent, LoopKind kind,
+                   const Expr **var) {
     Stmt *s = stmt_new(g->a, b, ST_FOR);
     i64 lo, hi;
     expr_range(extent, &lo, &hi);
@@ -95,12 +100,14 @@ static void prepare(Gen *g, Block *b) {
         g->first = zero;
         g->count = len;
     } else {
-        const Expr *per = let(g, b, "per", ex_idiv(x, ex_add(x, len, ex_int(x, parts - 1)), ex_int(x, parts)));
+        const Expr *per =
+            let(g, b, "per", ex_idiv(x, ex_add(x, len, ex_int(x, parts - 1)), ex_int(x, parts)));
         g->first = let(g, b, "first", ex_mul(x, g->part, per));
         g->count = let(g, b, "count", ex_max(x, ex_min(x, ex_sub(x, len, g->first), per), zero));
     }
     g->kvh = let(g, b, "kvh", expr_simplify(x, ex_idiv(x, g->head, at->group)));
-    g->scale = let(g, b, "scale", ex_div(x, ex_f32(x, 1), ex_un(x, EX_SQRT, ex_cast(x, TY_F32, at->d))));
+    g->scale =
+        let(g, b, "scale", ex_div(x, ex_f32(x, 1), ex_un(x, EX_SQRT, ex_cast(x, TY_F32, at->d))));
     g->low = ex_f32(x, -1e30);
 }
 
@@ -138,7 +145,8 @@ static void weigh(Gen *g, Block *b, const Buffer *sc, const Expr *m, const Expr 
     Exprs *x = g->x;
     i64 B = g->at->block, vec = g->at->vec;
     if (vec == 1 || B % vec) {
-        for (i64 i = 0; i < B; i++) e[i] = let(g, b, "e", ex_un(x, EX_EXP, ex_sub(x, LD(sc, ex_int(x, i)), m)));
+        for (i64 i = 0; i < B; i++)
+            e[i] = let(g, b, "e", ex_un(x, EX_EXP, ex_sub(x, LD(sc, ex_int(x, i)), m)));
         return;
     }
     const Buffer *w = alloc(g, b, "weight", SCOPE_REG, B);
@@ -151,7 +159,7 @@ static void weigh(Gen *g, Block *b, const Buffer *sc, const Expr *m, const Expr 
     for (i64 i = 0; i < B; i++) e[i] = LD(w, ex_int(x, i));
 }
 
-// ---- alone ---------------------------------------------------------------------------------------------------------------
+// ---- alone --------------------------------------------------------------------------------------
 static void body_alone(Gen *g, Block *b) {
     Exprs *x = g->x;
     const Attention *at = g->at;
@@ -179,7 +187,9 @@ static void body_alone(Gen *g, Block *b) {
         store(g, clear, part, IDX(l), f0);
         Block *sum = over_d(g, body, &d);
         const Expr *lane = at->vec > 1 ? expr_simplify(x, ex_mod(x, d, ex_int(x, at->vec))) : zero;
-        store(g, sum, part, IDX(lane), ex_add(x, LD(part, lane), ex_mul(x, LD(q, d), LD(at->cache, zero, g->kvh, at_slot[i], d))));
+        store(g, sum, part, IDX(lane),
+              ex_add(x, LD(part, lane),
+                     ex_mul(x, LD(q, d), LD(at->cache, zero, g->kvh, at_slot[i], d))));
         const Expr *total = LD(part, zero);
         for (i64 v = 1; v < at->vec; v++) total = ex_add(x, total, LD(part, ex_int(x, v)));
         store(g, body, sc, IDX(ex_int(x, i)), ex_select(x, ex_lt(x, j, g->count), total, g->low));
@@ -195,7 +205,9 @@ static void body_alone(Gen *g, Block *b) {
     store(g, body, state, IDX(zero), m);
     Block *mix = over_d(g, body, &d);
     const Expr *value = ex_mul(x, LD(acc, d), shrink);
-    for (i64 i = 0; i < B; i++) value = ex_add(x, value, ex_mul(x, e[i], LD(at->cache, ex_int(x, 1), g->kvh, at_slot[i], d)));
+    for (i64 i = 0; i < B; i++)
+        value =
+            ex_add(x, value, ex_mul(x, e[i], LD(at->cache, ex_int(x, 1), g->kvh, at_slot[i], d)));
     store(g, mix, acc, IDX(d), value);
 
     const Expr *l = let(g, b, "l", LD(state, ex_int(x, 1)));
@@ -204,15 +216,18 @@ static void body_alone(Gen *g, Block *b) {
     finish_state(g, b, LD(state, zero), l);
 }
 
-// ---- shared by the threads of a workgroup -----------------------------------------------------------------------------
+// ---- shared by the threads of a workgroup -------------------------------------------------------
 static void body_shared(Gen *g, Block *b, const Expr *tid) {
     Exprs *x = g->x;
     const Attention *at = g->at;
     const Expr *zero = ex_int(x, 0), *one = ex_int(x, 1), *f0 = ex_f32(x, 0), *blk, *c, *i;
     i64 T = at->lanes, D = at->s.head_dim, each = ceil_div(D, T);
-    const Buffer *q = alloc(g, b, "q_shared", SCOPE_SHARED, D), *sc = alloc(g, b, "scores", SCOPE_SHARED, T), *pr = alloc(g, b, "weights", SCOPE_SHARED, T);
+    const Buffer *q = alloc(g, b, "q_shared", SCOPE_SHARED, D),
+                 *sc = alloc(g, b, "scores", SCOPE_SHARED, T),
+                 *pr = alloc(g, b, "weights", SCOPE_SHARED, T);
     prepare(g, b);
-    const Buffer *acc = alloc(g, b, "acc", SCOPE_REG, each), *state = alloc(g, b, "state", SCOPE_REG, 2);
+    const Buffer *acc = alloc(g, b, "acc", SCOPE_REG, each),
+                 *state = alloc(g, b, "state", SCOPE_REG, 2);
     Block *own = loop(g, b, "c", ex_int(x, each), LOOP_UNROLL, &c);
     store(g, own, acc, IDX(c), f0);
     const Expr *d = ex_add(x, ex_mul(x, c, ex_int(x, T)), tid);
@@ -225,13 +240,16 @@ static void body_shared(Gen *g, Block *b, const Expr *tid) {
     const Expr *nblocks = ex_idiv(x, ex_add(x, g->count, ex_int(x, T - 1)), ex_int(x, T));
     Block *body = loop(g, b, "blk", let(g, b, "blocks", nblocks), LOOP_SERIAL, &blk);
     const Expr *base = let(g, body, "base", ex_mul(x, blk, ex_int(x, T)));
-    stmt_new(g->a, body, ST_BARRIER); // the block before is done with scores and weights; q is there
+    stmt_new(g->a, body,
+             ST_BARRIER); // the block before is done with scores and weights; q is there
     const Expr *j = ex_add(x, base, tid), *mine = let(g, body, "slot", slot(g, j));
     const Buffer *dot = alloc(g, body, "dot", SCOPE_REG, 1);
     store(g, body, dot, IDX(zero), f0);
     Block *sum = loop(g, body, "d", at->d, LOOP_SERIAL, &i);
-    store(g, sum, dot, IDX(zero), ex_add(x, LD(dot, zero), ex_mul(x, LD(q, i), LD(at->cache, zero, g->kvh, mine, i))));
-    const Expr *score = let(g, body, "score", ex_select(x, ex_lt(x, j, g->count), LD(dot, zero), g->low));
+    store(g, sum, dot, IDX(zero),
+          ex_add(x, LD(dot, zero), ex_mul(x, LD(q, i), LD(at->cache, zero, g->kvh, mine, i))));
+    const Expr *score =
+        let(g, body, "score", ex_select(x, ex_lt(x, j, g->count), LD(dot, zero), g->low));
     store(g, body, sc, IDX(tid), score);
     stmt_new(g->a, body, ST_BARRIER);
     const Buffer *top = alloc(g, body, "top", SCOPE_REG, 1);
@@ -247,11 +265,13 @@ static void body_shared(Gen *g, Block *b, const Expr *tid) {
     store(g, scale, acc, IDX(c), ex_mul(x, LD(acc, c), shrink));
     stmt_new(g->a, body, ST_BARRIER);
     Block *mix = loop(g, body, "i", ex_int(x, T), LOOP_SERIAL, &i);
-    const Expr *e = let(g, mix, "e", LD(pr, i)), *from = let(g, mix, "from", slot(g, ex_add(x, base, i)));
+    const Expr *e = let(g, mix, "e", LD(pr, i)),
+               *from = let(g, mix, "from", slot(g, ex_add(x, base, i)));
     store(g, mix, state, IDX(one), ex_add(x, LD(state, one), e));
     Block *each_d = loop(g, mix, "c", ex_int(x, each), LOOP_UNROLL, &c);
     d = ex_min(x, ex_add(x, ex_mul(x, c, ex_int(x, T)), tid), ex_sub(x, at->d, one));
-    store(g, each_d, acc, IDX(c), ex_add(x, LD(acc, c), ex_mul(x, e, LD(at->cache, one, g->kvh, from, d))));
+    store(g, each_d, acc, IDX(c),
+          ex_add(x, LD(acc, c), ex_mul(x, e, LD(at->cache, one, g->kvh, from, d))));
 
     const Expr *l = let(g, b, "l", LD(state, one));
     Block *end = loop(g, b, "c", ex_int(x, each), LOOP_UNROLL, &c);
@@ -267,9 +287,15 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
     const Formula *f = n->f;
     Exprs *x = n->x;
     Kernel *k = NEW(a, Kernel);
-    *k = (Kernel){.name = str_c(f->name), .x = x, .nargs = f->nargs, .nsyms = f->nsyms, .ndims = f->ndims, .wg = {1, 1, 1}};
+    *k = (Kernel){.name = str_c(f->name),
+                  .x = x,
+                  .nargs = f->nargs,
+                  .nsyms = f->nsyms,
+                  .ndims = f->ndims,
+                  .wg = {1, 1, 1}};
     memcpy(k->arg, f->arg, sizeof f->arg);
-    for (int i = 0; i < f->nsyms; i++) k->sym[i].var = f->sym[i].var, k->sym[i].word = f->sym[i].word;
+    for (int i = 0; i < f->nsyms; i++)
+        k->sym[i].var = f->sym[i].var, k->sym[i].word = f->sym[i].word;
     memcpy(k->dim, f->dim, sizeof f->dim);
     for (int i = 0; i < 3; i++) k->grid[i] = ex_int(x, 1);
     Gen g = {.a = a, .x = x, .at = at, .k = k};
@@ -281,7 +307,9 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
         b = loop(&g, b, "item", k->grid[0], LOOP_CPU, &item);
         i64 one;
         bool single = expr_is_int(items, &one) && one == 1;
-        g.row = single ? item : let(&g, b, "row", ex_min(x, ex_idiv(x, item, items), ex_sub(x, N, ex_int(x, 1))));
+        g.row = single ? item
+                       : let(&g, b, "row",
+                             ex_min(x, ex_idiv(x, item, items), ex_sub(x, N, ex_int(x, 1))));
         const Expr *hp = let(&g, b, "hp", ex_mod(x, item, items));
         g.head = let(&g, b, "head", expr_simplify(x, ex_idiv(x, hp, P)));
         g.part = expr_simplify(x, ex_mod(x, hp, P));

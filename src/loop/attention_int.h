@@ -8,7 +8,7 @@
 typedef struct Attention {
     AttentionShape s;
     const Expr *kv, *group, *d, *ctx, *heads; // constants, or dims
-    const Var *n; // the symbol
+    const Var *n;                             // the symbol
     const Buffer *q, *cache, *y, *params;
     i64 vec; // lanes over d; 1 where d is not a multiple
     // what `set` changes; see rule_attention

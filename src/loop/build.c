@@ -1,10 +1,11 @@
 // loop/build.c: a scheduled nest -> the statements of a kernel.
 //
-// A stage's loops are opened in order; stages placed inside a loop come first in its body. Spatial loops inside
-// the outermost reduction loop are the tile: the accumulator has one element for each of their points, set to the
-// identity before and read after. A stage none of whose loops is bound to threads is computed by every thread for
-// itself, into registers; one with threads is computed together, into workgroup memory, between barriers.
-// Loop variables are made fresh each time a loop is opened, so that no two statements define the same one.
+// A stage's loops are opened in order; stages placed inside a loop come first in its body. Spatial
+// loops inside the outermost reduction loop are the tile: the accumulator has one element for each
+// of their points, set to the identity before and read after. A stage none of whose loops is bound
+// to threads is computed by every thread for itself, into registers; one with threads is computed
+// together, into workgroup memory, between barriers. Loop variables are made fresh each time a loop
+// is opened, so that no two statements define the same one.
 #include "loop/loop_int.h"
 
 typedef struct Build {
@@ -21,7 +22,8 @@ typedef struct Build {
     const Var *tid[2];
     i64 threads[2];
     bool wrapped; // the thread loops are open
-    int serial;   // open loops that repeat: memory shared between iterations needs a barrier before it is overwritten
+    int serial;   // open loops that repeat: memory shared between iterations needs a barrier before
+                  // it is overwritten
     Block *top;   // where workgroup memory is declared
 } Build;
 
@@ -62,14 +64,16 @@ static const Expr *strip_load(void *user, Exprs *x, const Expr *e) {
     return e;
 }
 
-// An index is step*t + rest for thread t of m/step: the element is t's own when rest leaves t what it is.
+// An index is step*t + rest for thread t of m/step: the element is t's own when rest leaves t what
+// it is.
 static bool keeps_thread(Exprs *x, const Expr *rest, i64 step, i64 m) {
     i64 lo, hi;
     expr_range(expr_simplify(x, ex_mod(x, rest, ex_int(x, m))), &lo, &hi);
     return step > 0 && lo >= 0 && hi < step;
 }
 
-// Does every thread read back just what it computed? Its part of each index must be the same on both sides.
+// Does every thread read back just what it computed? Its part of each index must be the same on
+// both sides.
 static bool is_spread(Build *b, const NestStage *p) {
     Exprs *x = b->x;
     for (int i = 0; i < b->n->nstages; i++) {
@@ -85,20 +89,28 @@ static bool is_spread(Build *b, const NestStage *p) {
                     i64 mine = 0, theirs = 0, m = 0;
                     const Expr *base, *own = NULL;
                     for (int l = 0; l < p->nloops; l++) {
-                        if (!loop_is_thread(p->loop[l].kind) || loop_thread_dim(p->loop[l].kind) != t) continue;
-                        if (!expr_affine(x, p->axis_of[d], p->loop[l].var, &own, &mine) || !extent_const(p->loop[l].extent, &m)) return false;
+                        if (!loop_is_thread(p->loop[l].kind) ||
+                            loop_thread_dim(p->loop[l].kind) != t)
+                            continue;
+                        if (!expr_affine(x, p->axis_of[d], p->loop[l].var, &own, &mine) ||
+                            !extent_const(p->loop[l].extent, &m))
+                            return false;
                     }
                     bool bound = false;
                     for (const NestStage *s = c; s; s = s->at)
                         for (int l = 0; l < s->nloops; l++)
-                            if (loop_is_thread(s->loop[l].kind) && !s->loop[l].reduce && loop_thread_dim(s->loop[l].kind) == t && !bound) {
+                            if (loop_is_thread(s->loop[l].kind) && !s->loop[l].reduce &&
+                                loop_thread_dim(s->loop[l].kind) == t && !bound) {
                                 if (expr_uses(at, s->loop[l].var)) {
                                     bound = true;
-                                    if (!expr_affine(x, at, s->loop[l].var, &base, &theirs)) return false;
+                                    if (!expr_affine(x, at, s->loop[l].var, &base, &theirs))
+                                        return false;
                                 }
                             }
                     if (mine != theirs) return false;
-                    if (mine && (!keeps_thread(x, own, mine, mine * m) || !keeps_thread(x, base, mine, mine * m))) return false;
+                    if (mine && (!keeps_thread(x, own, mine, mine * m) ||
+                                 !keeps_thread(x, base, mine, mine * m)))
+                        return false;
                 }
             }
     }
@@ -109,7 +121,8 @@ static bool is_spread(Build *b, const NestStage *p) {
 typedef struct Region {
     Build *b;
     const Var *var[2 * MAX_AXES];
-    const Expr *by[2 * MAX_AXES]; // its axes, not clamped: the region reaches as far as the stage does
+    const Expr
+        *by[2 * MAX_AXES]; // its axes, not clamped: the region reaches as far as the stage does
     int n;
 } Region;
 
@@ -122,15 +135,16 @@ static const Expr *load_region(void *user, Exprs *x, const Expr *e) {
         if (p->def.out != e->buf) continue;
         must(b->real[i]);
         const Expr *idx[BUFFER_MAX_DIMS];
-        for (int d = 0; d < p->def.nax; d++) idx[d] = ex_sub(x, expr_subst(x, e->args[d], r->var, r->by, r->n), p->origin[d]);
+        for (int d = 0; d < p->def.nax; d++)
+            idx[d] = ex_sub(x, expr_subst(x, e->args[d], r->var, r->by, r->n), p->origin[d]);
         if (!p->def.nax) idx[0] = ex_int(x, 0);
         return ex_load(x, b->real[i], idx);
     }
     return e;
 }
 
-// An expression over a stage's axes -> over the variables that are open here. Where reductions may overshoot and are
-// guarded, *valid tells when they do not.
+// An expression over a stage's axes -> over the variables that are open here. Where reductions may
+// overshoot and are guarded, *valid tells when they do not.
 static const Expr *resolve(Build *b, const NestStage *s, const Expr *e, const Expr **valid) {
     Exprs *x = b->x;
     const Var *var[2 * MAX_AXES];
@@ -203,14 +217,17 @@ static bool gen_placed(Build *b, const NestStage *at, const Var *var, Block *int
     return true;
 }
 
-static bool repeats(LoopKind k) { return k == LOOP_SERIAL || k == LOOP_UNROLL || k == LOOP_VEC || k == LOOP_CPU; }
+static bool repeats(LoopKind k) {
+    return k == LOOP_SERIAL || k == LOOP_UNROLL || k == LOOP_VEC || k == LOOP_CPU;
+}
 
 // Threads that this stage's loops do not tell apart all compute the same: one of them stores.
 static Block *one_thread(Build *b, const NestStage *s, Block *into) {
     for (int d = 0; d < 2; d++) {
         bool bound = false;
         for (int i = 0; i < s->nloops; i++)
-            bound |= loop_is_thread(s->loop[i].kind) && !s->loop[i].reduce && loop_thread_dim(s->loop[i].kind) == d;
+            bound |= loop_is_thread(s->loop[i].kind) && !s->loop[i].reduce &&
+                     loop_thread_dim(s->loop[i].kind) == d;
         if (bound || b->threads[d] <= 1) continue;
         Stmt *f = stmt_new(b->a, into, ST_IF);
         f->cond = ex_eq(b->x, ex_var(b->x, b->tid[d]), ex_int(b->x, 0));
@@ -219,7 +236,8 @@ static Block *one_thread(Build *b, const NestStage *s, Block *into) {
     return into;
 }
 
-static Stmt *store(Build *b, Block *into, const Buffer *buf, const Expr *const *idx, const Expr *value) {
+static Stmt *store(Build *b, Block *into, const Buffer *buf, const Expr *const *idx,
+                   const Expr *value) {
     Stmt *s = stmt_new(b->a, into, ST_STORE);
     s->buf = buf;
     s->value = value;
@@ -273,10 +291,10 @@ static void gen_leaf(Build *b, NestStage *s, Block *into) {
     }
 }
 
-// ---- reductions ------------------------------------------------------------------------------------------------------
+// ---- reductions ---------------------------------------------------------------------------------
 typedef struct Acc {
     const Buffer *buf;
-    bool own;              // not the stage's result: one dimension a tile loop
+    bool own;                 // not the stage's result: one dimension a tile loop
     const Var *dim[MAX_AXES]; // the tile loops
     int nd;
 } Acc;
@@ -290,7 +308,8 @@ static void acc_index(Build *b, const NestStage *s, const Acc *acc, const Expr *
     if (!acc->nd) idx[0] = ex_int(b->x, 0);
 }
 
-// Opens the tile's loops (spatial, from r0 on) and returns the innermost block; *nsub to close with.
+// Opens the tile's loops (spatial, from r0 on) and returns the innermost block; *nsub to close
+// with.
 static Block *open_tile(Build *b, const NestStage *s, int r0, Block *into) {
     for (int i = r0; i < s->nloops; i++)
         if (!s->loop[i].reduce) into = open_loop(b, &s->loop[i], into);
@@ -308,12 +327,15 @@ static bool gen_reduce(Build *b, NestStage *s, int r0, Block *into) {
         acc.own = true;
         for (int i = r0; i < s->nloops; i++) {
             if (s->loop[i].reduce || loop_is_thread(s->loop[i].kind)) continue;
-            if (acc.nd == MAX_AXES) return err_set(b->err, ERR_SCHED_LIMIT, "stage %s has too many tile loops", s->def.name);
+            if (acc.nd == MAX_AXES)
+                return err_set(b->err, ERR_SCHED_LIMIT, "stage %s has too many tile loops",
+                               s->def.name);
             dims[acc.nd] = s->loop[i].extent;
             acc.dim[acc.nd++] = s->loop[i].var;
         }
         const Expr *one = ex_int(x, 1);
-        acc.buf = buffer_new(x, "acc", out->type, SCOPE_REG, acc.nd ? acc.nd : 1, acc.nd ? dims : &one);
+        acc.buf =
+            buffer_new(x, "acc", out->type, SCOPE_REG, acc.nd ? acc.nd : 1, acc.nd ? dims : &one);
         stmt_new(b->a, into, ST_ALLOC)->buf = acc.buf;
     }
     const Expr *idx[BUFFER_MAX_DIMS];
@@ -342,7 +364,8 @@ static bool gen_reduce(Build *b, NestStage *s, int r0, Block *into) {
     if (lanes) {
         tile = open_tile(b, s, r0, into);
         acc_index(b, s, &acc, idx);
-        store(b, tile, acc.buf, idx, ex_un(x, s->def.op == RED_SUM ? EX_SUBADD : EX_SUBMAX, ex_load(x, acc.buf, idx)));
+        store(b, tile, acc.buf, idx,
+              ex_un(x, s->def.op == RED_SUM ? EX_SUBADD : EX_SUBMAX, ex_load(x, acc.buf, idx)));
         b->k->subgroups = true;
         b->nsub = sub;
     }
@@ -357,7 +380,8 @@ static bool gen_reduce(Build *b, NestStage *s, int r0, Block *into) {
     return true;
 }
 
-// Inside the workgroup loops: the threads. What is computed from here on is computed by each of them.
+// Inside the workgroup loops: the threads. What is computed from here on is computed by each of
+// them.
 static Block *open_threads(Build *b, Block *into) {
     static const LoopKind kinds[] = {LOOP_THREAD_X, LOOP_THREAD_Y};
     static const char *const names[] = {"tx", "ty"};
@@ -376,7 +400,8 @@ static Block *open_threads(Build *b, Block *into) {
 }
 
 static bool gen_from(Build *b, NestStage *s, int i, Block *into) {
-    if (!b->wrapped && (i == s->nloops || !loop_is_wg(s->loop[i].kind))) into = open_threads(b, into);
+    if (!b->wrapped && (i == s->nloops || !loop_is_wg(s->loop[i].kind)))
+        into = open_threads(b, into);
     if (i == s->nloops) {
         gen_leaf(b, s, into);
         return true;
@@ -386,7 +411,8 @@ static bool gen_from(Build *b, NestStage *s, int i, Block *into) {
     int sub = b->nsub;
     Block *body = open_loop(b, l, into);
     b->serial += repeats(l->kind);
-    if (!b->wrapped && (i + 1 == s->nloops || !loop_is_wg(s->loop[i + 1].kind))) body = open_threads(b, body);
+    if (!b->wrapped && (i + 1 == s->nloops || !loop_is_wg(s->loop[i + 1].kind)))
+        body = open_threads(b, body);
     bool ok = gen_placed(b, s, l->var, body) && gen_from(b, s, i + 1, body);
     b->serial -= repeats(l->kind);
     b->nsub = sub;
@@ -397,19 +423,25 @@ static bool gen_stage(Build *b, NestStage *s, Block *into) {
     Exprs *x = b->x;
     int self = index_of(b->n, s);
     bool threads = false, barrier = false;
-    for (int i = 0; i < s->nloops; i++) threads |= loop_is_thread(s->loop[i].kind) && !s->loop[i].reduce;
+    for (int i = 0; i < s->nloops; i++)
+        threads |= loop_is_thread(s->loop[i].kind) && !s->loop[i].reduce;
     for (int i = 0; i < s->def.nax; i++)
         if (s->inexact[i] && !s->guarded[i])
-            return err_set(b->err, ERR_SCHED_NEEDS_GUARD, "the split of %s.%s does not divide it; guard it", s->def.name, s->def.ax[i].var->name);
+            return err_set(b->err, ERR_SCHED_NEEDS_GUARD,
+                           "the split of %s.%s does not divide it; guard it", s->def.name,
+                           s->def.ax[i].var->name);
     for (int i = 0; i < s->def.nred; i++)
         if (s->red_inexact[i] && !s->red_guarded[i])
-            return err_set(b->err, ERR_SCHED_NEEDS_GUARD, "the split of %s.%s does not divide it; guard it", s->def.name, s->def.red[i].var->name);
+            return err_set(b->err, ERR_SCHED_NEEDS_GUARD,
+                           "the split of %s.%s does not divide it; guard it", s->def.name,
+                           s->def.red[i].var->name);
     if (!s->def.nstores) {
         const Expr *dims[BUFFER_MAX_DIMS];
         b->spread[self] = threads && is_spread(b, s);
         for (int d = 0; d < s->def.nax; d++) {
             i64 lo, hi, most;
-            const Expr *at = s->axis_of[d]; // a split that overshoots inside the region still needs room
+            const Expr *at =
+                s->axis_of[d]; // a split that overshoots inside the region still needs room
             if (b->spread[self])
                 for (int l = 0; l < s->nloops; l++)
                     if (loop_is_thread(s->loop[l].kind)) {
@@ -422,8 +454,13 @@ static bool gen_stage(Build *b, NestStage *s, Block *into) {
         }
         const Expr *one = ex_int(x, 1);
         Scope scope = threads && s->at && !b->spread[self] ? SCOPE_SHARED : SCOPE_REG;
-        if (threads && !s->at) return err_set(b->err, ERR_SCHED_ILLEGAL, "stage %s is bound to threads but stands at the root; compute_at a workgroup's loop", s->def.name);
-        Buffer *out = buffer_new(x, s->def.name, (Type)s->def.body->type, scope, s->def.nax ? s->def.nax : 1, s->def.nax ? dims : &one);
+        if (threads && !s->at)
+            return err_set(b->err, ERR_SCHED_ILLEGAL,
+                           "stage %s is bound to threads but stands at the root; compute_at a "
+                           "workgroup's loop",
+                           s->def.name);
+        Buffer *out = buffer_new(x, s->def.name, (Type)s->def.body->type, scope,
+                                 s->def.nax ? s->def.nax : 1, s->def.nax ? dims : &one);
         out->written = true;
         b->real[self] = out;
         barrier = scope == SCOPE_SHARED;
@@ -449,9 +486,15 @@ bool nest_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
     if (n->direct) return n->direct(a, n, out, err);
     Kernel *k = NEW(a, Kernel);
     const Formula *f = n->f;
-    *k = (Kernel){.name = str_c(f->name), .x = n->x, .nargs = f->nargs, .nsyms = f->nsyms, .ndims = f->ndims, .wg = {1, 1, 1}};
+    *k = (Kernel){.name = str_c(f->name),
+                  .x = n->x,
+                  .nargs = f->nargs,
+                  .nsyms = f->nsyms,
+                  .ndims = f->ndims,
+                  .wg = {1, 1, 1}};
     memcpy(k->arg, f->arg, sizeof f->arg);
-    for (int i = 0; i < f->nsyms; i++) k->sym[i].var = f->sym[i].var, k->sym[i].word = f->sym[i].word;
+    for (int i = 0; i < f->nsyms; i++)
+        k->sym[i].var = f->sym[i].var, k->sym[i].word = f->sym[i].word;
     memcpy(k->dim, f->dim, sizeof f->dim);
     Build b = {.a = a, .x = n->x, .n = n, .k = k, .err = err};
     int roots = 0;
@@ -473,12 +516,17 @@ bool nest_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
             b.threads[d] = MAX2(b.threads[d], ext);
         }
     }
-    if (roots > 1 && bound) return err_set(err, ERR_SCHED_ILLEGAL, "a kernel bound to workgroups or threads has %d stages at its root; compute all but the result inside it", roots);
+    if (roots > 1 && bound)
+        return err_set(err, ERR_SCHED_ILLEGAL,
+                       "a kernel bound to workgroups or threads has %d stages at its root; compute "
+                       "all but the result inside it",
+                       roots);
     for (int d = 0; d < 2; d++)
         if (b.threads[d]) k->wg[d] = (u32)b.threads[d];
     b.top = &k->body;
     for (int s = 0; s < n->nstages; s++)
-        if (!n->stage[s]->inlined && !n->stage[s]->at && !gen_stage(&b, n->stage[s], &k->body)) return false;
+        if (!n->stage[s]->inlined && !n->stage[s]->at && !gen_stage(&b, n->stage[s], &k->body))
+            return false;
     allocs_first(a, b.top);
     kernel_unroll(a, k);
     kernel_join_lanes(a, k);

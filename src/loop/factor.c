@@ -1,5 +1,6 @@
-// loop/factor.c: a reduction's body as a sum of products, each split into what depends on a loop and what does not.
-// Float sums are reordered by this: results stay within the tolerance that the referees allow.
+// loop/factor.c: a reduction's body as a sum of products, each split into what depends on a loop
+// and what does not. Float sums are reordered by this: results stay within the tolerance that the
+// referees allow.
 #include "loop/loop_int.h"
 
 static int add_term(Exprs *x, Term *out, int n, int max, const Expr *c, const Expr *v) {
@@ -16,7 +17,8 @@ static int add_term(Exprs *x, Term *out, int n, int max, const Expr *c, const Ex
 int factor_terms(Exprs *x, const Expr *e, const Var *var, Term *out, int max) {
     const Expr *one = ex_f32(x, 1);
     if (!expr_uses(e, var)) return add_term(x, out, 0, max, e, NULL);
-    if (e->op != EX_ADD && e->op != EX_SUB && e->op != EX_MUL) return add_term(x, out, 0, max, one, e);
+    if (e->op != EX_ADD && e->op != EX_SUB && e->op != EX_MUL)
+        return add_term(x, out, 0, max, one, e);
     Term a[8], b[8];
     int na = factor_terms(x, e->args[0], var, a, COUNT_OF(a));
     int nb = factor_terms(x, e->args[1], var, b, COUNT_OF(b));

@@ -1,9 +1,10 @@
 // loop/fields.c: bit fields that are multiplied stay where they are: x * f32(w >> 8 & 15) becomes
 // (x * 2^-8) * f32(w & 3840).
 //
-// A power of two scales a float exactly, so both are the same number; the shift of every lane becomes one product for
-// all lanes, which hoisting takes out of the loop. Only done in lane loops, where x is the same for all lanes, and for
-// fields that end below bit 31 (signed conversion is what processors have) and fit a float's 24 bits.
+// A power of two scales a float exactly, so both are the same number; the shift of every lane
+// becomes one product for all lanes, which hoisting takes out of the loop. Only done in lane loops,
+// where x is the same for all lanes, and for fields that end below bit 31 (signed conversion is
+// what processors have) and fit a float's 24 bits.
 #include "loop/loop_int.h"
 #include "loop/ptrmap.h"
 
@@ -14,50 +15,45 @@ typedef struct Fields {
     bool uniform;
 } Fields;
 
-static void look(void *user, const Expr *e)
-{
+static void look(void *user, const Expr *e) {
     Fields *f = user;
     i64 v;
-    if ((e->op == EX_VAR && ptrmap_get(&f->lanes, e->var, &v)) || (e->op == EX_LOAD && e->buf->scope == SCOPE_REG))
+    if ((e->op == EX_VAR && ptrmap_get(&f->lanes, e->var, &v)) ||
+        (e->op == EX_LOAD && e->buf->scope == SCOPE_REG))
         f->uniform = false;
 }
 
-static bool same_in_all_lanes(Fields *f, const Expr *e)
-{
+static bool same_in_all_lanes(Fields *f, const Expr *e) {
     f->uniform = true;
     expr_walk(e, look, f);
     return f->uniform;
 }
 
-static const Expr *product(Fields *f, const Expr *a, const Expr *b)
-{
+static const Expr *product(Fields *f, const Expr *a, const Expr *b) {
     Exprs *x = f->x;
     i64 shift, mask;
-    if (b->op != EX_CAST || b->args[0]->op != EX_AND)
-        return NULL;
+    if (b->op != EX_CAST || b->args[0]->op != EX_AND) return NULL;
     const Expr *field = b->args[0], *moved = field->args[0];
     if (field->type != TY_U32 || !expr_is_int(field->args[1], &mask) || moved->op != EX_SHR ||
         !expr_is_int(moved->args[1], &shift))
         return NULL;
-    if (shift < 1 || shift > 30 || mask > 0xffffff || mask << shift > INT32_MAX || !same_in_all_lanes(f, a))
+    if (shift < 1 || shift > 30 || mask > 0xffffff || mask << shift > INT32_MAX ||
+        !same_in_all_lanes(f, a))
         return NULL;
     const Expr *scale = ex_f32(x, 1.0 / (double)((u32)1 << shift));
-    return ex_mul(x, ex_mul(x, a, scale), ex_cast(x, TY_F32, ex_and(x, moved->args[0], ex_uint(x, (u32)(mask << shift)))));
+    return ex_mul(x, ex_mul(x, a, scale),
+                  ex_cast(x, TY_F32, ex_and(x, moved->args[0], ex_uint(x, (u32)(mask << shift)))));
 }
 
-static const Expr *rewrite(void *user, Exprs *x, const Expr *e)
-{
+static const Expr *rewrite(void *user, Exprs *x, const Expr *e) {
     (void)x;
-    if (e->op != EX_MUL || e->type != TY_F32)
-        return e;
+    if (e->op != EX_MUL || e->type != TY_F32) return e;
     const Expr *r = product(user, e->args[0], e->args[1]);
-    if (!r)
-        r = product(user, e->args[1], e->args[0]);
+    if (!r) r = product(user, e->args[1], e->args[0]);
     return r ? r : e;
 }
 
-static void block(Fields *f, Block *b)
-{
+static void block(Fields *f, Block *b) {
     for (size_t i = 0; i < b->n; i++) {
         Stmt *s = b->at[i];
         bool vec = f->vec;
@@ -69,14 +65,12 @@ static void block(Fields *f, Block *b)
             ptrmap_put(&f->lanes, s->var, 1);
         if ((s->kind == ST_LET || s->kind == ST_STORE) && f->vec)
             s->value = expr_map(f->x, s->value, rewrite, f);
-        if (s->kind == ST_FOR || s->kind == ST_IF)
-            block(f, &s->body);
+        if (s->kind == ST_FOR || s->kind == ST_IF) block(f, &s->body);
         f->vec = vec;
     }
 }
 
-void kernel_fields(Arena *a, Kernel *k)
-{
+void kernel_fields(Arena *a, Kernel *k) {
     Fields f = {.x = k->x, .lanes = {.arena = a}};
     block(&f, &k->body);
 }

@@ -3,7 +3,8 @@
 // formula_eval is referee (a): float64, straight from the stages' definitions, for any shape. It
 // knows nothing of schedules, kernels or the simplifier. A load of an earlier stage's result
 // evaluates that stage at those indices; each stage keeps its last value, which is what makes a
-// norm's sum of squares cost one pass, not one a term. A FormulaMemo keeps more of them, over calls.
+// norm's sum of squares cost one pass, not one a term. A FormulaMemo keeps more of them, over
+// calls.
 #include "loop/loop.h"
 
 typedef struct Memo {
@@ -21,12 +22,11 @@ typedef struct Referee {
     const Formula *f;
     const Env *outer;
     bool f32;
-    FormulaMemo *memo;     // NULL: each stage's last value only
+    FormulaMemo *memo; // NULL: each stage's last value only
     Memo last[MAX_STAGES];
 } Referee;
 
-FormulaMemo *formula_memo_new(Arena *a, const Formula *f)
-{
+FormulaMemo *formula_memo_new(Arena *a, const Formula *f) {
     FormulaMemo *m = NEW(a, FormulaMemo);
     m->entries = 4096;
     m->at = arena_try(a, (u64)f->nstages * m->entries, sizeof(Memo));
@@ -37,8 +37,7 @@ static Memo *memo_at(Referee *r, int stage, const i64 *at, int n) {
     FormulaMemo *m = r->memo;
     u64 h = 0;
     if (m == NULL) return &r->last[stage];
-    for (int i = 0; i < n; i++)
-        h = (h + (u64)at[i]) * 0x9E3779B97F4A7C15u;
+    for (int i = 0; i < n; i++) h = (h + (u64)at[i]) * 0x9E3779B97F4A7C15u;
     return &m->at[(u32)stage * m->entries + ((u32)(h >> 40) & (m->entries - 1))];
 }
 
@@ -186,8 +185,7 @@ bool formula_eval_memo(const Formula *f, FormulaMemo *memo, int stage, int store
     return true;
 }
 
-// ---- text
-// ------------------------------------------------------------------------------------------------------
+// ---- text ---------------------------------------------------------------------------------------
 static void print_axes(Buf *out, const Axis *ax, int n, const char *lead) {
     for (int i = 0; i < n; i++) {
         buf_fmt(out, "%s%s < ", i ? ", " : lead, ax[i].var->name);

@@ -61,8 +61,7 @@ static Home *home_of(Hoister *h, const void *key) {
     return m;
 }
 
-// ---- where an expression may live
-// ----------------------------------------------------------------------------------
+// ---- where an expression may live ---------------------------------------------------------------
 static bool is_bound(const Expr *e) {
     if (e->op == EX_LOAD) return e->buf->scope != SCOPE_ARG || e->buf->written;
     return e->op == EX_SUBADD || e->op == EX_SUBMAX;
@@ -122,8 +121,7 @@ static const Expr *order_sum(void *user, Exprs *x, const Expr *e) {
     return sum;
 }
 
-// ---- first walk: uses
-// ----------------------------------------------------------------------------------------------
+// ---- first walk: uses ---------------------------------------------------------------------------
 static void use(Hoister *h, const Expr *e, int user_level) {
     i64 have;
     if (e->op == EX_ICONST || e->op == EX_FCONST || e->op == EX_VAR) return;
@@ -236,7 +234,7 @@ static void count_block(Hoister *h, Block *b) {
     b->n = kept;
 }
 
-// ---- second walk: lets
+// ---- second walk: lets --------------------------------------------------------------------------
 // --------------------------------------------------------------------------------------------- The
 // let that stands for e here: its own, or one that an enclosing block has made already.
 static const Var *let_of(const Hoister *h, const Home *own, const Expr *e, int level) {

@@ -46,8 +46,7 @@ static u32 *column(const Run *r, u32 slot) {
                             : r->perm + (size_t)slot * r->T;
 }
 
-// ---- memory
-// ------------------------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------
 static bool race(Run *r, const Mem *m, u64 at, const char *what) {
     return err_set(r->err, ERR_INTERP_RACE,
                    "kernel %S: %s %s[%U] without a barrier between them; store from one thread",
@@ -134,8 +133,7 @@ static bool store(Run *r, const Flat *f, const u8 *mask) {
     return true;
 }
 
-// ---- arithmetic
-// --------------------------------------------------------------------------------------------------
+// ---- arithmetic ---------------------------------------------------------------------------------
 static u32 f32_to_int(float f, Type to) {
     if (to == TY_I32)
         return f >= 2147483648.0f    ? INT32_MAX
@@ -284,8 +282,7 @@ static bool run_code(Run *r, const Code *c, const u8 *mask) {
     return true;
 }
 
-// ---- statements
-// --------------------------------------------------------------------------------------------------
+// ---- statements ---------------------------------------------------------------------------------
 static bool run_block(Run *r, const FlatBlock *b, const u8 *mask);
 
 static bool run_serial(Run *r, const Flat *f, const u8 *mask) {
@@ -393,8 +390,7 @@ static bool run_block(Run *r, const FlatBlock *b, const u8 *mask) {
     return true;
 }
 
-// ---- a launch
-// ----------------------------------------------------------------------------------------------------
+// ---- a launch -----------------------------------------------------------------------------------
 static bool no_memory(Err *err) {
     return err_set(err, ERR_OUT_OF_MEMORY,
                    "the interpreter has no memory for this kernel; use a smaller shape");

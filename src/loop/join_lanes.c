@@ -1,9 +1,10 @@
 // loop/join_lanes.c: neighbouring lane loops become one, so that what they share is computed once.
 //
-// Unrolling leaves a lane loop for each row or element of k; a dequantised weight that four rows use would be
-// dequantised four times. Two loops of the same extent may run as one when no lane of the second reads, or overwrites,
-// what another lane of the first touched: every buffer that either stores to and both touch must be indexed, in one
-// and the same dimension, by one and the same expression of the lane.
+// Unrolling leaves a lane loop for each row or element of k; a dequantised weight that four rows
+// use would be dequantised four times. Two loops of the same extent may run as one when no lane of
+// the second reads, or overwrites, what another lane of the first touched: every buffer that either
+// stores to and both touch must be indexed, in one and the same dimension, by one and the same
+// expression of the lane.
 #include "loop/loop_int.h"
 
 typedef struct Touch {
@@ -20,7 +21,9 @@ typedef struct Touches {
 
 static void touch(Touches *t, const Buffer *b, bool stored, const Expr *const *idx) {
     for (int i = 0; i < t->n; i++)
-        if (t->at[i].buf == b && t->at[i].stored == stored && !memcmp(t->at[i].idx, idx, sizeof *idx * (size_t)b->nd)) return;
+        if (t->at[i].buf == b && t->at[i].stored == stored &&
+            !memcmp(t->at[i].idx, idx, sizeof *idx * (size_t)b->nd))
+            return;
     if (t->n == (int)COUNT_OF(t->at)) {
         t->full = true;
         return;
@@ -47,12 +50,13 @@ static bool collect(const Block *b, Touches *t) {
     return !t->full;
 }
 
-// Two indices of one dimension that no two different lanes share: the same expression, one value a lane, or ranges of
-// the lane side by side.
+// Two indices of one dimension that no two different lanes share: the same expression, one value a
+// lane, or ranges of the lane side by side.
 static bool no_lane_meets(Exprs *x, const Expr *p, const Expr *q, const Var *lane, i64 lanes) {
     const Expr *bp, *bq;
     i64 cp = 0, cq = 0, off;
-    if (!expr_affine(x, p, lane, &bp, &cp) || !expr_affine(x, q, lane, &bq, &cq) || cp != cq) return false;
+    if (!expr_affine(x, p, lane, &bp, &cp) || !expr_affine(x, q, lane, &bq, &cq) || cp != cq)
+        return false;
     if (bp == bq) return cp != 0;
     if (!expr_is_int(expr_simplify(x, ex_sub(x, bp, bq)), &off)) return false;
     i64 reach = (cp < 0 ? -cp : cp) * (lanes - 1);
@@ -65,7 +69,8 @@ static bool apart(Exprs *x, const Touches *a, const Touches *b, const Var *lane,
             const Touch *p = &a->at[i], *q = &b->at[k];
             if (p->buf != q->buf || !(p->stored || q->stored)) continue;
             bool own = false;
-            for (int d = 0; d < p->buf->nd; d++) own |= no_lane_meets(x, p->idx[d], q->idx[d], lane, lanes);
+            for (int d = 0; d < p->buf->nd; d++)
+                own |= no_lane_meets(x, p->idx[d], q->idx[d], lane, lanes);
             if (!own) return false;
         }
     return true;
@@ -76,11 +81,13 @@ static void rename_lane(Exprs *x, Block *b, const Var *from, const Var *to) {
     for (size_t i = 0; i < b->n; i++) {
         Stmt *s = b->at[i];
         s->value = expr_subst(x, s->value, &from, &by, 1);
-        for (int d = 0; s->kind == ST_STORE && d < s->buf->nd; d++) s->idx[d] = expr_subst(x, s->idx[d], &from, &by, 1);
+        for (int d = 0; s->kind == ST_STORE && d < s->buf->nd; d++)
+            s->idx[d] = expr_subst(x, s->idx[d], &from, &by, 1);
     }
 }
 
-// May `s` stand before the loop that touches t? Declarations, and lets of what the loop does not store.
+// May `s` stand before the loop that touches t? Declarations, and lets of what the loop does not
+// store.
 static bool may_pass(const Stmt *s, const Touches *t) {
     if (s->kind == ST_ALLOC) return s->buf->scope == SCOPE_REG;
     if (s->kind != ST_LET) return false;
@@ -96,7 +103,8 @@ static bool is_lanes(const Stmt *s) { return s->kind == ST_FOR && s->loop == LOO
 
 static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *next) {
     for (size_t i = 0; i < b->n; i++)
-        if (b->at[i]->kind == ST_FOR || b->at[i]->kind == ST_IF) join_block(a, k, &b->at[i]->body, mine, next);
+        if (b->at[i]->kind == ST_FOR || b->at[i]->kind == ST_IF)
+            join_block(a, k, &b->at[i]->body, mine, next);
     size_t out = 0;
     for (size_t i = 0; i < b->n;) {
         Stmt *s = b->at[i++];
@@ -117,7 +125,8 @@ static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *ne
             if (!is_lanes(t) || t->extent != s->extent) break;
             *next = (Touches){0};
             bool simple = true;
-            for (size_t q = 0; q < t->body.n; q++) simple &= t->body.at[q]->kind == ST_STORE || t->body.at[q]->kind == ST_LET;
+            for (size_t q = 0; q < t->body.n; q++)
+                simple &= t->body.at[q]->kind == ST_STORE || t->body.at[q]->kind == ST_LET;
             if (!simple) break;
             rename_lane(k->x, &t->body, t->var, s->var);
             bool ok = collect(&t->body, next) && apart(k->x, mine, next, s->var, lanes);
@@ -126,7 +135,8 @@ static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *ne
                 break;
             }
             for (size_t q = 0; q < t->body.n; q++) vec_push(a, &s->body, t->body.at[q]);
-            for (int q = 0; q < next->n; q++) touch(mine, next->at[q].buf, next->at[q].stored, next->at[q].idx);
+            for (int q = 0; q < next->n; q++)
+                touch(mine, next->at[q].buf, next->at[q].stored, next->at[q].idx);
             plain = !mine->full;
             i++;
         }
@@ -135,4 +145,6 @@ static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *ne
     b->n = out;
 }
 
-void kernel_join_lanes(Arena *a, Kernel *k) { join_block(a, k, &k->body, NEW(a, Touches), NEW(a, Touches)); }
+void kernel_join_lanes(Arena *a, Kernel *k) {
+    join_block(a, k, &k->body, NEW(a, Touches), NEW(a, Touches));
+}

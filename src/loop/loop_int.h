@@ -15,17 +15,20 @@ static inline bool loop_is_thread(LoopKind k) { return k >= LOOP_THREAD_X && k <
 static inline int loop_thread_dim(LoopKind k) { return k == LOOP_THREAD_Y; }
 
 // primitives.c
-void nest_log(Nest *n, const char *fmt, ...); // one line of the log
+void nest_log(Nest *n, const char *fmt, ...);             // one line of the log
 NestStage *nest_loop(Nest *n, Str name, int *at, Err *e); // "stage.loop"
 
 // stages.c
-int stage_reads(NestStage *s, const Buffer *b, const Expr **out, int max); // its distinct loads of b; -1: more than max
-const Expr *stage_in_loops(const Nest *n, const NestStage *c, const Expr *e); // axes replaced by their loops' expressions
+int stage_reads(NestStage *s, const Buffer *b, const Expr **out,
+                int max); // its distinct loads of b; -1: more than max
+const Expr *stage_in_loops(const Nest *n, const NestStage *c,
+                           const Expr *e); // axes replaced by their loops' expressions
 
 // attention.c: parameters of its directly built nest
 bool attention_set(Nest *n, Str key, i64 value, Err *e);
 
-// factor.c: e as a sum of terms c * v, c free of `var`, v depending on it (NULL: 1). At most `max` terms; -1: too many.
+// factor.c: e as a sum of terms c * v, c free of `var`, v depending on it (NULL: 1). At most `max`
+// terms; -1: too many.
 typedef struct Term {
     const Expr *c, *v;
 } Term;

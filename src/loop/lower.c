@@ -1,9 +1,10 @@
 // loop/lower.c: a group of graph nodes -> one formula: the frame around the lower_NAME functions.
 //
-// A tensor that is made and used inside the group is a value: an expression over index variables, read by putting
-// other indices in. A tensor from outside is a kernel argument, and so is the group's last result, which `out`
-// stores. Arguments carry names of their own, never a model's, so that layers share kernels. Where the profile asks
-// for kernels made before any model is seen, sizes are variables that each step brings along (lower_dim).
+// A tensor that is made and used inside the group is a value: an expression over index variables,
+// read by putting other indices in. A tensor from outside is a kernel argument, and so is the
+// group's last result, which `out` stores. Arguments carry names of their own, never a model's, so
+// that layers share kernels. Where the profile asks for kernels made before any model is seen,
+// sizes are variables that each step brings along (lower_dim).
 #include "loop/lower_int.h"
 
 const Expr *lower_slot(Exprs *x, const Expr *pos) {
@@ -13,7 +14,7 @@ const Expr *lower_slot(Exprs *x, const Expr *pos) {
 
 const Expr *lower_int(Lower *l, i64 v) { return ex_int(l->x, v); }
 
-// ---- stages ----------------------------------------------------------------------------------------------------
+// ---- stages -------------------------------------------------------------------------------------
 Stage *lower_stage(Lower *l, const char *name) {
     must(l->f->nstages < MAX_STAGES);
     Stage *s = &l->f->stage[l->f->nstages++];
@@ -57,7 +58,8 @@ const Buffer *lower_temp(Lower *l, Stage *s, ReduceOp op, const Expr *body) {
     return lower_temp_range(l, s, op, body, 1, 0);
 }
 
-void lower_store(Stage *s, const Buffer *b, int nd, const Expr *const *idx, const Expr *value, const Expr *pred) {
+void lower_store(Stage *s, const Buffer *b, int nd, const Expr *const *idx, const Expr *value,
+                 const Expr *pred) {
     must(s->nstores < MAX_STORES && b->nd == nd);
     Store *st = &s->store[s->nstores++];
     *st = (Store){.buf = b, .value = value, .pred = pred};
@@ -71,7 +73,7 @@ const Expr *lower_load(Lower *l, const Buffer *b, const Expr *i, const Expr *j) 
     return ex_load(l->x, b, idx);
 }
 
-// ---- sizes ------------------------------------------------------------------------------------------------------
+// ---- sizes --------------------------------------------------------------------------------------
 static const Expr *symbol(Lower *l, const Var **v, const char *name, i64 max, int word) {
     if (*v == NULL) {
         must(l->f->nsyms < (int)COUNT_OF(l->f->sym));
@@ -85,7 +87,8 @@ static const Expr *symbol(Lower *l, const Var **v, const char *name, i64 max, in
 }
 
 const Expr *lower_rows(Lower *l, Dim d) {
-    if (dim_eq(d, DIM_N)) return l->n_max == 1 ? lower_int(l, 1) : symbol(l, &l->n, "n", l->n_max, PARAM_N);
+    if (dim_eq(d, DIM_N))
+        return l->n_max == 1 ? lower_int(l, 1) : symbol(l, &l->n, "n", l->n_max, PARAM_N);
     must(dim_eq(d, DIM_M));
     return l->m_max == 1 ? lower_int(l, 1) : symbol(l, &l->m, "m", l->m_max, PARAM_M);
 }
@@ -99,7 +102,8 @@ const Expr *lower_dim(Lower *l, const char *name, i64 v, i64 lo, i64 hi, i64 div
         return ex_var(l->x, l->f->dim[i]);
     }
     if (v < lo || v > hi || v % divisor != 0 || o->ndims == STEP_MAX_DIMS)
-        err_set(l->err, ERR_COMPILE_DIM, "%s is %D; kernels are made for %D to %D, a multiple of %D", name, v, lo, hi,
+        err_set(l->err, ERR_COMPILE_DIM,
+                "%s is %D; kernels are made for %D to %D, a multiple of %D", name, v, lo, hi,
                 divisor);
     if (o->ndims == STEP_MAX_DIMS) return lower_int(l, v);
     Var *var = var_new(l->x, name, TY_I32, lo, hi);
@@ -110,11 +114,13 @@ const Expr *lower_dim(Lower *l, const char *name, i64 v, i64 lo, i64 hi, i64 div
     return ex_var(l->x, var);
 }
 
-// ---- arguments --------------------------------------------------------------------------------------------------
-Buffer *lower_arg(Lower *l, int tensor, const char *name, Type type, int nd, const Expr *const *dims) {
+// ---- arguments ----------------------------------------------------------------------------------
+Buffer *lower_arg(Lower *l, int tensor, const char *name, Type type, int nd,
+                  const Expr *const *dims) {
     Lowered *o = l->out;
     for (int i = 0; i < o->nargs; i++)
-        if (o->arg[i].kind == ARG_TENSOR && o->arg[i].tensor == tensor) return (Buffer *)l->f->arg[i];
+        if (o->arg[i].kind == ARG_TENSOR && o->arg[i].tensor == tensor)
+            return (Buffer *)l->f->arg[i];
     if (o->nargs == (int)COUNT_OF(o->arg)) {
         err_set(l->err, ERR_COMPILE_LOWER, "%S takes more than %d bindings", l->gr->name, o->nargs);
         return buffer_new(l->x, name, type, SCOPE_ARG, nd, dims);
@@ -126,7 +132,8 @@ Buffer *lower_arg(Lower *l, int tensor, const char *name, Type type, int nd, con
         b->hi = t->hi;
         // A kernel made before any model is seen knows no model's ranges, only the menu's.
         if (l->p->dims && type == TY_I32 && t->kind == TEN_RING) b->hi = (1 << 20) - 1;
-        if (l->p->dims && type == TY_I32 && t->kind == TEN_VALUE) b->hi = MAX2(t->hi, (1 << 12) - 1);
+        if (l->p->dims && type == TY_I32 && t->kind == TEN_VALUE)
+            b->hi = MAX2(t->hi, (1 << 12) - 1);
     }
     l->f->arg[l->f->nargs++] = b;
     o->arg[o->nargs++] = (LowerArg){ARG_TENSOR, tensor};
@@ -158,18 +165,21 @@ const Expr *lower_row_field(Lower *l, const Expr *rows, const Expr *row, int fie
     need_params(l);
     must(l->params_rows == NULL || l->params_rows == rows);
     l->params_rows = rows;
-    i64 hi = field == ROW_RING ? TOKEN_RING - 1 : field == ROW_INDEX ? l->n_max - 1 : (i64)l->g->ctx - 1;
+    i64 hi = field == ROW_RING    ? TOKEN_RING - 1
+             : field == ROW_INDEX ? l->n_max - 1
+                                  : (i64)l->g->ctx - 1;
     if (field == ROW_NEXT) hi = l->g->ctx;
     // A kernel made before any model is seen cannot know the context: the largest there may be.
     if (l->p->dims && (field == ROW_POS || field == ROW_NEXT)) hi = (1 << 20) - 1;
     if (l->params_lo > l->params_hi) l->params_lo = 0;
     l->params_lo = MIN2(l->params_lo, 0);
     l->params_hi = MAX2(l->params_hi, hi);
-    const Expr *at = ex_add(l->x, ex_mul(l->x, row, lower_int(l, ROW_WORDS)), lower_int(l, PARAM_ROWS + field));
+    const Expr *at =
+        ex_add(l->x, ex_mul(l->x, row, lower_int(l, ROW_WORDS)), lower_int(l, PARAM_ROWS + field));
     return lower_load(l, l->params, at, NULL);
 }
 
-// ---- values ------------------------------------------------------------------------------------------------------
+// ---- values -------------------------------------------------------------------------------------
 const LowerValue *lower_value(const Lower *l, int tensor) {
     for (int i = 0; i < l->nvalues; i++)
         if (l->value[i].tensor == tensor) return &l->value[i];
@@ -182,7 +192,8 @@ bool lower_inside(const Lower *l, int tensor) {
     return false;
 }
 
-const Expr *lower_read(Lower *l, int tensor, const char *name, const Expr *cols, const Expr *i, const Expr *j) {
+const Expr *lower_read(Lower *l, int tensor, const char *name, const Expr *cols, const Expr *i,
+                       const Expr *j) {
     const LowerValue *v = lower_value(l, tensor);
     const Tensor *t = &l->g->tensors.at[tensor];
     if (v != NULL) {
@@ -190,7 +201,8 @@ const Expr *lower_read(Lower *l, int tensor, const char *name, const Expr *cols,
         return expr_subst(l->x, v->e, v->ax, by, 2);
     }
     // The place that the result takes over is read through the result's own binding.
-    int arg = tensor == l->gr->inplace ? l->g->nodes.at[l->gr->node[l->gr->nnodes - 1]].out : tensor;
+    int arg =
+        tensor == l->gr->inplace ? l->g->nodes.at[l->gr->node[l->gr->nnodes - 1]].out : tensor;
     const Expr *dims[2] = {lower_rows(l, t->dim[0]), cols};
     return lower_load(l, lower_arg(l, arg, arg == tensor ? name : "y", t->type, 2, dims), i, j);
 }
@@ -226,14 +238,15 @@ void lower_result(Lower *l, const Node *nd, const LowerValue *v) {
     lower_store(s, lower_arg(l, nd->out, "y", t->type, v->nd, dims), v->nd, idx, e, pred);
 }
 
-// ---- the driver ---------------------------------------------------------------------------------------------------
+// ---- the driver ---------------------------------------------------------------------------------
 static const LowerFn lower_fns[] = {
 #define OP(name, nin, doc) lower_##name,
 #include "graph/ops.def"
 #undef OP
 };
 
-// norm_matmul_rope_append_q4_1_960x576_n1: what it does, on what, for how many rows. Only for people and schedule files.
+// norm_matmul_rope_append_q4_1_960x576_n1: what it does, on what, for how many rows. Only for
+// people and schedule files.
 static void kernel_name(const Lower *l, Buf *out) {
     const Weight *w = NULL;
     for (int i = 0; i < l->gr->nnodes; i++) {
@@ -253,16 +266,25 @@ static void kernel_name(const Lower *l, Buf *out) {
     }
 }
 
-bool lower_group(Arena *a, Exprs *x, const Graph *g, const Group *gr, const Profile *p, u32 regime_n, Lowered *out,
-                 Err *err) {
+bool lower_group(Arena *a, Exprs *x, const Graph *g, const Group *gr, const Profile *p,
+                 u32 regime_n, Lowered *out, Err *err) {
     *out = (Lowered){0};
     Formula *f = NEW(a, Formula);
     Buf name = {.arena = a};
     // Kernels made at build time must serve every chunk: all regimes of more than one row are one.
     i64 most = p->dims && regime_n > 1 ? 4096 : (i64)regime_n;
     i64 m = MIN2((i64)g->m_max, (i64)regime_n);
-    Lower l = {.arena = a, .x = x, .g = g, .gr = gr, .p = p, .n_max = most,
-               .m_max = p->dims && m > 1 ? 4096 : m, .f = f, .out = out, .unscaled = -1, .err = err};
+    Lower l = {.arena = a,
+               .x = x,
+               .g = g,
+               .gr = gr,
+               .p = p,
+               .n_max = most,
+               .m_max = p->dims && m > 1 ? 4096 : m,
+               .f = f,
+               .out = out,
+               .unscaled = -1,
+               .err = err};
     kernel_name(&l, &name);
     f->x = x;
     f->name = buf_str(&name).ptr;
@@ -270,14 +292,16 @@ bool lower_group(Arena *a, Exprs *x, const Graph *g, const Group *gr, const Prof
     for (int i = 0; i < gr->nnodes; i++) {
         const Node *nd = &g->nodes.at[gr->node[i]];
         if (!lower_fns[nd->op](&l, nd)) {
-            err_set(err, ERR_COMPILE_LOWER, "%s cannot stand in a group with others here", op_name(nd->op));
+            err_set(err, ERR_COMPILE_LOWER, "%s cannot stand in a group with others here",
+                    op_name(nd->op));
             return err_subject(err, gr->name);
         }
     }
     if (err->id != ERR_NONE) return err_subject(err, gr->name);
     if (l.params != NULL) {
         if (l.params_rows != NULL)
-            l.params->dims[0] = ex_add(x, ex_mul(x, l.params_rows, lower_int(&l, ROW_WORDS)), lower_int(&l, PARAM_ROWS));
+            l.params->dims[0] = ex_add(x, ex_mul(x, l.params_rows, lower_int(&l, ROW_WORDS)),
+                                       lower_int(&l, PARAM_ROWS));
         if (l.params_lo <= l.params_hi) {
             l.params->lo = l.params_lo;
             l.params->hi = l.params_hi;

@@ -1,5 +1,6 @@
-// loop/lower.h: a group of graph nodes -> one Formula. Each operator has one function, lower_NAME (lower_*.c), found
-// by its row in ops.def; it adds stages. Values inside a group are stages; values that leave it are stores.
+// loop/lower.h: a group of graph nodes -> one Formula. Each operator has one function, lower_NAME
+// (lower_*.c), found by its row in ops.def; it adds stages. Values inside a group are stages;
+// values that leave it are stores.
 #ifndef HOB_LOWER_H
 #define HOB_LOWER_H
 
@@ -24,22 +25,29 @@ typedef struct Lowered {
     int nargs;
 } Lowered;
 
-// With profile->dims, the model's dimensions become Vars of the formula (kernels made at build time, one for all
-// models); a dimension's divisibility that a rule needs is part of its Var (divisor), hence of the nest key.
-bool lower_group(Arena *a, Exprs *x, const Graph *g, const Group *gr, const Profile *p, u32 regime_n, Lowered *out, Err *err);
+// With profile->dims, the model's dimensions become Vars of the formula (kernels made at build
+// time, one for all models); a dimension's divisibility that a rule needs is part of its Var
+// (divisor), hence of the nest key.
+bool lower_group(Arena *a, Exprs *x, const Graph *g, const Group *gr, const Profile *p,
+                 u32 regime_n, Lowered *out, Err *err);
 
-// slot(pos): where in a cache the row of a position lies. The only place that knows (windows and sinks come here).
+// slot(pos): where in a cache the row of a position lies. The only place that knows (windows and
+// sinks come here).
 const Expr *lower_slot(Exprs *x, const Expr *pos);
 
-// attention.c (loop/): softmax(q k / sqrt(d)) v over the cache, grouped heads, causal by each row's position. The formula is
-// plain softmax (the referee's); the kernel is built directly, on-line (attention_build.c). Arguments, in order:
+// attention.c (loop/): softmax(q k / sqrt(d)) v over the cache, grouped heads, causal by each row's
+// position. The formula is plain softmax (the referee's); the kernel is built directly, on-line
+// (attention_build.c). Arguments, in order:
 //   q f32[rows, H*D]   cache f32[2, KV, ctx, D]: keys, then values   y   params
-//   parts == 1: y f32[rows, H*D]; else y f32[rows, H, parts, D + 2]: acc, then m (the part's maximum), l (its sum)
+//   parts == 1: y f32[rows, H*D]; else y f32[rows, H, parts, D + 2]: acc, then m (the part's
+//   maximum), l (its sum)
 typedef struct AttentionShape {
     i64 heads, kv_heads, head_dim, ctx, parts;
     i64 rows; // largest n of the regime
 } AttentionShape;
-// With profile->dims the formula's dims are KV, G = H / KV, D, CTX, in this order; *dims gets their values.
-bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *p, Nest **out, i32 *dims, Err *err);
+// With profile->dims the formula's dims are KV, G = H / KV, D, CTX, in this order; *dims gets their
+// values.
+bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *p, Nest **out,
+                    i32 *dims, Err *err);
 
 #endif

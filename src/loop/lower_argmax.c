@@ -1,7 +1,9 @@
-// loop/lower_argmax.c: the greedy choice: maxima of blocks of logits, then the smallest id that has the largest.
+// loop/lower_argmax.c: the greedy choice: maxima of blocks of logits, then the smallest id that has
+// the largest.
 //
-// Comparisons only, so every device that has the same logits chooses the same token. The id is clamped to the
-// vocabulary whatever the logits hold (a NaN equals nothing): who reads the ring relies on it.
+// Comparisons only, so every device that has the same logits chooses the same token. The id is
+// clamped to the vocabulary whatever the logits hold (a NaN equals nothing): who reads the ring
+// relies on it.
 #include "loop/lower_int.h"
 
 enum { MENU_MAX_VOCAB = 1 << 20 };
@@ -39,7 +41,8 @@ bool lower_argmax_part(Lower *l, const Node *nd) {
     const Buffer *top = lower_temp(l, s, RED_MAX, lower_load(l, g.buf, m, id_at(l, &g, b, i)));
     Stage *o = lower_stage(l, "out");
     const Expr *at[2] = {lower_axis(l, o, "m", g.rows), lower_axis(l, o, "b", g.blocks)};
-    lower_store(o, lower_arg(l, nd->out, "y", TY_F32, 2, dims), 2, at, lower_load(l, top, at[0], at[1]), NULL);
+    lower_store(o, lower_arg(l, nd->out, "y", TY_F32, 2, dims), 2, at,
+                lower_load(l, top, at[0], at[1]), NULL);
     return l->gr->nnodes == 1;
 }
 
@@ -49,7 +52,8 @@ bool lower_argmax_join(Lower *l, const Node *nd) {
     const Expr *dims[2] = {g.rows, g.blocks}, *ring_dim = lower_int(l, TOKEN_RING);
     const Buffer *part = lower_arg(l, nd->in[1], "part", TY_F32, 2, dims);
     Buffer *ring = lower_arg(l, nd->in[2], "ring", TY_I32, 1, &ring_dim);
-    const Expr *last = ex_sub(x, g.vocab, lower_int(l, 1)), *last_block = ex_sub(x, g.blocks, lower_int(l, 1));
+    const Expr *last = ex_sub(x, g.vocab, lower_int(l, 1)),
+               *last_block = ex_sub(x, g.blocks, lower_int(l, 1));
 
     Stage *s = lower_stage(l, "top");
     const Expr *m = lower_axis(l, s, "m", g.rows), *b = lower_red(l, s, "b", g.blocks);
@@ -64,7 +68,8 @@ bool lower_argmax_join(Lower *l, const Node *nd) {
     s = lower_stage(l, "id");
     m = lower_axis(l, s, "m", g.rows);
     const Expr *i = lower_red(l, s, "i", g.block);
-    const Expr *bm = ex_max(x, ex_min(x, lower_load(l, block, m, NULL), last_block), lower_int(l, 0));
+    const Expr *bm =
+        ex_max(x, ex_min(x, lower_load(l, block, m, NULL), last_block), lower_int(l, 0));
     const Expr *id = id_at(l, &g, bm, i);
     is_top = ex_eq(x, lower_load(l, g.buf, m, id), lower_load(l, top, m, NULL));
     const Buffer *best = lower_temp(l, s, RED_MIN, ex_select(x, is_top, id, last));

@@ -1,13 +1,18 @@
-// loop/lower_attention.c: attention's kernel is built directly (attention.c); here its arguments and sizes are named.
-// attention_join is an ordinary formula: the parts' maxima, then two weighted sums.
+// loop/lower_attention.c: attention's kernel is built directly (attention.c); here its arguments
+// and sizes are named. attention_join is an ordinary formula: the parts' maxima, then two weighted
+// sums.
 #include "loop/lower_int.h"
 
 static bool direct(Lower *l, const Node *nd, i64 parts) {
     if (l->gr->nnodes != 1) return false;
     const OpAttr *a = &nd->attr;
     Lowered *o = l->out;
-    AttentionShape shape = {.heads = a->heads, .kv_heads = a->kv_heads, .head_dim = a->head_dim,
-                            .ctx = l->g->ctx, .parts = parts, .rows = l->n_max};
+    AttentionShape shape = {.heads = a->heads,
+                            .kv_heads = a->kv_heads,
+                            .head_dim = a->head_dim,
+                            .ctx = l->g->ctx,
+                            .parts = parts,
+                            .rows = l->n_max};
     if (!attention_nest(l->arena, l->x, &shape, l->p, &o->nest, o->dims, l->err))
         return err_subject(l->err, l->gr->name);
     const Formula *f = o->nest->f;
@@ -18,14 +23,15 @@ static bool direct(Lower *l, const Node *nd, i64 parts) {
     for (int i = 0; i < f->nargs; i++) {
         LowerArg arg = {ARG_PARAMS, -1};
         for (size_t k = 0; k < COUNT_OF(args); k++)
-            if (strcmp(f->arg[i]->name, args[k].name) == 0) arg = (LowerArg){ARG_TENSOR, args[k].tensor};
+            if (strcmp(f->arg[i]->name, args[k].name) == 0)
+                arg = (LowerArg){ARG_TENSOR, args[k].tensor};
         o->arg[o->nargs++] = arg;
     }
     for (int i = 0; i < f->ndims; i++) {
         const Var *v = f->dim[i];
         if (o->dims[i] < v->lo || o->dims[i] > v->hi || o->dims[i] % v->divisor != 0)
-            return err_set(l->err, ERR_COMPILE_DIM, "%s is %d; kernels are made for %D to %D", v->name, o->dims[i],
-                           v->lo, v->hi);
+            return err_set(l->err, ERR_COMPILE_DIM, "%s is %d; kernels are made for %D to %D",
+                           v->name, o->dims[i], v->lo, v->hi);
         o->dim_name[o->ndims++] = v->name;
     }
     o->formula = (Formula *)f;
@@ -73,9 +79,11 @@ bool lower_attention_join(Lower *l, const Node *nd) {
     const Buffer *sum = lower_temp(l, v, RED_SUM, ex_mul(x, ex_load(x, in, at), share));
 
     Stage *o = lower_stage(l, "out");
-    const Expr *idx[3] = {lower_axis(l, o, "n", rows), lower_axis(l, o, "h", heads), lower_axis(l, o, "d", dim)};
+    const Expr *idx[3] = {lower_axis(l, o, "n", rows), lower_axis(l, o, "h", heads),
+                          lower_axis(l, o, "d", dim)};
     const Expr *ydims[3] = {rows, heads, dim};
     Buffer *y = lower_arg(l, nd->out, "y", TY_F32, 3, ydims);
-    lower_store(o, y, 3, idx, ex_div(x, ex_load(x, sum, idx), lower_load(l, total, idx[0], idx[1])), NULL);
+    lower_store(o, y, 3, idx, ex_div(x, ex_load(x, sum, idx), lower_load(l, total, idx[0], idx[1])),
+                NULL);
     return true;
 }

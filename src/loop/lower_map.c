@@ -1,4 +1,5 @@
-// loop/lower_map.c: the operators whose every element stands for itself: embed, add, silu, take_rows.
+// loop/lower_map.c: the operators whose every element stands for itself: embed, add, silu,
+// take_rows.
 #include "loop/lower_int.h"
 
 enum { MENU_MAX_COLS = 1 << 18 };
@@ -29,14 +30,17 @@ bool lower_embed(Lower *l, const Node *nd) {
     LowerValue v = lower_over(l, nd, rows, k);
     const Expr *at = lower_row_field(l, rows, lower_ax(l, &v, 0), ROW_RING);
     const Expr *token = lower_load(l, ring, at, NULL);
-    // Who writes the ring keeps its ids inside the vocabulary; a kernel that does not know the vocabulary asks.
-    if (l->p->dims) token = ex_min(x, ex_max(x, token, lower_int(l, 0)), ex_sub(x, vocab, lower_int(l, 1)));
+    // Who writes the ring keeps its ids inside the vocabulary; a kernel that does not know the
+    // vocabulary asks.
+    if (l->p->dims)
+        token = ex_min(x, ex_max(x, token, lower_int(l, 0)), ex_sub(x, vocab, lower_int(l, 1)));
     v.e = quant_value(x, w->encoding, wb, token, lower_ax(l, &v, 1), padded, k, (u32)weave);
     lower_result(l, nd, &v);
     return true;
 }
 
-// The columns of an operand: those of the matmul before it in the group, padding included, else its own.
+// The columns of an operand: those of the matmul before it in the group, padding included, else its
+// own.
 static const Expr *columns(Lower *l, int tensor, const char *name, const Expr **true_cols) {
     const LowerValue *v = lower_value(l, tensor);
     *true_cols = NULL;
@@ -57,8 +61,9 @@ bool lower_add(Lower *l, const Node *nd) {
     v.true_cols = true_cols;
     const Expr *n = lower_ax(l, &v, 0), *o = lower_ax(l, &v, 1);
     const Expr *av = lower_read(l, nd->in[0], "a", cols, n, o);
-    const Expr *bv = b->nd == 1 ? lower_load(l, lower_arg(l, nd->in[1], "bias", TY_F32, 1, &cols), o, NULL)
-                                : lower_read(l, nd->in[1], "b", cols, n, o);
+    const Expr *bv = b->nd == 1
+                         ? lower_load(l, lower_arg(l, nd->in[1], "bias", TY_F32, 1, &cols), o, NULL)
+                         : lower_read(l, nd->in[1], "b", cols, n, o);
     v.e = ex_add(l->x, av, bv);
     lower_result(l, nd, &v);
     return true;
@@ -105,7 +110,8 @@ bool lower_silu_mul_pair(Lower *l, const Node *nd) {
     return true;
 }
 
-// For one row there is nothing to choose from: the row itself, and the kernel that follows is the same as elsewhere.
+// For one row there is nothing to choose from: the row itself, and the kernel that follows is the
+// same as elsewhere.
 bool lower_take_rows(Lower *l, const Node *nd) {
     Exprs *x = l->x;
     const Tensor *in = &l->g->tensors.at[nd->in[0]];

@@ -1,7 +1,8 @@
-// loop/lower_matmul.c: matmul: stages w (the weight's meaning) and acc (the sum); what follows reads acc.
+// loop/lower_matmul.c: matmul: stages w (the weight's meaning) and acc (the sum); what follows
+// reads acc.
 //
-// Both run over the weight's rows padded to the weave, so that lanes which each own a row always come in whole
-// vectors; what is stored is cut at the true number of rows.
+// Both run over the weight's rows padded to the weave, so that lanes which each own a row always
+// come in whole vectors; what is stored is cut at the true number of rows.
 #include "loop/lower_int.h"
 
 // Indices are i32: the words of the largest weight that a build-time kernel accepts must fit.
@@ -19,9 +20,11 @@ bool lower_matmul(Lower *l, const Node *nd) {
     i64 block = quant_info(w->encoding)->block, weave = w->interleave;
     const Expr *rows = lower_rows(l, in->dim[0]);
     const Expr *k = lower_dim(l, "K", w->cols, block, MENU_MAX_K, block);
-    // Whole tiles of several vectors are a kernel of their own at build time: nothing to cut, more rows in flight.
+    // Whole tiles of several vectors are a kernel of their own at build time: nothing to cut, more
+    // rows in flight.
     i64 tile = w->rows % (TILE_VECTORS * weave) == 0 ? TILE_VECTORS * weave : 1;
-    const Expr *o = lower_dim(l, "N", w->rows, tile, max_rows(w->encoding, TILE_VECTORS * weave), tile);
+    const Expr *o =
+        lower_dim(l, "N", w->rows, tile, max_rows(w->encoding, TILE_VECTORS * weave), tile);
     const Expr *padded = lower_int(l, (i64)round_up(w->rows, (u64)weave));
     const Expr *words = NULL;
     if (l->p->dims) {
@@ -35,7 +38,8 @@ bool lower_matmul(Lower *l, const Node *nd) {
     }
 
     // x before w, so that the arguments of every matmul begin alike
-    if (lower_value(l, nd->in[0]) == NULL) lower_read(l, nd->in[0], "x", k, lower_int(l, 0), lower_int(l, 0));
+    if (lower_value(l, nd->in[0]) == NULL)
+        lower_read(l, nd->in[0], "x", k, lower_int(l, 0), lower_int(l, 0));
     const Buffer *wb = lower_arg(l, nd->in[1], "w", TY_U32, 1, &words);
     Stage *ws = lower_stage(l, "w");
     const Expr *wo = lower_axis(l, ws, "o", padded), *wk = lower_axis(l, ws, "k", k);
@@ -52,7 +56,8 @@ bool lower_matmul(Lower *l, const Node *nd) {
     if (padded != o) v.true_cols = o;
     v.e = lower_load(l, acc, lower_ax(l, &v, 0), lower_ax(l, &v, 1));
     if (l->unscaled == nd->in[0])
-        v.e = ex_mul(x, v.e, lower_inv_rms(l, l->sum_sq, lower_ax(l, &v, 0), l->sum_sq_k, l->sum_sq_eps));
+        v.e = ex_mul(x, v.e,
+                     lower_inv_rms(l, l->sum_sq, lower_ax(l, &v, 0), l->sum_sq_k, l->sum_sq_eps));
     lower_result(l, nd, &v);
     return true;
 }

@@ -1,10 +1,12 @@
 // loop/lower_norm.c: rms_norm: ss[n], the sum of squares, then x * g / sqrt(ss / K + eps).
 //
-// In one group with its matmul the factor 1/sqrt(...) is the same for the whole row, so it is taken out of the sum:
-// the matmul reads x * g, and its result is multiplied once. The sum of squares then rides beside the dot product.
+// In one group with its matmul the factor 1/sqrt(...) is the same for the whole row, so it is taken
+// out of the sum: the matmul reads x * g, and its result is multiplied once. The sum of squares
+// then rides beside the dot product.
 #include "loop/lower_int.h"
 
-const Expr *lower_inv_rms(Lower *l, const Buffer *ss, const Expr *row, const Expr *k, const Expr *eps) {
+const Expr *lower_inv_rms(Lower *l, const Buffer *ss, const Expr *row, const Expr *k,
+                          const Expr *eps) {
     Exprs *x = l->x;
     const Expr *mean = ex_div(x, lower_load(l, ss, row, NULL), ex_cast(x, TY_F32, k));
     return ex_div(x, ex_f32(x, 1), ex_un(x, EX_SQRT, ex_add(x, mean, eps)));
@@ -36,7 +38,8 @@ bool lower_rms_norm(Lower *l, const Node *nd) {
 
     LowerValue v = lower_over(l, nd, rows, k);
     const Expr *vn = lower_ax(l, &v, 0), *vk = lower_ax(l, &v, 1);
-    const Expr *xg = ex_mul(x, lower_read(l, nd->in[0], "x", k, vn, vk), lower_load(l, g, vk, NULL));
+    const Expr *xg =
+        ex_mul(x, lower_read(l, nd->in[0], "x", k, vn, vk), lower_load(l, g, vk, NULL));
     if (feeds_matmul(l, nd->out)) {
         l->unscaled = nd->out;
         l->sum_sq = ss;

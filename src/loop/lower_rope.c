@@ -1,8 +1,10 @@
-// loop/lower_rope.c: rotary embedding and what writes the cache: rope_table, rope, append, rope_append.
+// loop/lower_rope.c: rotary embedding and what writes the cache: rope_table, rope, append,
+// rope_append.
 //
-// A pair is two adjacent rows (2j, 2j+1) of a head. Element e of pair p is x[e]*cos + (e ? +1 : -1) * x[1-e]*sin.
-// On its own such an operator views its operands as [n][head][pair][2]; behind a joined matmul it follows the
-// matmul's rows instead (axes n, p, e with row 2p + e), so that tiles of the result are tiles of the product.
+// A pair is two adjacent rows (2j, 2j+1) of a head. Element e of pair p is x[e]*cos + (e ? +1 : -1)
+// * x[1-e]*sin. On its own such an operator views its operands as [n][head][pair][2]; behind a
+// joined matmul it follows the matmul's rows instead (axes n, p, e with row 2p + e), so that tiles
+// of the result are tiles of the product.
 #include "loop/lower_int.h"
 
 enum { MENU_MAX_HEADS = 1024, MENU_MAX_PAIRS = 512, MENU_MAX_CTX = 1 << 15 };
@@ -18,7 +20,8 @@ bool lower_rope_table(Lower *l, const Node *nd) {
     Stage *s = lower_stage(l, "out");
     const Expr *n = lower_axis(l, s, "n", rows), *j = lower_axis(l, s, "j", pairs);
     const Expr *pos = lower_row_field(l, rows, n, ROW_POS);
-    const Expr *turn = ex_bitcast(x, TY_I32, ex_mul(x, ex_cast(x, TY_U32, pos), lower_load(l, freq, j, NULL)));
+    const Expr *turn =
+        ex_bitcast(x, TY_I32, ex_mul(x, ex_cast(x, TY_U32, pos), lower_load(l, freq, j, NULL)));
     const Expr *angle = ex_mul(x, ex_cast(x, TY_F32, turn), ex_f32(x, 0x1p-32));
     const Expr *cos_at[3] = {n, j, lower_int(l, 0)}, *sin_at[3] = {n, j, lower_int(l, 1)};
     lower_store(s, y, 3, cos_at, ex_un(x, EX_COS2PI, angle), NULL);
@@ -33,8 +36,9 @@ static const Buffer *table_arg(Lower *l, int tensor, const Expr *rows, const Exp
 }
 
 // mine*cos +- other*sin for pair j (rows beyond rot_pairs stay as they are), e 0 or 1.
-static const Expr *turned(Lower *l, const Buffer *table, const Expr *n, const Expr *j, const Expr *e,
-                          const Expr *head_pairs, const Expr *rot_pairs, const Expr *mine, const Expr *other) {
+static const Expr *turned(Lower *l, const Buffer *table, const Expr *n, const Expr *j,
+                          const Expr *e, const Expr *head_pairs, const Expr *rot_pairs,
+                          const Expr *mine, const Expr *other) {
     Exprs *x = l->x;
     i64 hp, rp;
     bool whole = expr_is_int(head_pairs, &hp) && expr_is_int(rot_pairs, &rp) && hp == rp;
@@ -56,14 +60,15 @@ static const Expr *slot_of(Lower *l, const Expr *rows, const Expr *n, const Expr
 
 static const Expr *ctx_dim(Lower *l) { return lower_dim(l, "ctx", l->g->ctx, 1, MENU_MAX_CTX, 1); }
 
-static Buffer *cache_arg(Lower *l, int tensor, const Expr *heads, const Expr *ctx, const Expr *dim) {
+static Buffer *cache_arg(Lower *l, int tensor, const Expr *heads, const Expr *ctx,
+                         const Expr *dim) {
     const Expr *dims[3] = {heads, ctx, dim};
     return lower_arg(l, tensor, "cache", TY_F32, 3, dims);
 }
 
 // x and y as [n][head][pair][2]
-static Buffer *heads_arg(Lower *l, int tensor, const char *name, const Expr *rows, const Expr *heads,
-                         const Expr *pairs) {
+static Buffer *heads_arg(Lower *l, int tensor, const char *name, const Expr *rows,
+                         const Expr *heads, const Expr *pairs) {
     const Expr *dims[4] = {rows, heads, pairs, lower_int(l, 2)};
     return lower_arg(l, tensor, name, TY_F32, 4, dims);
 }
@@ -99,7 +104,8 @@ bool lower_rope(Lower *l, const Node *nd) {
     Buffer *y = heads_arg(l, nd->out, "y", rows, heads, pairs);
     Stage *s = lower_stage(l, "out");
     Point p = head_axes(l, s, rows, heads, pairs);
-    const Expr *v = turned(l, table, p.n, p.j, p.e, pairs, rot, at_point(l, in, &p, false), at_point(l, in, &p, true));
+    const Expr *v = turned(l, table, p.n, p.j, p.e, pairs, rot, at_point(l, in, &p, false),
+                           at_point(l, in, &p, true));
     const Expr *at[4] = {p.n, p.h, p.j, p.e};
     lower_store(s, y, 4, at, v, NULL);
     return true;
@@ -116,7 +122,8 @@ bool lower_append(Lower *l, const Node *nd) {
     const Buffer *in = lower_arg(l, nd->in[0], "x", TY_F32, 3, dims);
     Buffer *cache = cache_arg(l, nd->in[1], ex_mul(x, heads, lower_int(l, 2)), ctx, dim);
     Stage *s = lower_stage(l, "out");
-    const Expr *n = lower_axis(l, s, "n", rows), *h = lower_axis(l, s, "h", heads), *d = lower_axis(l, s, "d", dim);
+    const Expr *n = lower_axis(l, s, "n", rows), *h = lower_axis(l, s, "h", heads),
+               *d = lower_axis(l, s, "d", dim);
     const Expr *from[3] = {n, h, d};
     const Expr *to[3] = {a->keys ? h : ex_add(x, h, heads), slot_of(l, rows, n, ctx), d};
     lower_store(s, cache, 3, to, ex_load(x, in, from), NULL);
@@ -130,27 +137,33 @@ static bool rope_append_fused(Lower *l, const Node *nd) {
     const LowerValue *v = lower_value(l, nd->in[0]);
     i64 padded;
     if (!expr_is_int(v->ext[1], &padded)) return false;
-    i64 hp = a->head_dim / 2, q_pairs = a->heads * hp, k_pairs = a->kv_heads * hp, all = q_pairs + 2 * k_pairs;
+    i64 hp = a->head_dim / 2, q_pairs = a->heads * hp, k_pairs = a->kv_heads * hp,
+        all = q_pairs + 2 * k_pairs;
     const Expr *rows = lower_rows(l, DIM_N), *rot = lower_int(l, a->rot_dim / 2), *ctx = ctx_dim(l);
     const Buffer *table = table_arg(l, nd->in[1], rows, rot);
     const Expr *ydims[2] = {rows, lower_int(l, 2 * q_pairs)};
     Buffer *y = lower_arg(l, nd->out, "y", TY_F32, 2, ydims);
-    Buffer *cache = cache_arg(l, nd->in[2], lower_int(l, 2 * a->kv_heads), ctx, lower_int(l, a->head_dim));
+    Buffer *cache =
+        cache_arg(l, nd->in[2], lower_int(l, 2 * a->kv_heads), ctx, lower_int(l, a->head_dim));
     Stage *s = lower_stage(l, "out");
-    const Expr *n = lower_axis(l, s, "n", rows), *p = lower_axis(l, s, "p", lower_int(l, padded / 2));
+    const Expr *n = lower_axis(l, s, "n", rows),
+               *p = lower_axis(l, s, "p", lower_int(l, padded / 2));
     const Expr *e = lower_axis(l, s, "e", lower_int(l, 2)), *one = lower_int(l, 1);
     const Expr *o = ex_add(x, ex_mul(x, p, lower_int(l, 2)), e);
     const Expr *o2 = ex_sub(x, ex_add(x, ex_mul(x, p, lower_int(l, 2)), one), e);
     const Expr *j = ex_mod(x, p, lower_int(l, hp)), *h = ex_idiv(x, p, lower_int(l, hp));
-    const Expr *mine = lower_read(l, nd->in[0], "x", NULL, n, o), *other = lower_read(l, nd->in[0], "x", NULL, n, o2);
+    const Expr *mine = lower_read(l, nd->in[0], "x", NULL, n, o),
+               *other = lower_read(l, nd->in[0], "x", NULL, n, o2);
     const Expr *t = turned(l, table, n, j, e, lower_int(l, hp), rot, mine, other);
     const Expr *is_q = ex_lt(x, p, lower_int(l, q_pairs));
     const Expr *kv = ex_select(x, ex_lt(x, p, lower_int(l, q_pairs + k_pairs)), t, mine);
     const Expr *to_y[2] = {n, o};
-    // The predicate keeps the head in range, but in terms of p: said again, for proofs after tiles took p apart.
+    // The predicate keeps the head in range, but in terms of p: said again, for proofs after tiles
+    // took p apart.
     const Expr *head = ex_max(x, ex_sub(x, h, lower_int(l, a->heads)), lower_int(l, 0));
     if (padded / 2 > all) head = ex_min(x, head, lower_int(l, 2 * a->kv_heads - 1));
-    const Expr *to_cache[3] = {head, slot_of(l, rows, n, ctx), ex_add(x, ex_mul(x, j, lower_int(l, 2)), e)};
+    const Expr *to_cache[3] = {head, slot_of(l, rows, n, ctx),
+                               ex_add(x, ex_mul(x, j, lower_int(l, 2)), e)};
     const Expr *is_kv = ex_le(x, lower_int(l, q_pairs), p);
     if (padded / 2 > all) is_kv = ex_land(x, is_kv, ex_lt(x, p, lower_int(l, all)));
     lower_store(s, y, 2, to_y, t, is_q);

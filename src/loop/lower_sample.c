@@ -1,14 +1,21 @@
-// loop/lower_sample.c: temperature, top-k and seed in integers: logits become fixed point once, and from there on
-// sums are exact, so identical logits and seed choose the identical token on every device.
+// loop/lower_sample.c: temperature, top-k and seed in integers: logits become fixed point once, and
+// from there on sums are exact, so identical logits and seed choose the identical token on every
+// device.
 //
-//   key     20 bits: 2^20 - 1 minus the distance to the largest logit / temperature, in 2^-16 nats, at most 16 nats
-//   digits  the top_k-th largest key, four bits at a time: count keys >= each candidate (ties at the end are kept)
-//   weight  e^-distance in 2^-23 by two table look-ups and a shift; sums of blocks of 256, prefix sums, then two
+//   key     20 bits: 2^20 - 1 minus the distance to the largest logit / temperature, in 2^-16 nats,
+//   at most 16 nats digits  the top_k-th largest key, four bits at a time: count keys >= each
+//   candidate (ties at the end are kept) weight  e^-distance in 2^-23 by two table look-ups and a
+//   shift; sums of blocks of 256, prefix sums, then two
 //           random numbers choose the block and the token in it
-// Cast from f32 truncates, and a lone product is rounded the same everywhere: nothing here can be contracted.
+// Cast from f32 truncates, and a lone product is rounded the same everywhere: nothing here can be
+// contracted.
 #include "loop/lower_int.h"
 
-enum { MENU_MAX_VOCAB = 1 << 20, KEY_TOP = (1 << SAMPLE_KEY_BITS) - 1, DIGITS = (1 << SAMPLE_DIGIT_BITS) - 1 };
+enum {
+    MENU_MAX_VOCAB = 1 << 20,
+    KEY_TOP = (1 << SAMPLE_KEY_BITS) - 1,
+    DIGITS = (1 << SAMPLE_DIGIT_BITS) - 1
+};
 
 typedef struct Vocab {
     const Expr *rows, *vocab, *blocks, *block;
@@ -28,21 +35,25 @@ static Buffer *arg1(Lower *l, int tensor, const char *name, Type t, const Expr *
     return lower_arg(l, tensor, name, t, 1, &d0);
 }
 
-static Buffer *arg2(Lower *l, int tensor, const char *name, Type t, const Expr *d0, const Expr *d1) {
+static Buffer *arg2(Lower *l, int tensor, const char *name, Type t, const Expr *d0,
+                    const Expr *d1) {
     const Expr *dims[2] = {d0, d1};
     return lower_arg(l, tensor, name, t, 2, dims);
 }
 
-// Counts are u32, which may wrap and so need no proof; where one becomes an index it is limited again.
-static const Expr *counted(Exprs *x, const Expr *cond) { return ex_select(x, cond, ex_uint(x, 1), ex_uint(x, 0)); }
+// Counts are u32, which may wrap and so need no proof; where one becomes an index it is limited
+// again.
+static const Expr *counted(Exprs *x, const Expr *cond) {
+    return ex_select(x, cond, ex_uint(x, 1), ex_uint(x, 0));
+}
 
 static const Expr *limited(Exprs *x, const Expr *count, u32 most) {
     return ex_cast(x, TY_I32, ex_min(x, count, ex_uint(x, most)));
 }
 
 // Element i of block b of a row over the vocabulary, `past` where it lies past the end.
-static const Expr *in_block(Lower *l, const Vocab *v, const Buffer *buf, const Expr *m, const Expr *b, const Expr *i,
-                            const Expr *past) {
+static const Expr *in_block(Lower *l, const Vocab *v, const Buffer *buf, const Expr *m,
+                            const Expr *b, const Expr *i, const Expr *past) {
     Exprs *x = l->x;
     const Expr *id = ex_add(x, ex_mul(x, b, v->block), i);
     const Expr *last = ex_sub(x, v->vocab, lower_int(l, 1));
@@ -53,7 +64,9 @@ static const Expr *in_block(Lower *l, const Vocab *v, const Buffer *buf, const E
 // The threshold so far of row m: a constant zero before the first digit.
 static const Expr *threshold(Lower *l, int tensor, const Expr *rows, const Expr *m) {
     const Tensor *t = &l->g->tensors.at[tensor];
-    if (t->kind == TEN_CONST) return lower_load(l, arg1(l, tensor, "start", TY_I32, lower_int(l, 1)), lower_int(l, 0), NULL);
+    if (t->kind == TEN_CONST)
+        return lower_load(l, arg1(l, tensor, "start", TY_I32, lower_int(l, 1)), lower_int(l, 0),
+                          NULL);
     return lower_load(l, arg1(l, tensor, "limit", TY_I32, rows), m, NULL);
 }
 
@@ -85,8 +98,10 @@ bool lower_sample_key(Lower *l, const Node *nd) {
     const Buffer *top = arg1(l, nd->in[1], "top", TY_F32, v.rows);
     Stage *s = lower_stage(l, "out");
     const Expr *at[2] = {lower_axis(l, s, "m", v.rows), lower_axis(l, s, "v", v.vocab)};
-    const Expr *a = fixed(l, lower_load(l, top, at[0], NULL)), *b = fixed(l, lower_load(l, logits, at[0], at[1]));
-    const Expr *away = ex_max(x, ex_min(x, ex_sub(x, a, b), lower_int(l, KEY_TOP)), lower_int(l, 0));
+    const Expr *a = fixed(l, lower_load(l, top, at[0], NULL)),
+               *b = fixed(l, lower_load(l, logits, at[0], at[1]));
+    const Expr *away =
+        ex_max(x, ex_min(x, ex_sub(x, a, b), lower_int(l, KEY_TOP)), lower_int(l, 0));
     const Expr *key = ex_sub(x, lower_int(l, KEY_TOP), away);
     lower_store(s, arg2(l, nd->out, "y", TY_I32, v.rows, v.vocab), 2, at, key, NULL);
     return true;
@@ -95,7 +110,8 @@ bool lower_sample_key(Lower *l, const Node *nd) {
 bool lower_sample_count(Lower *l, const Node *nd) {
     Exprs *x = l->x;
     Vocab v = vocab_of(l);
-    const Expr *digits = lower_int(l, DIGITS), *shift = lower_dim(l, "shift", nd->attr.shift, 0, SAMPLE_KEY_BITS, 1);
+    const Expr *digits = lower_int(l, DIGITS),
+               *shift = lower_dim(l, "shift", nd->attr.shift, 0, SAMPLE_KEY_BITS, 1);
     const Buffer *key = arg2(l, nd->in[0], "key", TY_I32, v.rows, v.vocab);
     Stage *s = lower_stage(l, "count");
     const Expr *m = lower_axis(l, s, "m", v.rows), *j = lower_axis(l, s, "j", digits);
@@ -105,17 +121,19 @@ bool lower_sample_count(Lower *l, const Node *nd) {
     const Expr *k = in_block(l, &v, key, m, b, i, lower_int(l, -1));
     const Buffer *count = lower_temp(l, s, RED_SUM, counted(x, ex_le(x, want, k)));
     s = lower_stage(l, "out");
-    const Expr *at[3] = {lower_axis(l, s, "m", v.rows), lower_axis(l, s, "j", digits), lower_axis(l, s, "b", v.blocks)};
+    const Expr *at[3] = {lower_axis(l, s, "m", v.rows), lower_axis(l, s, "j", digits),
+                         lower_axis(l, s, "b", v.blocks)};
     const Expr *dims[3] = {v.rows, digits, v.blocks};
-    lower_store(s, lower_arg(l, nd->out, "y", TY_I32, 3, dims), 3, at, limited(x, ex_load(x, count, at), ARG_BLOCK),
-                NULL);
+    lower_store(s, lower_arg(l, nd->out, "y", TY_I32, 3, dims), 3, at,
+                limited(x, ex_load(x, count, at), ARG_BLOCK), NULL);
     return true;
 }
 
 bool lower_sample_digit(Lower *l, const Node *nd) {
     Exprs *x = l->x;
     Vocab v = vocab_of(l);
-    const Expr *digits = lower_int(l, DIGITS), *shift = lower_dim(l, "shift", nd->attr.shift, 0, SAMPLE_KEY_BITS, 1);
+    const Expr *digits = lower_int(l, DIGITS),
+               *shift = lower_dim(l, "shift", nd->attr.shift, 0, SAMPLE_KEY_BITS, 1);
     const Expr *dims[3] = {v.rows, digits, v.blocks};
     const Buffer *count = lower_arg(l, nd->in[0], "count", TY_I32, 3, dims);
     Stage *s = lower_stage(l, "total");
@@ -128,7 +146,8 @@ bool lower_sample_digit(Lower *l, const Node *nd) {
     m = lower_axis(l, s, "m", v.rows);
     j = lower_red(l, s, "j", digits);
     const Expr *asked = lower_param(l, PARAM_TOP_K);
-    const Expr *top_k = ex_select(x, ex_le(x, asked, lower_int(l, 0)), v.vocab, ex_min(x, asked, v.vocab));
+    const Expr *top_k =
+        ex_select(x, ex_le(x, asked, lower_int(l, 0)), v.vocab, ex_min(x, asked, v.vocab));
     const Expr *enough = ex_le(x, ex_cast(x, TY_U32, top_k), lower_load(l, total, m, j));
     const Buffer *digit = lower_temp(l, s, RED_SUM, counted(x, enough));
 
@@ -141,7 +160,8 @@ bool lower_sample_digit(Lower *l, const Node *nd) {
     return true;
 }
 
-// e^-(d/2^16): d * log2(e) with 26 fraction bits; ten of them choose 2^-a/32 * 2^-b/1024 from the table, whole ones shift.
+// e^-(d/2^16): d * log2(e) with 26 fraction bits; ten of them choose 2^-a/32 * 2^-b/1024 from the
+// table, whole ones shift.
 bool lower_sample_weight(Lower *l, const Node *nd) {
     Exprs *x = l->x;
     Vocab v = vocab_of(l);
@@ -151,16 +171,21 @@ bool lower_sample_weight(Lower *l, const Node *nd) {
     const Expr *at[2] = {lower_axis(l, s, "m", v.rows), lower_axis(l, s, "v", v.vocab)};
     const Expr *k = lower_load(l, key, at[0], at[1]);
     const Expr *d = ex_cast(x, TY_U32, ex_sub(x, lower_int(l, KEY_TOP), k));
-    const Expr *turns = ex_mulhi(x, ex_shl(x, d, ex_uint(x, 11)), ex_uint(x, 3098164009u)); // log2(e) * 2^31
-    const Expr *hi = ex_cast(x, TY_I32, ex_and(x, ex_shr(x, turns, ex_uint(x, 21)), ex_uint(x, 31)));
-    const Expr *lo = ex_cast(x, TY_I32, ex_and(x, ex_shr(x, turns, ex_uint(x, 16)), ex_uint(x, 31)));
+    const Expr *turns =
+        ex_mulhi(x, ex_shl(x, d, ex_uint(x, 11)), ex_uint(x, 3098164009u)); // log2(e) * 2^31
+    const Expr *hi =
+        ex_cast(x, TY_I32, ex_and(x, ex_shr(x, turns, ex_uint(x, 21)), ex_uint(x, 31)));
+    const Expr *lo =
+        ex_cast(x, TY_I32, ex_and(x, ex_shr(x, turns, ex_uint(x, 16)), ex_uint(x, 31)));
     const Expr *t0 = lower_load(l, table, hi, NULL);
     const Expr *t1 = lower_load(l, table, ex_add(x, lo, lower_int(l, 32)), NULL);
-    const Expr *shift = ex_min(x, ex_add(x, ex_shr(x, turns, ex_uint(x, 26)), ex_uint(x, 9)), ex_uint(x, 31));
+    const Expr *shift =
+        ex_min(x, ex_add(x, ex_shr(x, turns, ex_uint(x, 26)), ex_uint(x, 9)), ex_uint(x, 31));
     const Expr *w = ex_shr(x, ex_mulhi(x, t0, t1), shift);
     const Expr *kept = ex_le(x, threshold(l, nd->in[1], v.rows, at[0]), k);
     kept = ex_land(x, kept, ex_lt(x, lower_int(l, 0), k)); // 16 nats away or more: nothing
-    lower_store(s, arg2(l, nd->out, "y", TY_U32, v.rows, v.vocab), 2, at, ex_select(x, kept, w, ex_uint(x, 0)), NULL);
+    lower_store(s, arg2(l, nd->out, "y", TY_U32, v.rows, v.vocab), 2, at,
+                ex_select(x, kept, w, ex_uint(x, 0)), NULL);
     return true;
 }
 
@@ -173,11 +198,13 @@ bool lower_sample_sum(Lower *l, const Node *nd) {
     const Buffer *sum = lower_temp(l, s, RED_SUM, in_block(l, &v, w, m, b, i, ex_uint(l->x, 0)));
     s = lower_stage(l, "out");
     const Expr *at[2] = {lower_axis(l, s, "m", v.rows), lower_axis(l, s, "b", v.blocks)};
-    lower_store(s, arg2(l, nd->out, "y", TY_U32, v.rows, v.blocks), 2, at, lower_load(l, sum, at[0], at[1]), NULL);
+    lower_store(s, arg2(l, nd->out, "y", TY_U32, v.rows, v.blocks), 2, at,
+                lower_load(l, sum, at[0], at[1]), NULL);
     return true;
 }
 
-// A block's sum is at most 2^31; shifted so that all of them fit u32, and rounded up so that no weight is lost.
+// A block's sum is at most 2^31; shifted so that all of them fit u32, and rounded up so that no
+// weight is lost.
 bool lower_sample_prefix(Lower *l, const Node *nd) {
     Exprs *x = l->x;
     Vocab v = vocab_of(l);
@@ -190,10 +217,12 @@ bool lower_sample_prefix(Lower *l, const Node *nd) {
     const Expr *i = lower_red(l, s, "i", v.blocks);
     const Expr *carry = ex_sub(x, ex_shl(x, ex_uint(x, 1), shift), ex_uint(x, 1));
     const Expr *part = ex_shr(x, ex_add(x, lower_load(l, sum, m, i), carry), shift);
-    const Buffer *prefix = lower_temp(l, s, RED_SUM, ex_select(x, ex_le(x, i, b), part, ex_uint(x, 0)));
+    const Buffer *prefix =
+        lower_temp(l, s, RED_SUM, ex_select(x, ex_le(x, i, b), part, ex_uint(x, 0)));
     s = lower_stage(l, "out");
     const Expr *at[2] = {lower_axis(l, s, "m", v.rows), lower_axis(l, s, "b", v.blocks)};
-    lower_store(s, arg2(l, nd->out, "y", TY_U32, v.rows, v.blocks), 2, at, lower_load(l, prefix, at[0], at[1]), NULL);
+    lower_store(s, arg2(l, nd->out, "y", TY_U32, v.rows, v.blocks), 2, at,
+                lower_load(l, prefix, at[0], at[1]), NULL);
     return true;
 }
 
@@ -211,7 +240,8 @@ static const Expr *random_u32(Lower *l, const Vocab *v, const Expr *m, u32 which
     const Expr *next = ex_bitcast(x, TY_U32, lower_row_field(l, v->rows, m, ROW_NEXT));
     const Expr *a = mix(x, ex_add(x, lo, ex_uint(x, 0x9e3779b9u)));
     a = mix(x, ex_add(x, ex_xor(x, a, hi), ex_uint(x, 0x85ebca6bu)));
-    a = mix(x, ex_add(x, ex_xor(x, a, ex_mul(x, next, ex_uint(x, 2))), ex_uint(x, 0xc2b2ae35u + which)));
+    a = mix(x, ex_add(x, ex_xor(x, a, ex_mul(x, next, ex_uint(x, 2))),
+                      ex_uint(x, 0xc2b2ae35u + which)));
     return a;
 }
 
@@ -236,7 +266,9 @@ bool lower_sample_block(Lower *l, const Node *nd) {
 static const Expr *chosen_block(Lower *l, const Vocab *v, int tensor, const Expr *m) {
     const Expr *b = lower_load(l, arg1(l, tensor, "block", TY_I32, v->rows), m, NULL);
     // made for any vocabulary, the kernel cannot know the range that the producer keeps
-    return l->p->dims ? ex_max(l->x, ex_min(l->x, b, ex_sub(l->x, v->blocks, lower_int(l, 1))), lower_int(l, 0)) : b;
+    return l->p->dims ? ex_max(l->x, ex_min(l->x, b, ex_sub(l->x, v->blocks, lower_int(l, 1))),
+                               lower_int(l, 0))
+                      : b;
 }
 
 bool lower_sample_within(Lower *l, const Node *nd) {
@@ -244,13 +276,16 @@ bool lower_sample_within(Lower *l, const Node *nd) {
     Vocab v = vocab_of(l);
     const Buffer *w = arg2(l, nd->in[0], "weight", TY_U32, v.rows, v.vocab);
     Stage *s = lower_stage(l, "prefix");
-    const Expr *m = lower_axis(l, s, "m", v.rows), *i = lower_axis(l, s, "i", v.block), *j = lower_red(l, s, "j", v.block);
+    const Expr *m = lower_axis(l, s, "m", v.rows), *i = lower_axis(l, s, "i", v.block),
+               *j = lower_red(l, s, "j", v.block);
     const Expr *b = chosen_block(l, &v, nd->in[1], m);
     const Expr *part = in_block(l, &v, w, m, b, j, ex_uint(x, 0));
-    const Buffer *prefix = lower_temp(l, s, RED_SUM, ex_select(x, ex_le(x, j, i), part, ex_uint(x, 0)));
+    const Buffer *prefix =
+        lower_temp(l, s, RED_SUM, ex_select(x, ex_le(x, j, i), part, ex_uint(x, 0)));
     s = lower_stage(l, "out");
     const Expr *at[2] = {lower_axis(l, s, "m", v.rows), lower_axis(l, s, "i", v.block)};
-    lower_store(s, arg2(l, nd->out, "y", TY_U32, v.rows, v.block), 2, at, lower_load(l, prefix, at[0], at[1]), NULL);
+    lower_store(s, arg2(l, nd->out, "y", TY_U32, v.rows, v.block), 2, at,
+                lower_load(l, prefix, at[0], at[1]), NULL);
     return true;
 }
 
@@ -270,7 +305,8 @@ bool lower_sample_join(Lower *l, const Node *nd) {
     const Expr *at_i = limited(x, lower_load(l, before, m, NULL), ARG_BLOCK);
     const Expr *id = ex_add(x, ex_mul(x, chosen_block(l, &v, nd->in[1], m), v.block), at_i);
     id = ex_max(x, ex_min(x, id, ex_sub(x, v.vocab, lower_int(l, 1))), lower_int(l, 0));
-    const Expr *at = ex_and(x, lower_row_field(l, v.rows, m, ROW_NEXT), lower_int(l, TOKEN_RING - 1));
+    const Expr *at =
+        ex_and(x, lower_row_field(l, v.rows, m, ROW_NEXT), lower_int(l, TOKEN_RING - 1));
     lower_store(s, ring, 1, &at, id, NULL);
     return true;
 }

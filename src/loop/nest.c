@@ -1,8 +1,9 @@
-// loop/nest.c: the schedulable state: a formula's stages with their loops, before and between primitives.
+// loop/nest.c: the schedulable state: a formula's stages with their loops, before and between
+// primitives.
 //
-// A fresh nest is the naive one: every stage at the root, one serial loop an axis. Its text, with the profile, is
-// the nest key: what tuned schedules and build-time kernels are found by. Nothing here changes a loop;
-// primitives.c does.
+// A fresh nest is the naive one: every stage at the root, one serial loop an axis. Its text, with
+// the profile, is the nest key: what tuned schedules and build-time kernels are found by. Nothing
+// here changes a loop; primitives.c does.
 #include "loop/loop_int.h"
 
 NestStage *nest_stage(const Nest *n, Str name) {
@@ -26,12 +27,15 @@ void nest_stage_init(Nest *n, NestStage *s, const Stage *def) {
     }
 }
 
-// What the formula's text leaves out and a kernel depends on: ranges of symbols and dimensions, and the arguments.
+// What the formula's text leaves out and a kernel depends on: ranges of symbols and dimensions, and
+// the arguments.
 static void print_declarations(const Formula *f, Buf *out) {
     for (int i = 0; i < f->nsyms; i++)
-        buf_fmt(out, "sym %s in %D..%D @ %d\n", f->sym[i].var->name, f->sym[i].var->lo, f->sym[i].var->hi, f->sym[i].word);
+        buf_fmt(out, "sym %s in %D..%D @ %d\n", f->sym[i].var->name, f->sym[i].var->lo,
+                f->sym[i].var->hi, f->sym[i].word);
     for (int i = 0; i < f->ndims; i++)
-        buf_fmt(out, "dim %s in %D..%D by %D\n", f->dim[i]->name, f->dim[i]->lo, f->dim[i]->hi, f->dim[i]->divisor);
+        buf_fmt(out, "dim %s in %D..%D by %D\n", f->dim[i]->name, f->dim[i]->lo, f->dim[i]->hi,
+                f->dim[i]->divisor);
     for (int i = 0; i < f->nargs; i++) {
         const Buffer *b = f->arg[i];
         buf_fmt(out, "arg %s: %d[", b->name, (i32)b->type);
@@ -58,7 +62,8 @@ Nest *nest_new(Arena *a, const Formula *f, const Profile *p) {
     return n;
 }
 
-// What a load of `s`'s result, or a store, uses as the value of axis i: where its loops are, from its origin.
+// What a load of `s`'s result, or a store, uses as the value of axis i: where its loops are, from
+// its origin.
 const Expr *nest_axis(const Nest *n, const NestStage *s, int i) {
     return ex_add(n->x, s->origin[i], s->axis_of[i]);
 }

@@ -1,7 +1,9 @@
-// loop/primitives.c: the primitives that only move loops: split, reorder, fuse, bind, vectorise, unroll, guard.
+// loop/primitives.c: the primitives that only move loops: split, reorder, fuse, bind, vectorise,
+// unroll, guard.
 //
-// Each checks its legality, edits the nest and writes itself into the nest's log in canonical form, so that the
-// log replayed on the naive nest gives this nest. What moves computations between stages is in stages.c.
+// Each checks its legality, edits the nest and writes itself into the nest's log in canonical form,
+// so that the log replayed on the naive nest gives this nest. What moves computations between
+// stages is in stages.c.
 #include "loop/loop_int.h"
 
 void nest_log(Nest *n, const char *fmt, ...) {
@@ -17,7 +19,8 @@ NestStage *nest_loop(Nest *n, Str name, int *at, Err *e) {
     Str loop, stage = str_cut(name, '.', &loop);
     NestStage *s = nest_stage(n, stage);
     if (!s || s->inlined) {
-        err_set(e, ERR_SCHED_NO_STAGE, "there is no stage %S; name a stage that the kernel computes", stage);
+        err_set(e, ERR_SCHED_NO_STAGE,
+                "there is no stage %S; name a stage that the kernel computes", stage);
         return NULL;
     }
     for (int i = 0; i < s->nloops; i++)
@@ -25,7 +28,8 @@ NestStage *nest_loop(Nest *n, Str name, int *at, Err *e) {
             *at = i;
             return s;
         }
-    err_set(e, ERR_SCHED_NO_LOOP, "stage %S has no loop %S; see `--show-schedule` for its loops", stage, loop);
+    err_set(e, ERR_SCHED_NO_LOOP, "stage %S has no loop %S; see `--show-schedule` for its loops",
+            stage, loop);
     return NULL;
 }
 
@@ -37,11 +41,13 @@ static bool name_taken(const NestStage *s, Str name) {
 
 static bool fresh_name(const NestStage *s, Str name, Err *e) {
     if (!name.len || name_taken(s, name))
-        return err_set(e, ERR_SCHED_NAME, "stage %s has a loop %S already; choose another name", s->def.name, name);
+        return err_set(e, ERR_SCHED_NAME, "stage %s has a loop %S already; choose another name",
+                       s->def.name, name);
     return true;
 }
 
-// Replaces a loop variable everywhere it may stand: axes of its stage, origins of the stages inside.
+// Replaces a loop variable everywhere it may stand: axes of its stage, origins of the stages
+// inside.
 static void replace_var(Nest *n, NestStage *s, const Var *v, const Expr *by) {
     Exprs *x = n->x;
     for (int i = 0; i < s->def.nax; i++) s->axis_of[i] = expr_subst(x, s->axis_of[i], &v, &by, 1);
@@ -76,11 +82,17 @@ bool prim_split(Nest *n, Str loop, i64 factor, Str outer, Str inner, Err *e) {
     NestStage *s = nest_loop(n, loop, &at, e);
     if (!s) return false;
     NestLoop l = s->loop[at];
-    if (factor < 1 || factor > 65536) return err_set(e, ERR_SCHED_ILLEGAL, "split by %D; use 1 to 65536", factor);
-    if (l.kind != LOOP_SERIAL) return err_set(e, ERR_SCHED_ILLEGAL, "%S is %s already; split before binding", loop, loop_kind_name(l.kind));
-    if (s->nloops == MAX_LOOPS) return err_set(e, ERR_SCHED_LIMIT, "stage %s has %d loops; the limit", s->def.name, MAX_LOOPS);
+    if (factor < 1 || factor > 65536)
+        return err_set(e, ERR_SCHED_ILLEGAL, "split by %D; use 1 to 65536", factor);
+    if (l.kind != LOOP_SERIAL)
+        return err_set(e, ERR_SCHED_ILLEGAL, "%S is %s already; split before binding", loop,
+                       loop_kind_name(l.kind));
+    if (s->nloops == MAX_LOOPS)
+        return err_set(e, ERR_SCHED_LIMIT, "stage %s has %d loops; the limit", s->def.name,
+                       MAX_LOOPS);
     if (!fresh_name(s, outer, e) || !fresh_name(s, inner, e)) return false;
-    if (str_eq(outer, inner)) return err_set(e, ERR_SCHED_NAME, "both halves are named %S; name them apart", outer);
+    if (str_eq(outer, inner))
+        return err_set(e, ERR_SCHED_NAME, "both halves are named %S; name them apart", outer);
     Exprs *x = n->x;
     const Expr *fac = ex_int(x, factor);
     bool exact = expr_divisor(l.extent) % factor == 0;
@@ -107,23 +119,32 @@ bool prim_split(Nest *n, Str loop, i64 factor, Str outer, Str inner, Err *e) {
 
 bool prim_reorder(Nest *n, Str stage, int count, const Str *loops, Err *e) {
     NestStage *s = nest_stage(n, stage);
-    if (!s || s->inlined) return err_set(e, ERR_SCHED_NO_STAGE, "there is no stage %S; name a stage that the kernel computes", stage);
-    if (count < 2 || count > s->nloops) return err_set(e, ERR_SCHED_ILLEGAL, "reorder takes two or more of the stage's %d loops", s->nloops);
+    if (!s || s->inlined)
+        return err_set(e, ERR_SCHED_NO_STAGE,
+                       "there is no stage %S; name a stage that the kernel computes", stage);
+    if (count < 2 || count > s->nloops)
+        return err_set(e, ERR_SCHED_ILLEGAL, "reorder takes two or more of the stage's %d loops",
+                       s->nloops);
     NestLoop picked[MAX_LOOPS], all[MAX_LOOPS];
     bool used[MAX_LOOPS] = {0};
     for (int i = 0; i < count; i++) {
         int at = -1;
         for (int k = 0; k < s->nloops; k++)
             if (str_eq(str_c(s->loop[k].var->name), loops[i])) at = k;
-        if (at < 0) return err_set(e, ERR_SCHED_NO_LOOP, "stage %S has no loop %S; see `--show-schedule`", stage, loops[i]);
-        if (used[at]) return err_set(e, ERR_SCHED_ILLEGAL, "loop %S is named twice; name each once", loops[i]);
+        if (at < 0)
+            return err_set(e, ERR_SCHED_NO_LOOP, "stage %S has no loop %S; see `--show-schedule`",
+                           stage, loops[i]);
+        if (used[at])
+            return err_set(e, ERR_SCHED_ILLEGAL, "loop %S is named twice; name each once",
+                           loops[i]);
         used[at] = true;
         picked[i] = s->loop[at];
     }
     memcpy(all, s->loop, sizeof all);
     for (int k = 0, i = 0; k < s->nloops; k++)
         if (used[k]) all[k] = picked[i++];
-    // A stage computed inside a loop was given the region of the loops inside that one: the set outside must stay.
+    // A stage computed inside a loop was given the region of the loops inside that one: the set
+    // outside must stay.
     for (int k = 0; k < n->nstages; k++) {
         if (n->stage[k]->at != s) continue;
         int before = 0, after = 0;
@@ -136,7 +157,9 @@ bool prim_reorder(Nest *n, Str stage, int count, const Str *loops, Err *e) {
             same = found;
         }
         if (!same)
-            return err_set(e, ERR_SCHED_ILLEGAL, "stage %s is computed inside %S.%s; reorder before compute_at", n->stage[k]->def.name, stage, n->stage[k]->at_var->name);
+            return err_set(e, ERR_SCHED_ILLEGAL,
+                           "stage %s is computed inside %S.%s; reorder before compute_at",
+                           n->stage[k]->def.name, stage, n->stage[k]->at_var->name);
     }
     memcpy(s->loop, all, sizeof all);
     s->touched = true;
@@ -150,13 +173,24 @@ bool prim_fuse(Nest *n, Str outer, Str inner, Str fused, Err *e) {
     int a, b;
     NestStage *s = nest_loop(n, outer, &a, e), *s2 = s ? nest_loop(n, inner, &b, e) : NULL;
     if (!s2) return false;
-    if (s != s2 || b != a + 1) return err_set(e, ERR_SCHED_ILLEGAL, "%S and %S are not adjacent loops of one stage; reorder first", outer, inner);
+    if (s != s2 || b != a + 1)
+        return err_set(e, ERR_SCHED_ILLEGAL,
+                       "%S and %S are not adjacent loops of one stage; reorder first", outer,
+                       inner);
     NestLoop lo = s->loop[a], li = s->loop[b];
     i64 in_ext;
-    if (lo.reduce != li.reduce) return err_set(e, ERR_SCHED_ILLEGAL, "%S and %S are not both reductions; fuse loops of one kind", outer, inner);
-    if (lo.kind != LOOP_SERIAL || li.kind != LOOP_SERIAL) return err_set(e, ERR_SCHED_ILLEGAL, "%S or %S is bound already; fuse before binding", outer, inner);
-    if (!extent_const(li.extent, &in_ext)) return err_set(e, ERR_SCHED_ILLEGAL, "%S has no constant extent; fuse over a constant inner loop", inner);
-    if (has_stages_at(n, s, lo.var)) return err_set(e, ERR_SCHED_ILLEGAL, "a stage is computed inside %S; fuse before compute_at", outer);
+    if (lo.reduce != li.reduce)
+        return err_set(e, ERR_SCHED_ILLEGAL,
+                       "%S and %S are not both reductions; fuse loops of one kind", outer, inner);
+    if (lo.kind != LOOP_SERIAL || li.kind != LOOP_SERIAL)
+        return err_set(e, ERR_SCHED_ILLEGAL, "%S or %S is bound already; fuse before binding",
+                       outer, inner);
+    if (!extent_const(li.extent, &in_ext))
+        return err_set(e, ERR_SCHED_ILLEGAL,
+                       "%S has no constant extent; fuse over a constant inner loop", inner);
+    if (has_stages_at(n, s, lo.var))
+        return err_set(e, ERR_SCHED_ILLEGAL,
+                       "a stage is computed inside %S; fuse before compute_at", outer);
     if (!fresh_name(s, fused, e)) return false;
     Exprs *x = n->x;
     const Expr *ext = expr_simplify(x, ex_mul(x, lo.extent, li.extent));
@@ -179,45 +213,79 @@ static bool set_kind(Nest *n, Str loop, LoopKind kind, Err *e) {
     NestLoop *l = &s->loop[at];
     i64 ext;
     bool constant = extent_const(l->extent, &ext);
-    if (l->kind != LOOP_SERIAL) return err_set(e, ERR_SCHED_ILLEGAL, "%S is %s already", loop, loop_kind_name(l->kind));
+    if (l->kind != LOOP_SERIAL)
+        return err_set(e, ERR_SCHED_ILLEGAL, "%S is %s already", loop, loop_kind_name(l->kind));
     switch (kind) {
-    case LOOP_SERIAL: case LOOP_KIND_COUNT: return err_set(e, ERR_SCHED_ILLEGAL, "%S cannot be bound to that", loop);
+    case LOOP_SERIAL:
+    case LOOP_KIND_COUNT: return err_set(e, ERR_SCHED_ILLEGAL, "%S cannot be bound to that", loop);
     case LOOP_UNROLL:
-        if (!constant || ext > 256) return err_set(e, ERR_SCHED_ILLEGAL, "%S cannot be unrolled; split it to at most 256", loop);
+        if (!constant || ext > 256)
+            return err_set(e, ERR_SCHED_ILLEGAL, "%S cannot be unrolled; split it to at most 256",
+                           loop);
         break;
     case LOOP_VEC:
-        if (!constant || ext > 64) return err_set(e, ERR_SCHED_ILLEGAL, "%S cannot be lanes; split it to at most 64", loop);
-        if (l->reduce) return err_set(e, ERR_SCHED_ILLEGAL, "%S is a reduction: its iterations are not independent; rfactor it first", loop);
+        if (!constant || ext > 64)
+            return err_set(e, ERR_SCHED_ILLEGAL, "%S cannot be lanes; split it to at most 64",
+                           loop);
+        if (l->reduce)
+            return err_set(
+                e, ERR_SCHED_ILLEGAL,
+                "%S is a reduction: its iterations are not independent; rfactor it first", loop);
         for (int i = 0; i < s->nloops; i++)
-            if (s->loop[i].kind == LOOP_VEC) return err_set(e, ERR_SCHED_ILLEGAL, "stage %s has lanes already", s->def.name);
+            if (s->loop[i].kind == LOOP_VEC)
+                return err_set(e, ERR_SCHED_ILLEGAL, "stage %s has lanes already", s->def.name);
         break;
-    case LOOP_WG_X: case LOOP_WG_Y: case LOOP_WG_Z: case LOOP_CPU:
-        if (s->at) return err_set(e, ERR_SCHED_ILLEGAL, "stage %s is computed inside another; bind the outer stage's loop", s->def.name);
-        if ((kind == LOOP_CPU) == (n->profile->gpu != 0)) return err_set(e, ERR_SCHED_ILLEGAL, "%s is not a level of this device", loop_kind_name(kind));
+    case LOOP_WG_X:
+    case LOOP_WG_Y:
+    case LOOP_WG_Z:
+    case LOOP_CPU:
+        if (s->at)
+            return err_set(e, ERR_SCHED_ILLEGAL,
+                           "stage %s is computed inside another; bind the outer stage's loop",
+                           s->def.name);
+        if ((kind == LOOP_CPU) == (n->profile->gpu != 0))
+            return err_set(e, ERR_SCHED_ILLEGAL, "%s is not a level of this device",
+                           loop_kind_name(kind));
         for (int i = 0; i < at; i++)
-            if (!loop_is_wg(s->loop[i].kind)) return err_set(e, ERR_SCHED_ILLEGAL, "%S is not outermost; reorder first", loop);
+            if (!loop_is_wg(s->loop[i].kind))
+                return err_set(e, ERR_SCHED_ILLEGAL, "%S is not outermost; reorder first", loop);
         break;
-    case LOOP_THREAD_X: case LOOP_THREAD_Y: case LOOP_LANE:
-        if (!n->profile->gpu) return err_set(e, ERR_SCHED_ILLEGAL, "a CPU has no workgroups; use cpu");
-        if (!constant || ext > n->profile->max_wg_size) return err_set(e, ERR_SCHED_LIMIT, "%S does not fit a workgroup of %D; split it", loop, n->profile->max_wg_size);
+    case LOOP_THREAD_X:
+    case LOOP_THREAD_Y:
+    case LOOP_LANE:
+        if (!n->profile->gpu)
+            return err_set(e, ERR_SCHED_ILLEGAL, "a CPU has no workgroups; use cpu");
+        if (!constant || ext > n->profile->max_wg_size)
+            return err_set(e, ERR_SCHED_LIMIT, "%S does not fit a workgroup of %D; split it", loop,
+                           n->profile->max_wg_size);
         break;
     }
-    if (l->reduce && (loop_is_wg(kind) || kind == LOOP_CPU || kind == LOOP_THREAD_X || kind == LOOP_THREAD_Y))
-        return err_set(e, ERR_SCHED_ILLEGAL, "%S is a reduction: threads would overwrite each other; rfactor it first", loop);
+    if (l->reduce &&
+        (loop_is_wg(kind) || kind == LOOP_CPU || kind == LOOP_THREAD_X || kind == LOOP_THREAD_Y))
+        return err_set(e, ERR_SCHED_ILLEGAL,
+                       "%S is a reduction: threads would overwrite each other; rfactor it first",
+                       loop);
     if (kind == LOOP_LANE) {
-        if (!n->profile->subgroup || ext != n->profile->subgroup) return err_set(e, ERR_SCHED_ILLEGAL, "%S has %D iterations, a subgroup %D lanes", loop, ext, n->profile->subgroup);
-        if (!l->reduce || s->def.op == RED_MIN) return err_set(e, ERR_SCHED_ILLEGAL, "%S is not a sum or maximum; bind it to thread.x", loop);
+        if (!n->profile->subgroup || ext != n->profile->subgroup)
+            return err_set(e, ERR_SCHED_ILLEGAL, "%S has %D iterations, a subgroup %D lanes", loop,
+                           ext, n->profile->subgroup);
+        if (!l->reduce || s->def.op == RED_MIN)
+            return err_set(e, ERR_SCHED_ILLEGAL, "%S is not a sum or maximum; bind it to thread.x",
+                           loop);
     }
     for (int i = 0; i < s->nloops && kind != LOOP_UNROLL; i++)
-        if (s->loop[i].kind == kind || (loop_is_thread(kind) && loop_is_thread(s->loop[i].kind) && loop_thread_dim(kind) == loop_thread_dim(s->loop[i].kind)))
-            return err_set(e, ERR_SCHED_ILLEGAL, "stage %s has a %s loop already; fuse the two", s->def.name, loop_kind_name(s->loop[i].kind));
+        if (s->loop[i].kind == kind || (loop_is_thread(kind) && loop_is_thread(s->loop[i].kind) &&
+                                        loop_thread_dim(kind) == loop_thread_dim(s->loop[i].kind)))
+            return err_set(e, ERR_SCHED_ILLEGAL, "stage %s has a %s loop already; fuse the two",
+                           s->def.name, loop_kind_name(s->loop[i].kind));
     l->kind = kind;
     s->touched = true;
     return true;
 }
 
 bool prim_bind(Nest *n, Str loop, LoopKind kind, Err *e) {
-    if (kind == LOOP_UNROLL || kind == LOOP_VEC) return err_set(e, ERR_SCHED_ILLEGAL, "use unroll or vectorise");
+    if (kind == LOOP_UNROLL || kind == LOOP_VEC)
+        return err_set(e, ERR_SCHED_ILLEGAL, "use unroll or vectorise");
     if (!set_kind(n, loop, kind, e)) return false;
     nest_log(n, "bind %S %s", loop, loop_kind_name(kind));
     return true;
@@ -237,7 +305,9 @@ bool prim_unroll(Nest *n, Str loop, Err *e) {
 
 bool prim_guard(Nest *n, Str stage, Str axis, Err *e) {
     NestStage *s = nest_stage(n, stage);
-    if (!s || s->inlined) return err_set(e, ERR_SCHED_NO_STAGE, "there is no stage %S; name a stage that the kernel computes", stage);
+    if (!s || s->inlined)
+        return err_set(e, ERR_SCHED_NO_STAGE,
+                       "there is no stage %S; name a stage that the kernel computes", stage);
     bool found = false;
     for (int i = 0; i < s->def.nax; i++)
         if (str_eq(str_c(s->def.ax[i].var->name), axis)) found = s->guarded[i] = true;
@@ -250,6 +320,7 @@ bool prim_guard(Nest *n, Str stage, Str axis, Err *e) {
 
 bool prim_set(Nest *n, Str key, i64 value, Err *e) {
     (void)key, (void)value;
-    if (!n->direct) return err_set(e, ERR_SCHED_ILLEGAL, "only a directly built kernel has parameters to set");
+    if (!n->direct)
+        return err_set(e, ERR_SCHED_ILLEGAL, "only a directly built kernel has parameters to set");
     return attention_set(n, key, value, e);
 }

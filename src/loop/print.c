@@ -38,8 +38,7 @@ bool loop_word_reserved(Str w) {
     return str_eq(w, S("wg"));
 }
 
-// ---- names
-// -------------------------------------------------------------------------------------------------------
+// ---- names --------------------------------------------------------------------------------------
 typedef struct Names {
     Arena *arena;
     PtrMap of; // Var or Buffer -> const char *
@@ -83,8 +82,7 @@ static const char *spell_buffer(void *user, const Buffer *b) {
     return ptrmap_get(&ns->of, b, &have) ? (const char *)(intptr_t)have : b->name;
 }
 
-// ---- statements
-// --------------------------------------------------------------------------------------------------
+// ---- statements ---------------------------------------------------------------------------------
 static void print_list(const Expr *const *e, int n, const ExprSpell *sp, Buf *out) {
     for (int i = 0; i < n; i++) {
         if (i) buf_add(out, S(", "));

@@ -18,8 +18,7 @@ void prover_restore(Prover *p, size_t mark) {
     p->facts.n = mark;
 }
 
-// ---- facts
-// -------------------------------------------------------------------------------------------------------
+// ---- facts --------------------------------------------------------------------------------------
 // a - b >= by
 static void assume_difference(Prover *p, const Expr *a, const Expr *b, i64 by) {
     Poly g = {.k = -by};

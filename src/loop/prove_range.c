@@ -160,8 +160,7 @@ const Poly *prover_poly(Prover *p, const Expr *e) {
     return kept;
 }
 
-// ---- intervals
-// ---------------------------------------------------------------------------------------------------
+// ---- intervals ----------------------------------------------------------------------------------
 static Bounds whole(int type) {
     return type == TY_I32   ? (Bounds){INT32_MIN, INT32_MAX, 0}
            : type == TY_U32 ? (Bounds){0, UINT32_MAX, 0}

@@ -66,8 +66,7 @@ i64 prover_lower(Prover *p, const Poly *q, i64 enough, int depth) {
     return best;
 }
 
-// ---- questions
-// ---------------------------------------------------------------------------------------------------
+// ---- questions ----------------------------------------------------------------------------------
 // Shallow searches first: most bounds need one fact or two.
 static i64 search(Prover *p, const Poly *q, i64 enough) {
     i64 best = NO_LO;

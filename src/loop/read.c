@@ -26,8 +26,7 @@ typedef struct KernelReader {
 
 #define FAIL(id, ...) return reader_fail(&kr->r, kr->err, id, __VA_ARGS__)
 
-// ---- names
-// -------------------------------------------------------------------------------------------------------
+// ---- names --------------------------------------------------------------------------------------
 static const Named *find(const KernelReader *kr, Str name) {
     i32 i;
     return strmap_get(kr->names, name, &i) && kr->live.at[i] ? &kr->entry.at[i] : NULL;
@@ -68,8 +67,7 @@ static bool new_name(KernelReader *kr, Str *name) {
     return true;
 }
 
-// ---- small pieces
-// ------------------------------------------------------------------------------------------------
+// ---- small pieces -------------------------------------------------------------------------------
 static bool want(KernelReader *kr, const char *token) {
     if (!reader_eat(&kr->r, token)) FAIL(ERR_LOOP_SYNTAX, "`%s` is missing here", token);
     return true;
@@ -154,7 +152,7 @@ static bool next_line(KernelReader *kr) {
     }
 }
 
-// ---- buffers and symbols
+// ---- buffers and symbols ------------------------------------------------------------------------
 // ----------------------------------------------------------------------------------------- `acc:
 // f32[4, 8] in 0..9`
 static Buffer *read_buffer(KernelReader *kr, Scope scope) {
@@ -263,8 +261,7 @@ static bool read_header(KernelReader *kr, bool *was) {
     return true;
 }
 
-// ---- statements
-// --------------------------------------------------------------------------------------------------
+// ---- statements ---------------------------------------------------------------------------------
 static bool read_block(KernelReader *kr, Block *into, int depth, bool inner);
 
 static bool read_for(KernelReader *kr, Stmt *s, int depth) {

@@ -1,5 +1,6 @@
-// loop/rule_int.h: how rules write schedules: line by line, each tried on a scratch nest, so that a rule can look at what
-// its earlier lines made (which stages a factor left, what divides what) before it writes the next.
+// loop/rule_int.h: how rules write schedules: line by line, each tried on a scratch nest, so that a
+// rule can look at what its earlier lines made (which stages a factor left, what divides what)
+// before it writes the next.
 #ifndef HOB_RULE_INT_H
 #define HOB_RULE_INT_H
 
@@ -18,10 +19,11 @@ bool rule_try(RuleWriter *w, const char *fmt, ...);  // writes the line only if 
 
 // Inlines every stage that is neither a reduction nor a result, but `keep` (NULL: none).
 void rule_inline_all(RuleWriter *w, const char *keep);
-NestStage *rule_out(const Nest *n);                   // the stage with stores
-i64 rule_divisor(i64 n, i64 most);                    // the largest divisor of n that is <= most
+NestStage *rule_out(const Nest *n); // the stage with stores
+i64 rule_divisor(i64 n, i64 most);  // the largest divisor of n that is <= most
 bool rule_loop_extent(const NestStage *s, const char *loop, i64 *ext); // constant extent of a loop
-// Opens `loop` of the result to the device's parallel levels: a CPU's threads, or workgroups of threads.
+// Opens `loop` of the result to the device's parallel levels: a CPU's threads, or workgroups of
+// threads.
 void rule_bind_flat(RuleWriter *w, const char *stage, const char *loop);
 
 extern const Rule rule_matmul_row, rule_matmul_rows, rule_attention, rule_row_reduce, rule_map;

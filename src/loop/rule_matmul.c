@@ -1,21 +1,23 @@
 // loop/rule_matmul.c: y[n, o] = sum_k x[n, k] * w[o, k], with whatever hangs on it.
 //
-// Two shapes of it. matmul_row is for one row of activations: decode reads every weight once, so all that counts is
-// reading them at the memory's speed. matmul_rows is for many: a dequantised weight serves several rows.
-// On a device where barriers are dear (or a CPU) each thread owns whole rows of w, R at a time in R lanes; where they
-// are cheap, a row-block's k is spread over a subgroup or a workgroup (row), or tiles are shared (rows).
+// Two shapes of it. matmul_row is for one row of activations: decode reads every weight once, so
+// all that counts is reading them at the memory's speed. matmul_rows is for many: a dequantised
+// weight serves several rows. On a device where barriers are dear (or a CPU) each thread owns whole
+// rows of w, R at a time in R lanes; where they are cheap, a row-block's k is spread over a
+// subgroup or a workgroup (row), or tiles are shared (rows).
 #include "loop/rule_int.h"
 
 typedef struct MatmulShape {
     const NestStage *acc, *w, *out;
-    int o_axis;   // the axis of `out` that runs over rows of w
-    i64 stride;   // rows of w for one step of that axis
-    i64 n_most;   // rows of activations at most
-    i64 block;    // elements of k that share a scale, or a word; 1: nothing known
+    int o_axis; // the axis of `out` that runs over rows of w
+    i64 stride; // rows of w for one step of that axis
+    i64 n_most; // rows of activations at most
+    i64 block;  // elements of k that share a scale, or a word; 1: nothing known
 } MatmulShape;
 
 static void find_word_loads(void *user, const Expr *e) {
-    if (e->op == EX_LOAD && e->buf->scope == SCOPE_ARG && e->buf->type == TY_U32) *(bool *)user = true;
+    if (e->op == EX_LOAD && e->buf->scope == SCOPE_ARG && e->buf->type == TY_U32)
+        *(bool *)user = true;
 }
 
 static bool find(const Nest *n, MatmulShape *m) {
@@ -27,9 +29,12 @@ static bool find(const Nest *n, MatmulShape *m) {
             NestStage *w = n->stage[k];
             const Expr *load[2];
             bool words = false;
-            if (w->def.op != RED_NONE || w->def.nax != 2 || stage_reads(s, w->def.out, load, 2) != 1) continue;
+            if (w->def.op != RED_NONE || w->def.nax != 2 ||
+                stage_reads(s, w->def.out, load, 2) != 1)
+                continue;
             expr_walk(w->def.body, find_word_loads, &words);
-            if (words && expr_uses(load[0]->args[0], s->def.ax[1].var) && expr_uses(load[0]->args[1], s->def.red[0].var))
+            if (words && expr_uses(load[0]->args[0], s->def.ax[1].var) &&
+                expr_uses(load[0]->args[1], s->def.red[0].var))
                 m->acc = s, m->w = w;
         }
     }
@@ -40,7 +45,8 @@ static bool find(const Nest *n, MatmulShape *m) {
     return true;
 }
 
-// After inlining, `out` reads acc directly: which of its axes walks w's rows, and how far a step goes.
+// After inlining, `out` reads acc directly: which of its axes walks w's rows, and how far a step
+// goes.
 static bool find_stride(RuleWriter *w, MatmulShape *m) {
     NestStage *out = rule_out(w->t);
     const Expr *load[8], *base;
@@ -52,7 +58,8 @@ static bool find_stride(RuleWriter *w, MatmulShape *m) {
             return true;
         }
     }
-    return err_set(w->err, ERR_SCHED_ILLEGAL, "the matmul's rows do not follow an axis of its result");
+    return err_set(w->err, ERR_SCHED_ILLEGAL,
+                   "the matmul's rows do not follow an axis of its result");
 }
 
 // How many elements of k one scale serves: the largest power of two, at most 32, that divides k.
@@ -68,7 +75,8 @@ static const char *axis(const NestStage *s, int i) { return s->def.ax[i].var->na
 static void place_others(RuleWriter *w, const MatmulShape *m, const char *loop) {
     for (int i = w->t->nstages - 1; i >= 0; i--) {
         NestStage *s = w->t->stage[i];
-        if (s->inlined || s->at || s->def.nstores || !strcmp(s->def.name, m->acc->def.name)) continue;
+        if (s->inlined || s->at || s->def.nstores || !strcmp(s->def.name, m->acc->def.name))
+            continue;
         rule_line(w, "compute_at %s out.%s", s->def.name, loop);
     }
 }
@@ -110,8 +118,8 @@ static bool has_loop(const NestStage *s, const char *name) {
     return false;
 }
 
-// A block's sum of x, which the factored-out minimum is multiplied by: in lanes, for one scalar after another would be
-// the longest chain of additions in the loop.
+// A block's sum of x, which the factored-out minimum is multiplied by: in lanes, for one scalar
+// after another would be the longest chain of additions in the loop.
 static void sum_in_lanes(RuleWriter *w, const char *stage, i64 vec) {
     char part[40];
     Buf b = {.ptr = part, .cap = sizeof part};
@@ -124,7 +132,7 @@ static void sum_in_lanes(RuleWriter *w, const char *stage, i64 vec) {
     rule_line(w, "unroll %s.kr", stage);
 }
 
-// ---- one row -----------------------------------------------------------------------------------------------------
+// ---- one row ------------------------------------------------------------------------------------
 enum { ROW_VECS, ROW_FACTOR, ROW_UNROLL, ROW_LANES };
 
 static bool match_row(const Nest *n) {
@@ -137,9 +145,11 @@ static void row_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
     const Profile *prof = w->t->profile;
     i64 vec = MAX2(prof->vec, 1), rows = vec * p[ROW_VECS];
     NestStage *out = rule_out(w->t);
-    const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis), *k = m->acc->def.red[0].var->name;
+    const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis),
+               *k = m->acc->def.red[0].var->name;
     const char *an = axis(m->acc, 0), *ao = axis(m->acc, 1);
-    while (rows > vec && expr_divisor(out->def.ax[m->o_axis].extent) * m->stride % rows) rows -= vec;
+    while (rows > vec && expr_divisor(out->def.ax[m->o_axis].extent) * m->stride % rows)
+        rows -= vec;
     i64 tile = MAX2(rows / m->stride, 1);
     rule_line(w, "split out.%s %D ob oi", o, tile);
     if (nest_stage(w->t, S("out"))->inexact[m->o_axis]) rule_line(w, "guard out %s", o);
@@ -188,12 +198,14 @@ static void row_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
     finish_tile(w, m, "oi", vec);
 }
 
-// One block of R rows of w a row of threads: k over the lanes of a subgroup, or of a workgroup through shared memory.
+// One block of R rows of w a row of threads: k over the lanes of a subgroup, or of a workgroup
+// through shared memory.
 static void row_by_lanes(RuleWriter *w, MatmulShape *m, const i64 *p) {
     const Profile *prof = w->t->profile;
     i64 vec = MAX2(prof->vec, 1), tile = MAX2(vec / m->stride, 1);
     NestStage *out = rule_out(w->t);
-    const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis), *k = m->acc->def.red[0].var->name;
+    const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis),
+               *k = m->acc->def.red[0].var->name;
     const char *an = axis(m->acc, 0), *ao = axis(m->acc, 1);
     i64 word = MIN2(k_block(m), 8), lanes = prof->subgroup ? prof->subgroup : p[ROW_LANES];
     rule_line(w, "split out.%s %D ob oi", o, tile);
@@ -248,8 +260,9 @@ static bool write_row(const Nest *n, const i64 *params, Buf *out, Err *err) {
 }
 
 static void choose_row(const Nest *n, i64 *params) {
-    // One vector of rows is one chain of additions: a processor, a software adapter's too, needs several to be busy
-    // between them. Branches are free, the instruction cache and the compiler's time are not: a word's elements at a time.
+    // One vector of rows is one chain of additions: a processor, a software adapter's too, needs
+    // several to be busy between them. Branches are free, the instruction cache and the compiler's
+    // time are not: a word's elements at a time.
     if (barriers_are_dear(n->profile)) params[ROW_VECS] = 4, params[ROW_UNROLL] = 8;
 }
 
@@ -265,7 +278,7 @@ const Rule rule_matmul_row = {
               [ROW_LANES] = {"lanes", {32, 16, 64}, 3}},
 };
 
-// ---- many rows ---------------------------------------------------------------------------------------------------
+// ---- many rows ----------------------------------------------------------------------------------
 enum { ROWS_TILE, ROWS_VECS, ROWS_UNROLL };
 
 static bool match_rows(const Nest *n) {
@@ -277,9 +290,11 @@ static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
     const Profile *prof = w->t->profile;
     i64 vec = MAX2(prof->vec, 1), rows = vec * p[ROWS_VECS];
     NestStage *out = rule_out(w->t);
-    const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis), *k = m->acc->def.red[0].var->name;
+    const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis),
+               *k = m->acc->def.red[0].var->name;
     const char *an = axis(m->acc, 0), *ao = axis(m->acc, 1);
-    while (rows > vec && expr_divisor(out->def.ax[m->o_axis].extent) * m->stride % rows) rows -= vec;
+    while (rows > vec && expr_divisor(out->def.ax[m->o_axis].extent) * m->stride % rows)
+        rows -= vec;
     rule_line(w, "split out.%s %D ob oi", o, MAX2(rows / m->stride, 1));
     if (nest_stage(w->t, S("out"))->inexact[m->o_axis]) rule_line(w, "guard out %s", o);
     rule_line(w, "split out.%s %D nb ni", n, p[ROWS_TILE]);
@@ -322,7 +337,8 @@ static void rows_by_tile(RuleWriter *w, MatmulShape *m, const i64 *p) {
     enum { TX = 8, TY = 8 };
     i64 vec = MAX2(prof->vec, 1), nt = p[ROWS_TILE];
     NestStage *out = rule_out(w->t);
-    const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis), *k = m->acc->def.red[0].var->name;
+    const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis),
+               *k = m->acc->def.red[0].var->name;
     const char *an = axis(m->acc, 0), *ao = axis(m->acc, 1), *wn = m->w->def.name;
     i64 kt = MIN2(k_block(m), 32);
     i64 each = MAX2(vec / m->stride, 1);
@@ -337,7 +353,8 @@ static void rows_by_tile(RuleWriter *w, MatmulShape *m, const i64 *p) {
     rule_line(w, "bind out.ob wg.x");
     rule_line(w, "bind out.ny thread.y");
     rule_line(w, "bind out.ox thread.x");
-    bool cached = rule_try(w, "cache_read %s x xs", acc); // x as it lies; a norm's gain is applied to it later
+    bool cached = rule_try(w, "cache_read %s x xs",
+                           acc); // x as it lies; a norm's gain is applied to it later
     rule_line(w, "compute_at %s out.ob", acc);
     rule_line(w, "split %s.%s %D kb ki", acc, k, kt);
     rule_line(w, "split %s.%s %D ny ni", acc, an, nt);
@@ -375,7 +392,8 @@ static bool write_rows(const Nest *n, const i64 *params, Buf *out, Err *err) {
     MatmulShape m;
     must(find(w.t, &m));
     i64 rows;
-    bool tiles = !barriers_are_dear(n->profile) && m.n_most >= 16 && extent_const(m.acc->def.ax[1].extent, &rows) &&
+    bool tiles = !barriers_are_dear(n->profile) && m.n_most >= 16 &&
+                 extent_const(m.acc->def.ax[1].extent, &rows) &&
                  rows % (8 * n->profile->vec) == 0 && k_block(&m) >= 8;
     rule_inline_all(&w, tiles ? m.w->def.name : NULL);
     if (w.ok) w.ok = find_stride(&w, &m);

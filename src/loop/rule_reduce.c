@@ -1,7 +1,9 @@
-// loop/rule_reduce.c: everything that is not a matmul: reductions along a row (norms, maxima, sums) and plain maps.
+// loop/rule_reduce.c: everything that is not a matmul: reductions along a row (norms, maxima, sums)
+// and plain maps.
 //
-// row_reduce puts every reduction where its row is; lanes (a CPU's vector, a workgroup's threads where barriers are
-// cheap) share the row. map spreads the elements of a result over whatever runs in parallel.
+// row_reduce puts every reduction where its row is; lanes (a CPU's vector, a workgroup's threads
+// where barriers are cheap) share the row. map spreads the elements of a result over whatever runs
+// in parallel.
 #include "loop/rule_int.h"
 
 enum { REDUCE_LANES, MAP_VEC = 0 };
@@ -12,9 +14,12 @@ static bool any_reduction(const Nest *n) {
     return false;
 }
 
-static bool match_reduce(const Nest *n) { return !n->direct && rule_out(n)->def.nstores && any_reduction(n); }
+static bool match_reduce(const Nest *n) {
+    return !n->direct && rule_out(n)->def.nstores && any_reduction(n);
+}
 
-// Sums of floats and maxima may be split into interleaved partial ones: lanes of a vector, or threads.
+// Sums of floats and maxima may be split into interleaved partial ones: lanes of a vector, or
+// threads.
 static void spread_reduction(RuleWriter *w, const char *stage, i64 lanes, bool threads) {
     NestStage *s = nest_stage(w->t, str_c(stage));
     i64 ext;
@@ -42,18 +47,23 @@ static bool write_reduce(const Nest *n, const i64 *params, Buf *text, Err *err) 
     NestStage *out = rule_out(w.t);
     bool threads = p->gpu && p->barrier_cost < 1000;
     i64 lanes = threads ? MIN2(params[REDUCE_LANES], p->wg_size) : p->vec;
-    // The axes that the reductions' results depend on stay outside; the rest of the result runs inside.
+    // The axes that the reductions' results depend on stay outside; the rest of the result runs
+    // inside.
     int rows = 0;
     for (int i = 0; i < out->def.nax; i++)
         for (int k = 0; k < w.t->nstages; k++) {
             NestStage *s = w.t->stage[k];
             const Expr *load[8];
-            int nl = s->inlined || s == out || s->def.op == RED_NONE ? 0 : stage_reads(out, s->def.out, load, 8);
+            int nl = s->inlined || s == out || s->def.op == RED_NONE
+                         ? 0
+                         : stage_reads(out, s->def.out, load, 8);
             for (int l = 0; l < nl; l++)
                 if (expr_uses(load[l], out->def.ax[i].var)) rows = i + 1;
         }
-    if (out->def.nax == 0) return err_set(err, ERR_SCHED_ILLEGAL, "a result without axes cannot be scheduled");
-    // The row axes as one loop where their extents allow it; else the inner ones are loops of their own.
+    if (out->def.nax == 0)
+        return err_set(err, ERR_SCHED_ILLEGAL, "a result without axes cannot be scheduled");
+    // The row axes as one loop where their extents allow it; else the inner ones are loops of their
+    // own.
     const char *first = out->def.ax[0].var->name, *row = first;
     for (int i = 1; i < rows; i++) {
         const char *next = out->def.ax[i].var->name;
@@ -90,7 +100,8 @@ static bool write_reduce(const Nest *n, const i64 *params, Buf *text, Err *err) 
         if (threads) {
             rule_line(&w, "split out.%s %D xo xt", last, lanes);
             for (int k = 0; k < out->def.nax && w.ok; k++)
-                if (rule_out(w.t)->inexact[k]) rule_line(&w, "guard out %s", out->def.ax[k].var->name);
+                if (rule_out(w.t)->inexact[k])
+                    rule_line(&w, "guard out %s", out->def.ax[k].var->name);
             rule_line(&w, "bind out.xt thread.x");
         } else if (p->vec > 1 && expr_divisor(out->loop[i].extent) % p->vec == 0) {
             if (rule_loop_extent(out, last, &ext) && ext == p->vec) {
@@ -113,7 +124,7 @@ const Rule rule_row_reduce = {
     .param = {[REDUCE_LANES] = {"lanes", {64, 32, 128}, 3}},
 };
 
-// ---- maps ------------------------------------------------------------------------------------------------------------
+// ---- maps ---------------------------------------------------------------------------------------
 static bool match_map(const Nest *n) {
     (void)n;
     return true;
@@ -125,9 +136,12 @@ static bool write_map(const Nest *n, const i64 *params, Buf *text, Err *err) {
     rule_inline_all(&w, NULL);
     if (!w.ok) return false;
     NestStage *out = rule_out(w.t);
-    for (int i = w.t->nstages - 1; i >= 0 && w.ok; i--) { // reductions that have no row: with the first loop
+    for (int i = w.t->nstages - 1; i >= 0 && w.ok;
+         i--) { // reductions that have no row: with the first loop
         NestStage *s = w.t->stage[i];
-        if (!s->inlined && !s->def.nstores && !s->at) rule_line(&w, "compute_at %s out.%s", s->def.name, out->def.ax[out->def.nax - 1].var->name);
+        if (!s->inlined && !s->def.nstores && !s->at)
+            rule_line(&w, "compute_at %s out.%s", s->def.name,
+                      out->def.ax[out->def.nax - 1].var->name);
     }
     int last = out->def.nax - 1;
     const char *first = out->def.ax[0].var->name, *inner = out->def.ax[last].var->name;

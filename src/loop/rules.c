@@ -1,8 +1,10 @@
-// loop/rules.c: the table of rules, and what they share. A rule is expert knowledge: which primitives make this nest fast
-// on this profile. It decides nothing about meaning: every line it writes is checked like a user's.
+// loop/rules.c: the table of rules, and what they share. A rule is expert knowledge: which
+// primitives make this nest fast on this profile. It decides nothing about meaning: every line it
+// writes is checked like a user's.
 #include "loop/rule_int.h"
 
-static const Rule *const table[] = {&rule_attention, &rule_matmul_row, &rule_matmul_rows, &rule_row_reduce, &rule_map};
+static const Rule *const table[] = {&rule_attention, &rule_matmul_row, &rule_matmul_rows,
+                                    &rule_row_reduce, &rule_map};
 
 const Rule *rule_at(int i) { return table[i]; }
 int rule_count(void) { return (int)COUNT_OF(table); }
@@ -33,9 +35,10 @@ bool rule_apply(Nest *n, Err *err) {
     return r->write(n, value, &text, err) && schedule_apply(n, buf_str(&text), str_c(r->name), err);
 }
 
-// ---- writing -------------------------------------------------------------------------------------------------------
+// ---- writing ------------------------------------------------------------------------------------
 RuleWriter rule_writer(const Nest *n, Buf *out, Err *err) {
-    return (RuleWriter){.t = nest_new(n->arena, n->f, n->profile), .out = out, .err = err, .ok = true};
+    return (RuleWriter){
+        .t = nest_new(n->arena, n->f, n->profile), .out = out, .err = err, .ok = true};
 }
 
 static bool write_line(RuleWriter *w, const char *fmt, va_list ap, Err *err) {
@@ -68,7 +71,8 @@ bool rule_try(RuleWriter *w, const char *fmt, ...) {
 void rule_inline_all(RuleWriter *w, const char *keep) {
     for (int i = 0; i < w->t->nstages; i++) {
         const Stage *d = &w->t->stage[i]->def;
-        if (d->op == RED_NONE && !d->nstores && !(keep && !strcmp(d->name, keep))) rule_line(w, "inline %s", d->name);
+        if (d->op == RED_NONE && !d->nstores && !(keep && !strcmp(d->name, keep)))
+            rule_line(w, "inline %s", d->name);
     }
 }
 
@@ -86,8 +90,8 @@ bool rule_loop_extent(const NestStage *s, const char *loop, i64 *ext) {
     return false;
 }
 
-// A software adapter spreads workgroups over its processor's cores and threads over four lanes: several workgroups,
-// whole vectors of threads.
+// A software adapter spreads workgroups over its processor's cores and threads over four lanes:
+// several workgroups, whole vectors of threads.
 static i64 software_threads(i64 ext, i64 most) {
     for (i64 t = MAX2(MIN2(ext / 8, most), 4) / 4 * 4; t >= 4; t -= 4)
         if (ext % t == 0) return t;
@@ -105,11 +109,13 @@ void rule_bind_flat(RuleWriter *w, const char *stage, const char *loop) {
     if (rule_loop_extent(s, loop, &ext)) {
         i64 d = rule_divisor(ext, p->wg_size);
         threads = d >= 16 || ext < 16 ? d : MIN2(p->wg_size, ext);
-        if (p->barrier_cost >= 1000 && software_threads(ext, p->wg_size)) threads = software_threads(ext, p->wg_size);
+        if (p->barrier_cost >= 1000 && software_threads(ext, p->wg_size))
+            threads = software_threads(ext, p->wg_size);
     }
     rule_line(w, "split %s.%s %D wg th", stage, loop, threads);
     for (int i = 0; i < s->def.nax && w->ok; i++)
-        if (nest_stage(w->t, str_c(stage))->inexact[i]) rule_line(w, "guard %s %s", stage, s->def.ax[i].var->name);
+        if (nest_stage(w->t, str_c(stage))->inexact[i])
+            rule_line(w, "guard %s %s", stage, s->def.ax[i].var->name);
     rule_line(w, "bind %s.wg wg.x", stage);
     rule_line(w, "bind %s.th thread.x", stage);
 }

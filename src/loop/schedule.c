@@ -1,4 +1,5 @@
-// loop/schedule.c: schedules as text: one primitive a line, replayed on a nest. Rule calls expand to their lines.
+// loop/schedule.c: schedules as text: one primitive a line, replayed on a nest. Rule calls expand
+// to their lines.
 #include "loop/loop_int.h"
 
 enum { MAX_WORDS = 20, MAX_LINE = 4096 };
@@ -6,10 +7,13 @@ enum { MAX_WORDS = 20, MAX_LINE = 4096 };
 static int words(Str line, Str *out) {
     int n = 0;
     for (size_t i = 0; i < line.len && n < MAX_WORDS;) {
-        while (i < line.len && (line.ptr[i] == ' ' || line.ptr[i] == '\t' || line.ptr[i] == '\r')) i++;
+        while (i < line.len && (line.ptr[i] == ' ' || line.ptr[i] == '\t' || line.ptr[i] == '\r'))
+            i++;
         if (i == line.len || line.ptr[i] == '#') break;
         size_t from = i;
-        while (i < line.len && line.ptr[i] != ' ' && line.ptr[i] != '\t' && line.ptr[i] != '\r' && line.ptr[i] != '#') i++;
+        while (i < line.len && line.ptr[i] != ' ' && line.ptr[i] != '\t' && line.ptr[i] != '\r' &&
+               line.ptr[i] != '#')
+            i++;
         out[n++] = str_sub(line, from, i);
     }
     return n;
@@ -20,8 +24,10 @@ static bool rule_call(Nest *n, Str call, Err *err) {
     Str args, name = str_cut(call, '{', &args);
     const Rule *r = rule_named(name);
     if (!r) return err_set(err, ERR_SCHED_SYNTAX, "%S is neither a primitive nor a rule", name);
-    if (!r->match(n)) return err_set(err, ERR_SCHED_ILLEGAL, "rule %S does not fit this kernel", name);
-    if (!str_ends(args, S("}"))) return err_set(err, ERR_SCHED_SYNTAX, "the call of %S is not closed by }", name);
+    if (!r->match(n))
+        return err_set(err, ERR_SCHED_ILLEGAL, "rule %S does not fit this kernel", name);
+    if (!str_ends(args, S("}")))
+        return err_set(err, ERR_SCHED_SYNTAX, "the call of %S is not closed by }", name);
     args.len--;
     i64 value[RULE_MAX_PARAMS];
     int np = 0;
@@ -32,7 +38,8 @@ static bool rule_call(Nest *n, Str call, Err *err) {
         int at = 0;
         i64 x;
         while (at < np && !str_eq(str_c(r->param[at].name), key)) at++;
-        if (at == np || !str_to_i64(str_trim(v), &x)) return err_set(err, ERR_SCHED_SYNTAX, "%S has no parameter %S", name, one);
+        if (at == np || !str_to_i64(str_trim(v), &x))
+            return err_set(err, ERR_SCHED_SYNTAX, "%S has no parameter %S", name, one);
         bool legal = false;
         for (int i = 0; i < r->param[at].n; i++) legal |= r->param[at].values[i] == x;
         if (!legal) return err_set(err, ERR_SCHED_ILLEGAL, "%S cannot be %D", key, x);
@@ -65,14 +72,16 @@ static bool apply_line(Nest *n, Str line, Err *err) {
     if (IS("set", 2) && str_to_i64(w[2], &v)) return prim_set(n, w[1], v, err);
     if (c == 1 && str_has(w[0], S("{"))) return rule_call(n, w[0], err);
 #undef IS
-    return err_set(err, ERR_SCHED_SYNTAX, "`%S` is not a schedule line; see docs/schedules.md", str_sub(line, 0, 80));
+    return err_set(err, ERR_SCHED_SYNTAX, "`%S` is not a schedule line; see docs/schedules.md",
+                   str_sub(line, 0, 80));
 }
 
 bool schedule_apply(Nest *n, Str text, Str file, Err *err) {
     for (int line = 1; text.len; line++) {
         Str rest, one = str_cut(text, '\n', &rest);
         if (one.len > MAX_LINE || !apply_line(n, one, err)) {
-            if (one.len > MAX_LINE) err_set(err, ERR_SCHED_SYNTAX, "the line is longer than %d bytes", MAX_LINE);
+            if (one.len > MAX_LINE)
+                err_set(err, ERR_SCHED_SYNTAX, "the line is longer than %d bytes", MAX_LINE);
             err_line(err, line, 1);
             err_file(err, file);
             return false;
@@ -97,7 +106,8 @@ Str schedule_section(Str text, Str kernel) {
         text = rest;
         if (!head || !str_eq(name, kernel)) continue;
         for (Str body = rest; body.len; body = next) // up to the next section
-            if (schedule_head(str_cut(body, '\n', &next), &name)) return (Str){rest.ptr, (size_t)(body.ptr - rest.ptr)};
+            if (schedule_head(str_cut(body, '\n', &next), &name))
+                return (Str){rest.ptr, (size_t)(body.ptr - rest.ptr)};
         return rest;
     }
     return (Str){0};

@@ -1,13 +1,15 @@
-// loop/stages.c: the primitives that move computations between stages: inline, compute_at, cache_read, rfactor, factor.
+// loop/stages.c: the primitives that move computations between stages: inline, compute_at,
+// cache_read, rfactor, factor.
 //
-// compute_at shrinks a stage to the region that one iteration of its consumer's loop reads. The region is found
-// from the consumer's indices, affine in the loops inside; an index that is not affine takes the whole axis. Where
-// the region may reach past the axis (a split that does not divide), reads are clamped: the surplus is never stored.
+// compute_at shrinks a stage to the region that one iteration of its consumer's loop reads. The
+// region is found from the consumer's indices, affine in the loops inside; an index that is not
+// affine takes the whole axis. Where the region may reach past the axis (a split that does not
+// divide), reads are clamped: the surplus is never stored.
 #include "loop/loop_int.h"
 
 static const Expr *whole(Exprs *x, const Expr *e) { return expr_simplify(x, e); }
 
-// ---- loads of a stage's result --------------------------------------------------------------------------------
+// ---- loads of a stage's result ------------------------------------------------------------------
 typedef struct LoadList {
     const Buffer *buf;
     const Expr *load[16];
@@ -72,7 +74,7 @@ static void rewrite(NestStage *s, Exprs *x, ExprMap fn, void *user) {
     stage_each(&s->def, rewrite_one, &r);
 }
 
-// ---- inline --------------------------------------------------------------------------------------------------------
+// ---- inline -------------------------------------------------------------------------------------
 static const Expr *inline_load(void *user, Exprs *x, const Expr *e) {
     const NestStage *p = user;
     if (e->op != EX_LOAD || e->buf != p->def.out) return e;
@@ -83,11 +85,18 @@ static const Expr *inline_load(void *user, Exprs *x, const Expr *e) {
 
 bool prim_inline(Nest *n, Str stage, Err *e) {
     NestStage *p = nest_stage(n, stage);
-    if (!p || p->inlined) return err_set(e, ERR_SCHED_NO_STAGE, "there is no stage %S to inline", stage);
-    if (p->def.op != RED_NONE || p->def.nstores) return err_set(e, ERR_SCHED_ILLEGAL, "stage %S is a reduction or a result; use compute_at", stage);
-    if (p->touched || p->at) return err_set(e, ERR_SCHED_ILLEGAL, "stage %S has a schedule already; inline it first", stage);
+    if (!p || p->inlined)
+        return err_set(e, ERR_SCHED_NO_STAGE, "there is no stage %S to inline", stage);
+    if (p->def.op != RED_NONE || p->def.nstores)
+        return err_set(e, ERR_SCHED_ILLEGAL, "stage %S is a reduction or a result; use compute_at",
+                       stage);
+    if (p->touched || p->at)
+        return err_set(e, ERR_SCHED_ILLEGAL, "stage %S has a schedule already; inline it first",
+                       stage);
     for (int i = 0; i < n->nstages; i++)
-        if (n->stage[i]->at == p) return err_set(e, ERR_SCHED_ILLEGAL, "stage %s is computed inside %S", n->stage[i]->def.name, stage);
+        if (n->stage[i]->at == p)
+            return err_set(e, ERR_SCHED_ILLEGAL, "stage %s is computed inside %S",
+                           n->stage[i]->def.name, stage);
     for (int i = 0; i < n->nstages; i++)
         if (n->stage[i] != p && !n->stage[i]->inlined) rewrite(n->stage[i], n->x, inline_load, p);
     p->inlined = true;
@@ -95,7 +104,7 @@ bool prim_inline(Nest *n, Str stage, Err *e) {
     return true;
 }
 
-// ---- compute_at ----------------------------------------------------------------------------------------------------
+// ---- compute_at ---------------------------------------------------------------------------------
 // The consumer's index e (over its axis variables) as an expression of its loops.
 const Expr *stage_in_loops(const Nest *n, const NestStage *c, const Expr *e) {
     const Var *vars[2 * MAX_AXES];
@@ -106,8 +115,10 @@ const Expr *stage_in_loops(const Nest *n, const NestStage *c, const Expr *e) {
     return whole(n->x, expr_subst(n->x, e, vars, by, k));
 }
 
-// Smallest and largest value of e over the consumer's loops from `inside` on, as expressions of the loops outside.
-static bool span(Nest *n, const NestStage *c, int inside, const Expr *e, const Expr **lo, const Expr **hi) {
+// Smallest and largest value of e over the consumer's loops from `inside` on, as expressions of the
+// loops outside.
+static bool span(Nest *n, const NestStage *c, int inside, const Expr *e, const Expr **lo,
+                 const Expr **hi) {
     Exprs *x = n->x;
     *lo = *hi = e;
     for (int i = inside; i < c->nloops; i++) {
@@ -128,10 +139,12 @@ static i64 least(Nest *n, const Expr *e, const NestStage *c, int at) {
     Exprs *x = n->x;
     for (; c; c = c->at) {
         for (int i = 0; i <= at; i++) {
-            const Expr *base, *last = ex_sub(x, c->loop[i].extent, ex_int(x, 1)), *zero = ex_int(x, 0);
+            const Expr *base, *last = ex_sub(x, c->loop[i].extent, ex_int(x, 1)),
+                              *zero = ex_int(x, 0);
             i64 coef;
             const Var *v = c->loop[i].var;
-            if (expr_uses(e, v) && expr_affine(x, e, v, &base, &coef)) e = whole(x, expr_subst(x, e, &v, coef < 0 ? &last : &zero, 1));
+            if (expr_uses(e, v) && expr_affine(x, e, v, &base, &coef))
+                e = whole(x, expr_subst(x, e, &v, coef < 0 ? &last : &zero, 1));
         }
         for (at = 0; c->at && c->at->loop[at].var != c->at_var;) at++;
     }
@@ -140,7 +153,8 @@ static i64 least(Nest *n, const Expr *e, const NestStage *c, int at) {
     return lo;
 }
 
-// Who else reads p from inside the same loop: stages placed there already. Their whole region counts.
+// Who else reads p from inside the same loop: stages placed there already. Their whole region
+// counts.
 static bool placed_inside(const NestStage *o, const NestStage *c, const Var *loop) {
     for (; o->at; o = o->at)
         if (o->at == c && o->at_var == loop) return true;
@@ -163,27 +177,35 @@ static bool place(Nest *n, NestStage *p, NestStage *c, int at, Err *e) {
         LoadList loads;
         stage_loads(o, p->def.out, &loads);
         if (loads.overflow || nneed + loads.n > (int)COUNT_OF(need))
-            return err_set(e, ERR_SCHED_LIMIT, "stage %s reads %s in too many ways", o->def.name, p->def.name);
-        for (int k = 0; k < loads.n; k++) need[nneed++] = (Need){o, o == c ? at + 1 : 0, loads.load[k]};
+            return err_set(e, ERR_SCHED_LIMIT, "stage %s reads %s in too many ways", o->def.name,
+                           p->def.name);
+        for (int k = 0; k < loads.n; k++)
+            need[nneed++] = (Need){o, o == c ? at + 1 : 0, loads.load[k]};
     }
     for (int d = 0; d < p->def.nax; d++) {
         const Expr *origin = NULL, *last = NULL;
         bool all = false;
         for (int k = 0; k < nneed && !all; k++) {
             const Expr *lo, *hi;
-            all = !span(n, need[k].stage, need[k].inside, stage_in_loops(n, need[k].stage, need[k].load->args[d]), &lo, &hi);
+            all = !span(n, need[k].stage, need[k].inside,
+                        stage_in_loops(n, need[k].stage, need[k].load->args[d]), &lo, &hi);
             i64 diff;
             if (all) break;
             if (!origin) {
                 origin = lo, last = hi;
                 continue;
             }
-            if (!expr_is_int(whole(x, ex_sub(x, lo, origin)), &diff)) all = true;
-            else if (diff < 0) origin = lo;
-            if (!all && !expr_is_int(whole(x, ex_sub(x, hi, last)), &diff)) all = true;
-            else if (!all && diff > 0) last = hi;
+            if (!expr_is_int(whole(x, ex_sub(x, lo, origin)), &diff))
+                all = true;
+            else if (diff < 0)
+                origin = lo;
+            if (!all && !expr_is_int(whole(x, ex_sub(x, hi, last)), &diff))
+                all = true;
+            else if (!all && diff > 0)
+                last = hi;
         }
-        const Expr *extent = all ? NULL : whole(x, ex_add(x, ex_sub(x, last, origin), ex_int(x, 1)));
+        const Expr *extent =
+            all ? NULL : whole(x, ex_add(x, ex_sub(x, last, origin), ex_int(x, 1)));
         if (all) origin = ex_int(x, 0), extent = p->def.ax[d].extent;
         // may the region reach past the axis?
         const Expr *room = whole(x, ex_sub(x, p->def.ax[d].extent, ex_add(x, origin, extent)));
@@ -204,28 +226,38 @@ static bool place(Nest *n, NestStage *p, NestStage *c, int at, Err *e) {
 
 bool prim_compute_at(Nest *n, Str stage, Str loop, Err *e) {
     NestStage *p = nest_stage(n, stage);
-    if (!p || p->inlined) return err_set(e, ERR_SCHED_NO_STAGE, "there is no stage %S to place", stage);
+    if (!p || p->inlined)
+        return err_set(e, ERR_SCHED_NO_STAGE, "there is no stage %S to place", stage);
     int at;
     NestStage *c = nest_loop(n, loop, &at, e);
     if (!c) return false;
-    if (p == c || p->def.nstores) return err_set(e, ERR_SCHED_ILLEGAL, "stage %S is not read by %s", stage, c->def.name);
-    if (p->touched || p->at) return err_set(e, ERR_SCHED_ILLEGAL, "stage %S has a schedule already; place it first", stage);
+    if (p == c || p->def.nstores)
+        return err_set(e, ERR_SCHED_ILLEGAL, "stage %S is not read by %s", stage, c->def.name);
+    if (p->touched || p->at)
+        return err_set(e, ERR_SCHED_ILLEGAL, "stage %S has a schedule already; place it first",
+                       stage);
     bool read = false;
     for (int i = 0; i < n->nstages; i++) {
         NestStage *o = n->stage[i];
-        if (o->at == p) return err_set(e, ERR_SCHED_ILLEGAL, "stage %s is computed inside %S; place the outer one first", o->def.name, stage);
+        if (o->at == p)
+            return err_set(e, ERR_SCHED_ILLEGAL,
+                           "stage %s is computed inside %S; place the outer one first", o->def.name,
+                           stage);
         if (o->inlined || o == p || !reads(o, p->def.out)) continue;
         if (o != c && !placed_inside(o, c, c->loop[at].var))
-            return err_set(e, ERR_SCHED_ILLEGAL, "stage %S is read by %s too, outside of %S; place that one there first", stage, o->def.name, loop);
+            return err_set(e, ERR_SCHED_ILLEGAL,
+                           "stage %S is read by %s too, outside of %S; place that one there first",
+                           stage, o->def.name, loop);
         read = true;
     }
-    if (!read) return err_set(e, ERR_SCHED_ILLEGAL, "stage %S is not read by %s", stage, c->def.name);
+    if (!read)
+        return err_set(e, ERR_SCHED_ILLEGAL, "stage %S is not read by %s", stage, c->def.name);
     if (!place(n, p, c, at, e)) return false;
     nest_log(n, "compute_at %S %S", stage, loop);
     return true;
 }
 
-// ---- new stages ----------------------------------------------------------------------------------------------------
+// ---- new stages ---------------------------------------------------------------------------------
 // Puts a stage before `before`; its definition becomes the nest's own.
 static NestStage *insert_stage(Nest *n, const NestStage *before, const Stage *def, Err *e) {
     if (n->nstages == MAX_STAGES) {
@@ -266,10 +298,13 @@ bool prim_cache_read(Nest *n, Str stage, Str buffer, Str cached, Err *e) {
     const Buffer *b = NULL;
     for (int i = 0; i < n->f->nargs; i++)
         if (str_eq(str_c(n->f->arg[i]->name), buffer)) b = n->f->arg[i];
-    if (!b || b->written) return err_set(e, ERR_SCHED_ILLEGAL, "%S is not an input of this kernel", buffer);
+    if (!b || b->written)
+        return err_set(e, ERR_SCHED_ILLEGAL, "%S is not an input of this kernel", buffer);
     LoadList loads;
     stage_loads(c, b, &loads);
-    if (loads.n != 1) return err_set(e, ERR_SCHED_ILLEGAL, "stage %S reads %S in %d ways; one can be cached", stage, buffer, loads.n);
+    if (loads.n != 1)
+        return err_set(e, ERR_SCHED_ILLEGAL, "stage %S reads %S in %d ways; one can be cached",
+                       stage, buffer, loads.n);
     Stage def = {.name = arena_cstr(n->arena, cached)};
     const Expr *idx[MAX_AXES];
     const Var *old[MAX_AXES];
@@ -279,9 +314,11 @@ bool prim_cache_read(Nest *n, Str stage, Str buffer, Str cached, Err *e) {
         const Axis *ax = pass ? c->def.red : c->def.ax;
         for (int i = 0; i < count; i++) {
             if (!expr_uses(loads.load[0], ax[i].var)) continue;
-            if (def.nax == MAX_AXES) return err_set(e, ERR_SCHED_LIMIT, "%S is indexed by too many axes", buffer);
+            if (def.nax == MAX_AXES)
+                return err_set(e, ERR_SCHED_LIMIT, "%S is indexed by too many axes", buffer);
             Var *v = var_new(n->x, ax[i].var->name, TY_I32, ax[i].var->lo, ax[i].var->hi);
-            old[def.nax] = ax[i].var, neu[def.nax] = ex_var(n->x, v), idx[def.nax] = ex_var(n->x, ax[i].var);
+            old[def.nax] = ax[i].var, neu[def.nax] = ex_var(n->x, v),
+            idx[def.nax] = ex_var(n->x, ax[i].var);
             def.ax[def.nax++] = (Axis){v, ax[i].extent};
         }
     }
@@ -301,20 +338,28 @@ bool prim_rfactor(Nest *n, Str loop, Str partial, Err *e) {
     NestLoop l = p->loop[at];
     Exprs *x = n->x;
     i64 ext;
-    if (!l.reduce || l.kind != LOOP_SERIAL) return err_set(e, ERR_SCHED_ILLEGAL, "%S is not a serial reduction loop", loop);
-    if (!extent_const(l.extent, &ext)) return err_set(e, ERR_SCHED_ILLEGAL, "%S has no constant extent; split it first", loop);
-    if (p->def.nax == MAX_AXES) return err_set(e, ERR_SCHED_LIMIT, "stage %s has too many axes", p->def.name);
+    if (!l.reduce || l.kind != LOOP_SERIAL)
+        return err_set(e, ERR_SCHED_ILLEGAL, "%S is not a serial reduction loop", loop);
+    if (!extent_const(l.extent, &ext))
+        return err_set(e, ERR_SCHED_ILLEGAL, "%S has no constant extent; split it first", loop);
+    if (p->def.nax == MAX_AXES)
+        return err_set(e, ERR_SCHED_LIMIT, "stage %s has too many axes", p->def.name);
     for (int i = 0; i < p->def.nax; i++)
-        if (p->axis_of[i]->op != EX_VAR) return err_set(e, ERR_SCHED_ILLEGAL, "stage %s has split axes; rfactor before splitting them", p->def.name);
+        if (p->axis_of[i]->op != EX_VAR)
+            return err_set(e, ERR_SCHED_ILLEGAL,
+                           "stage %s has split axes; rfactor before splitting them", p->def.name);
     for (int k = 0; k < n->nstages; k++)
-        if (n->stage[k]->at == p) return err_set(e, ERR_SCHED_ILLEGAL, "stage %s is computed inside %s; rfactor first", n->stage[k]->def.name, p->def.name);
+        if (n->stage[k]->at == p)
+            return err_set(e, ERR_SCHED_ILLEGAL, "stage %s is computed inside %s; rfactor first",
+                           n->stage[k]->def.name, p->def.name);
     // the new stage: p's axes and the loop; reduces over the remaining reduction loops
     Stage q = {.name = arena_cstr(n->arena, partial), .op = p->def.op};
     const Var *old[2 * MAX_AXES];
     const Expr *neu[2 * MAX_AXES];
     int ns = 0;
     for (int i = 0; i < p->def.nax; i++) {
-        Var *v = var_new(x, p->def.ax[i].var->name, TY_I32, p->def.ax[i].var->lo, p->def.ax[i].var->hi);
+        Var *v =
+            var_new(x, p->def.ax[i].var->name, TY_I32, p->def.ax[i].var->lo, p->def.ax[i].var->hi);
         old[ns] = p->def.ax[i].var, neu[ns++] = ex_var(x, v);
         q.ax[q.nax++] = (Axis){v, p->def.ax[i].extent};
     }
@@ -326,7 +371,9 @@ bool prim_rfactor(Nest *n, Str loop, Str partial, Err *e) {
     lold[nl] = l.var, lneu[nl++] = ex_var(x, lv);
     for (int i = 0; i < p->nloops; i++) {
         if (!p->loop[i].reduce || i == at) continue;
-        if (q.nred == MAX_AXES) return err_set(e, ERR_SCHED_LIMIT, "stage %s has too many reduction loops", p->def.name);
+        if (q.nred == MAX_AXES)
+            return err_set(e, ERR_SCHED_LIMIT, "stage %s has too many reduction loops",
+                           p->def.name);
         Var *v = var_new(x, p->loop[i].var->name, TY_I32, 0, p->loop[i].var->hi);
         lold[nl] = p->loop[i].var, lneu[nl++] = ex_var(x, v);
         q.red[q.nred++] = (Axis){v, p->loop[i].extent};
@@ -336,7 +383,10 @@ bool prim_rfactor(Nest *n, Str loop, Str partial, Err *e) {
     for (int i = 0; i < p->def.nred; i++) {
         const Expr *r = expr_subst(x, p->red_of[i], lold, lneu, nl);
         if (p->red_inexact[i]) {
-            if (!p->red_guarded[i]) return err_set(e, ERR_SCHED_NEEDS_GUARD, "the split of %s.%s does not divide it; guard it first", p->def.name, p->def.red[i].var->name);
+            if (!p->red_guarded[i])
+                return err_set(e, ERR_SCHED_NEEDS_GUARD,
+                               "the split of %s.%s does not divide it; guard it first", p->def.name,
+                               p->def.red[i].var->name);
             const Expr *in = ex_lt(x, r, p->def.red[i].extent);
             valid = valid ? ex_land(x, valid, in) : in;
             r = ex_min(x, r, ex_sub(x, p->def.red[i].extent, ex_int(x, 1)));
@@ -389,12 +439,20 @@ bool prim_factor(Nest *n, Str loop, Err *e) {
     int outer = -1; // the reduction loop just outside
     for (int i = 0; i < at; i++)
         if (p->loop[i].reduce) outer = i;
-    if (!l.reduce || l.kind != LOOP_SERIAL || p->def.op != RED_SUM) return err_set(e, ERR_SCHED_ILLEGAL, "%S is not a serial loop of a sum", loop);
-    if (outer < 0) return err_set(e, ERR_SCHED_ILLEGAL, "%S has no reduction loop around it; split the reduction first", loop);
+    if (!l.reduce || l.kind != LOOP_SERIAL || p->def.op != RED_SUM)
+        return err_set(e, ERR_SCHED_ILLEGAL, "%S is not a serial loop of a sum", loop);
+    if (outer < 0)
+        return err_set(e, ERR_SCHED_ILLEGAL,
+                       "%S has no reduction loop around it; split the reduction first", loop);
     for (int i = at + 1; i < p->nloops; i++)
-        if (p->loop[i].reduce) return err_set(e, ERR_SCHED_ILLEGAL, "%S has reduction loops inside; reorder first", loop);
+        if (p->loop[i].reduce)
+            return err_set(e, ERR_SCHED_ILLEGAL, "%S has reduction loops inside; reorder first",
+                           loop);
     for (int i = 0; i < p->def.nred; i++)
-        if (p->red_inexact[i]) return err_set(e, ERR_SCHED_ILLEGAL, "the reduction of %s does not divide; split by a factor of it", p->def.name);
+        if (p->red_inexact[i])
+            return err_set(e, ERR_SCHED_ILLEGAL,
+                           "the reduction of %s does not divide; split by a factor of it",
+                           p->def.name);
     // the body over loops instead of reduction axes
     const Var *old[MAX_AXES];
     const Expr *neu[MAX_AXES];
@@ -404,7 +462,8 @@ bool prim_factor(Nest *n, Str loop, Err *e) {
     int nt = factor_terms(x, body, l.var, term, COUNT_OF(term));
     bool gain = false;
     for (int i = 0; i < nt; i++) gain |= !term[i].v || term[i].c->op != EX_FCONST;
-    if (nt < 1 || !gain) return err_set(e, ERR_SCHED_ILLEGAL, "nothing can be taken out of %S", loop);
+    if (nt < 1 || !gain)
+        return err_set(e, ERR_SCHED_ILLEGAL, "nothing can be taken out of %S", loop);
     // p reduces over its other reduction loops, as axes of their own
     Stage def = p->def;
     def.nred = 0;
@@ -417,7 +476,9 @@ bool prim_factor(Nest *n, Str loop, Err *e) {
     for (int i = 0; i < p->nloops; i++) {
         if (i == at) continue;
         if (p->loop[i].reduce) {
-            if (def.nred == MAX_AXES) return err_set(e, ERR_SCHED_LIMIT, "stage %s has too many reduction loops", p->def.name);
+            if (def.nred == MAX_AXES)
+                return err_set(e, ERR_SCHED_LIMIT, "stage %s has too many reduction loops",
+                               p->def.name);
             Var *v = var_new(x, p->loop[i].var->name, TY_I32, 0, p->loop[i].var->hi);
             lold[nl] = p->loop[i].var, lneu[nl++] = ex_var(x, v);
             red_of[def.nred] = ex_var(x, p->loop[i].var);
@@ -433,10 +494,13 @@ bool prim_factor(Nest *n, Str loop, Err *e) {
         const Expr *part;
         if (!term[i].v) { // the sum of 1 over the loop
             i64 ext;
-            if (!extent_const(l.extent, &ext)) return err_set(e, ERR_SCHED_ILLEGAL, "%S has no constant extent", loop);
+            if (!extent_const(l.extent, &ext))
+                return err_set(e, ERR_SCHED_ILLEGAL, "%S has no constant extent", loop);
             part = ex_mul(x, c, ex_f32(x, (double)ext));
         } else {
-            Stage q = {.name = arena_cstr(n->arena, str_fmt(n->arena, "%s_f%d", p->def.name, nmade)), .op = RED_SUM};
+            Stage q = {.name =
+                           arena_cstr(n->arena, str_fmt(n->arena, "%s_f%d", p->def.name, nmade)),
+                       .op = RED_SUM};
             const Var *qold[MAX_AXES + MAX_LOOPS];
             const Expr *qneu[MAX_AXES + MAX_LOOPS], *idx[MAX_AXES];
             int k = 0;
@@ -445,7 +509,9 @@ bool prim_factor(Nest *n, Str loop, Err *e) {
                 const Var *v = spatial ? p->def.ax[d].var : lold[d - p->def.nax];
                 const Axis *ax = spatial ? &p->def.ax[d] : &def.red[d - p->def.nax];
                 if (!expr_uses(term[i].v, v)) continue;
-                if (q.nax == MAX_AXES) return err_set(e, ERR_SCHED_LIMIT, "stage %s has too many axes to factor", p->def.name);
+                if (q.nax == MAX_AXES)
+                    return err_set(e, ERR_SCHED_LIMIT, "stage %s has too many axes to factor",
+                                   p->def.name);
                 Var *nv = var_new(x, v->name, TY_I32, v->lo, v->hi);
                 qold[k] = v, qneu[k++] = ex_var(x, nv);
                 idx[q.nax] = ex_var(x, spatial ? v : ax->var);

@@ -46,8 +46,7 @@ static bool fail(Verify *v, ErrId id, const char *fmt, ...) {
                  : err_set(v->err, id, "kernel %S: %s", v->k->name, why);
 }
 
-// ---- expressions
-// -------------------------------------------------------------------------------------------------
+// ---- expressions --------------------------------------------------------------------------------
 static bool is_index_type(int t) { return t == TY_I32 || t == TY_U32; }
 
 static void fail_high(Verify *v, const Buffer *b, int d, i64 hi) {
@@ -136,8 +135,7 @@ static bool check_expr(Verify *v, const Expr *e) {
     return v->ok;
 }
 
-// ---- statements
-// --------------------------------------------------------------------------------------------------
+// ---- statements ---------------------------------------------------------------------------------
 static bool check_block(Verify *v, const Block *b);
 
 static bool define(Verify *v, const void *what, const char *name) {
@@ -331,8 +329,7 @@ static bool check_block(Verify *v, const Block *b) {
     return true;
 }
 
-// ---- the kernel as a whole
-// ---------------------------------------------------------------------------------------
+// ---- the kernel as a whole ----------------------------------------------------------------------
 static bool find_lanes(Verify *v, const Block *b, int depth) {
     if (depth > KERNEL_MAX_DEPTH)
         return fail(v, ERR_LOOP_LIMIT, "statements nest deeper than %d", KERNEL_MAX_DEPTH);

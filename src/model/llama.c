@@ -1,8 +1,10 @@
-// model/llama.c: the llama architecture: pre-norm blocks of grouped-query attention and a gated feed-forward.
+// model/llama.c: the llama architecture: pre-norm blocks of grouped-query attention and a gated
+// feed-forward.
 //
-// Everything comes from the file's own keys (llama.*) and every tensor's shape is checked against them. The graph
-// is emitted plain, one operator after another as a paper would write it; joining and fusing is the passes' work.
-// Rows of q and k come in the file's order, in which a rotary pair is two adjacent rows.
+// Everything comes from the file's own keys (llama.*) and every tensor's shape is checked against
+// them. The graph is emitted plain, one operator after another as a paper would write it; joining
+// and fusing is the passes' work. Rows of q and k come in the file's order, in which a rotary pair
+// is two adjacent rows.
 #include "model/model_int.h"
 #include <math.h>
 
@@ -41,20 +43,21 @@ static bool read_config(ModelFile *f, const ModelOptions *o, Llama *c) {
         return err_subject(f->err, S("llama.attention.head_count_kv"));
     }
     if (value_dim != c->head_dim) {
-        err_set(f->err, ERR_MODEL_UNSUPPORTED, "value heads of %D beside key heads of %D", value_dim,
-                c->head_dim);
+        err_set(f->err, ERR_MODEL_UNSUPPORTED, "value heads of %D beside key heads of %D",
+                value_dim, c->head_dim);
         return err_subject(f->err, S("llama.attention.value_length"));
     }
     if (c->head_dim < 2 || c->head_dim > 1024 || c->head_dim % 2 != 0 || c->rot_dim % 2 != 0 ||
         c->rot_dim > c->head_dim) {
-        err_set(f->err, ERR_MODEL_KEY, "rotating %D of %D dimensions of a head is not possible", c->rot_dim,
-                c->head_dim);
+        err_set(f->err, ERR_MODEL_KEY, "rotating %D of %D dimensions of a head is not possible",
+                c->rot_dim, c->head_dim);
         return err_subject(f->err, S("llama.rope.dimension_count"));
     }
     c->ctx = o->ctx ? (i64)o->ctx : MIN2(trained, 2048);
     if (c->ctx > trained) {
-        err_set(f->err, ERR_MODEL_KEY, "the model was trained on %D positions; a context of %D is too long",
-                trained, c->ctx);
+        err_set(f->err, ERR_MODEL_KEY,
+                "the model was trained on %D positions; a context of %D is too long", trained,
+                c->ctx);
         return err_subject(f->err, S("llama.context_length"));
     }
     Str scaling = {0};
@@ -64,8 +67,8 @@ static bool read_config(ModelFile *f, const ModelOptions *o, Llama *c) {
         if (!model_float(f, "rope.scaling.factor", 1e-6, 1e6, true, &by)) return false;
         c->freq_scale = 1 / by;
     } else if (scaling.len > 0 && !str_eq(scaling, S("none"))) {
-        err_set(f->err, ERR_MODEL_UNSUPPORTED, "rope scaling '%S'; known: none, linear, rope_freqs.weight",
-                scaling);
+        err_set(f->err, ERR_MODEL_UNSUPPORTED,
+                "rope scaling '%S'; known: none, linear, rope_freqs.weight", scaling);
         return err_subject(f->err, S("llama.rope.scaling.type"));
     }
     i64 experts = 0;
@@ -77,8 +80,8 @@ static bool read_config(ModelFile *f, const ModelOptions *o, Llama *c) {
     return true;
 }
 
-// Angles are turns in fixed point: pos * freq wraps modulo 2^32, which is exactly the angle modulo one turn, at
-// any position. freq[j] = base^(-2j/rot) / factor[j] radians.
+// Angles are turns in fixed point: pos * freq wraps modulo 2^32, which is exactly the angle modulo
+// one turn, at any position. freq[j] = base^(-2j/rot) / factor[j] radians.
 static bool rope_freqs(ModelFile *f, const Llama *c, int *out) {
     i64 pairs = c->rot_dim / 2;
     u32 *fix = arena_try(f->arena, (u64)pairs, sizeof *fix);
@@ -103,7 +106,8 @@ static bool rope_freqs(ModelFile *f, const Llama *c, int *out) {
         if (factor != NULL) {
             double by = (double)factor[j];
             if (!(by >= 1e-6 && by <= 1e6)) {
-                err_set(f->err, ERR_MODEL_SHAPE, "factor %D is %g; it must be from 1e-6 to 1e6", j, by);
+                err_set(f->err, ERR_MODEL_SHAPE, "factor %D is %g; it must be from 1e-6 to 1e6", j,
+                        by);
                 return err_subject(f->err, t->name);
             }
             radians /= by;
@@ -206,7 +210,8 @@ bool llama_build(Arena *a, const Gguf *gguf, const ModelOptions *o, Graph **out,
     if (!read_config(&f, o, &c)) return false;
     const FileTensor *embd = gguf_tensor(gguf, S("token_embd.weight"));
     if (embd == NULL || embd->nd != 2 || embd->dims[1] < 1 || embd->dims[1] > (1u << 24)) {
-        err_set(err, embd ? ERR_MODEL_SHAPE : ERR_MODEL_TENSOR, "llama needs [embedding_length, vocabulary]");
+        err_set(err, embd ? ERR_MODEL_SHAPE : ERR_MODEL_TENSOR,
+                "llama needs [embedding_length, vocabulary]");
         return err_subject(err, S("token_embd.weight"));
     }
     c.vocab = (i64)embd->dims[1];

@@ -1,6 +1,7 @@
 // model/model.c: the table of architectures, and what every one of them needs from a file.
 //
-// An architecture is one file that turns a file's keys and tensor names into a graph; adding one adds a row here.
+// An architecture is one file that turns a file's keys and tensor names into a graph; adding one
+// adds a row here.
 #include "model/model_int.h"
 
 static const ModelArch archs[] = {
@@ -27,8 +28,10 @@ bool model_build(Arena *a, const Gguf *g, const ModelOptions *o, Graph **out, Er
         return true;
     }
     Buf known = {.arena = a};
-    for (size_t i = 0; i < COUNT_OF(archs); i++) buf_fmt(&known, "%s%s", i ? ", " : "", archs[i].name);
-    err_set(err, ERR_MODEL_ARCH, "the architecture '%S' is not known; known: %S", name, buf_str(&known));
+    for (size_t i = 0; i < COUNT_OF(archs); i++)
+        buf_fmt(&known, "%s%s", i ? ", " : "", archs[i].name);
+    err_set(err, ERR_MODEL_ARCH, "the architecture '%S' is not known; known: %S", name,
+            buf_str(&known));
     err_subject(err, S("general.architecture"));
     return err_file(err, gguf_source(g)->name);
 }
@@ -80,7 +83,8 @@ int model_weight(ModelFile *f, const char *name, u64 rows, u64 cols, bool needed
         return -1;
     }
     if (vector && filetype_info(t->type)->elems != 1) {
-        err_set(f->err, ERR_MODEL_TYPE, "a vector must be F32, F16 or BF16, not %s", filetype_info(t->type)->name);
+        err_set(f->err, ERR_MODEL_TYPE, "a vector must be F32, F16 or BF16, not %s",
+                filetype_info(t->type)->name);
         err_at(f->err, t->off);
         err_subject(f->err, str_c(name));
         f->failed = true;
@@ -88,7 +92,8 @@ int model_weight(ModelFile *f, const char *name, u64 rows, u64 cols, bool needed
     }
     Weight *w = NEW(f->arena, Weight);
     w->name = arena_str(f->arena, str_c(name));
-    w->encoding = vector ? QUANT_F32 : filetype_info(t->type)->quant; // a vector widens: it is small
+    w->encoding =
+        vector ? QUANT_F32 : filetype_info(t->type)->quant; // a vector widens: it is small
     w->rows = (u32)rows;
     w->cols = (u32)cols;
     w->interleave = 1;

@@ -1,4 +1,5 @@
-// model/model.h: architectures: configuration + tensor names -> graph. One file an architecture, one row each.
+// model/model.h: architectures: configuration + tensor names -> graph. One file an architecture,
+// one row each.
 #ifndef HOB_MODEL_H
 #define HOB_MODEL_H
 

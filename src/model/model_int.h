@@ -16,8 +16,8 @@ typedef struct ModelFile {
 // ARCH.key as a whole number in [lo, hi]; when it is not needed and not there *v is left alone.
 bool model_key(ModelFile *f, const char *key, i64 lo, i64 hi, bool needed, i64 *v);
 bool model_float(ModelFile *f, const char *key, double lo, double hi, bool needed, double *v);
-// The file's tensor as a weight of the graph, its shape and type checked. cols 1: a vector of `rows`. -1: not
-// there, or (with f->failed) wrong.
+// The file's tensor as a weight of the graph, its shape and type checked. cols 1: a vector of
+// `rows`. -1: not there, or (with f->failed) wrong.
 int model_weight(ModelFile *f, const char *name, u64 rows, u64 cols, bool needed, int layer);
 
 bool llama_build(Arena *a, const Gguf *g, const ModelOptions *o, Graph **out, Err *err);

@@ -1,12 +1,13 @@
 // pass/fold.c: equal nodes become one, nodes whose result nobody reads go.
 //
-// requires: a verified graph. Two nodes are equal when operator, operands and attributes are; operators that write a
-// cache or the ring are never touched. Constants are folded where expressions are built (expr/), not here.
+// requires: a verified graph. Two nodes are equal when operator, operands and attributes are;
+// operators that write a cache or the ring are never touched. Constants are folded where
+// expressions are built (expr/), not here.
 #include "pass/pass.h"
 
 static bool writes_elsewhere(OpId op) {
-    return op == OP_append || op == OP_rope_append || op == OP_argmax || op == OP_argmax_join || op == OP_sample ||
-           op == OP_sample_join;
+    return op == OP_append || op == OP_rope_append || op == OP_argmax || op == OP_argmax_join ||
+           op == OP_sample || op == OP_sample_join;
 }
 
 static u64 node_hash(const Node *nd) {
@@ -15,7 +16,8 @@ static u64 node_hash(const Node *nd) {
 }
 
 static bool same(const Node *a, const Node *b) {
-    if (a->op != b->op || a->nin != b->nin || memcmp(&a->attr, &b->attr, sizeof a->attr) != 0) return false;
+    if (a->op != b->op || a->nin != b->nin || memcmp(&a->attr, &b->attr, sizeof a->attr) != 0)
+        return false;
     for (int i = 0; i < a->nin; i++)
         if (a->in[i] != b->in[i]) return false;
     return true;
@@ -51,7 +53,8 @@ bool pass_fold(PassContext *c, Graph *g) {
     for (size_t i = g->nodes.n; i-- > 0;) {
         const Node *nd = &g->nodes.at[i];
         if (dead[i] || writes_elsewhere(nd->op)) continue;
-        if (nd->out >= 0 && (uses[nd->out] > 0 || g->tensors.at[nd->out].kind == TEN_LOGITS)) continue;
+        if (nd->out >= 0 && (uses[nd->out] > 0 || g->tensors.at[nd->out].kind == TEN_LOGITS))
+            continue;
         dead[i] = true;
         for (int j = 0; j < nd->nin; j++) uses[nd->in[j]]--;
     }

@@ -1,10 +1,11 @@
 // pass/fuse.c: which consecutive nodes become one kernel.
 //
-// A fusion is a candidate: legal or not, then worth it or not by the profile's costs, for this regime's rows.
+// A fusion is a candidate: legal or not, then worth it or not by the profile's costs, for this
+// regime's rows.
 //   prologue  [take_rows] [rms_norm] matmul     the norm's sum of squares beside the dot product
 //   epilogue  matmul [+ bias] [rope_append | silu_mul_pair | + residual]
-// Legal: what vanishes has one reader, the next node; the kernel binds no more than the device allows. Nothing is ever
-// fused across a cache: attention reads what append wrote, in a later step.
+// Legal: what vanishes has one reader, the next node; the kernel binds no more than the device
+// allows. Nothing is ever fused across a cache: attention reads what append wrote, in a later step.
 // requires: parts.
 #include "pass/pass.h"
 
@@ -20,7 +21,8 @@ static const Node *node(const Fuse *f, int i) { return &f->g->nodes.at[i]; }
 static bool feeds_next(const Fuse *f, int i, int *operand) {
     if (i + 1 >= (int)f->g->nodes.n || node(f, i)->out < 0) return false;
     const Node *next = node(f, i + 1);
-    if (f->uses[node(f, i)->out] != 1 || f->g->tensors.at[node(f, i)->out].kind != TEN_VALUE) return false;
+    if (f->uses[node(f, i)->out] != 1 || f->g->tensors.at[node(f, i)->out].kind != TEN_VALUE)
+        return false;
     for (int j = 0; j < next->nin; j++)
         if (next->in[j] == node(f, i)->out) {
             *operand = j;
@@ -56,9 +58,9 @@ static bool fits(const Fuse *f, Group *g) {
     return ok;
 }
 
-// Worth it where repeating the sum of squares in every block of 64 result columns costs less than one more step and
-// the normalised rows' way through memory. With few rows a device mostly waits for weights, so the repeated sums
-// are nearly free; with many it is busy.
+// Worth it where repeating the sum of squares in every block of 64 result columns costs less than
+// one more step and the normalised rows' way through memory. With few rows a device mostly waits
+// for weights, so the repeated sums are nearly free; with many it is busy.
 static bool norm_pays(const Fuse *f, i64 n, i64 k, i64 o) {
     const Profile *p = f->c->profile;
     if (!p->fuse_norm) return false;
@@ -78,7 +80,8 @@ static bool takes_prologue(const Fuse *f, int i) {
     if (!feeds_next(f, i, &operand) || operand != 0) return false;
     const Node *nd = node(f, i), *next = node(f, i + 1);
     // One row: take_rows chooses nothing, and vanishes into whatever reads it.
-    if (nd->op == OP_take_rows) return f->c->regime_n == 1 && (next->op == OP_rms_norm || next->op == OP_matmul);
+    if (nd->op == OP_take_rows)
+        return f->c->regime_n == 1 && (next->op == OP_rms_norm || next->op == OP_matmul);
     if (nd->op != OP_rms_norm || next->op != OP_matmul) return false;
     const Tensor *w = &f->g->tensors.at[next->in[1]];
     return norm_pays(f, rows_of(f, nd->in[0]), w->dim[1].c, w->dim[0].c);
@@ -104,14 +107,16 @@ static bool takes_epilogue(const Fuse *f, int i) {
     }
 }
 
-// The operand whose place the result may take: read element by element where the result is written, and by nobody later.
+// The operand whose place the result may take: read element by element where the result is written,
+// and by nobody later.
 static int in_place(const Fuse *f, const Group *g) {
     const Node *last = node(f, g->node[g->nnodes - 1]);
     if (last->op != OP_add && last->op != OP_silu_mul) return -1;
     for (int j = 0; j < last->nin; j++) {
         int t = last->in[j];
         const Tensor *a = &f->g->tensors.at[t], *b = &f->g->tensors.at[last->out];
-        if (a->kind != TEN_VALUE || in_group(f, g, t) || a->nd != 2 || b->kind != TEN_VALUE) continue;
+        if (a->kind != TEN_VALUE || in_group(f, g, t) || a->nd != 2 || b->kind != TEN_VALUE)
+            continue;
         if (!dim_eq(a->dim[0], b->dim[0]) || !dim_eq(a->dim[1], b->dim[1])) continue;
         bool elsewhere = false;
         for (int i = g->node[0]; i < (int)f->g->nodes.n; i++) {

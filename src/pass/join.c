@@ -1,9 +1,10 @@
 // pass/join.c: matmuls that read the same rows become one.
 //
-// q, k and v are stacked by row segments, and with their rotation and cache writes become one rope_append; gate and
-// up are woven row by row, so that a pair stands side by side and one silu_mul_pair takes both. Only where the
-// encodings agree and nobody else reads what would vanish; everything else is left as it is.
-// requires: a folded graph, plain weights (one segment, not woven).
+// q, k and v are stacked by row segments, and with their rotation and cache writes become one
+// rope_append; gate and up are woven row by row, so that a pair stands side by side and one
+// silu_mul_pair takes both. Only where the encodings agree and nobody else reads what would vanish;
+// everything else is left as it is. requires: a folded graph, plain weights (one segment, not
+// woven).
 #include "pass/pass.h"
 
 typedef struct Projection { // matmul, then maybe + bias, rope and append
@@ -55,7 +56,9 @@ static int stack(Graph *g, Str name, int layer, int count, const int *tensors, u
     return graph_weight(g, w, layer);
 }
 
-static const char *beside(Graph *g, int layer, const char *what) { return str_fmt(g->arena, "blk.%d.%s", layer, what).ptr; }
+static const char *beside(Graph *g, int layer, const char *what) {
+    return str_fmt(g->arena, "blk.%d.%s", layer, what).ptr;
+}
 
 static int value_like(Graph *g, int like, i64 cols, const char *name) {
     Tensor t = g->tensors.at[like];
@@ -76,10 +79,11 @@ static bool find_qkv(Graph *g, int first, Projection p[3]) {
     const Node *rq = node(g, p[0].rope), *rk = node(g, p[1].rope);
     const Node *ak = node(g, p[1].append), *av = node(g, p[2].append);
     bool biased = p[0].bias >= 0;
-    return rq->in[1] == rk->in[1] && rq->attr.head_dim == rk->attr.head_dim && rq->attr.rot_dim == rk->attr.rot_dim &&
-           ak->in[1] == av->in[1] && ak->attr.keys == 1 && av->attr.keys == 0 && ak->attr.kv_heads == av->attr.kv_heads &&
-           (p[1].bias >= 0) == biased && (p[2].bias >= 0) == biased && can_stack(g, p[0].weight, p[1].weight) &&
-           can_stack(g, p[0].weight, p[2].weight);
+    return rq->in[1] == rk->in[1] && rq->attr.head_dim == rk->attr.head_dim &&
+           rq->attr.rot_dim == rk->attr.rot_dim && ak->in[1] == av->in[1] && ak->attr.keys == 1 &&
+           av->attr.keys == 0 && ak->attr.kv_heads == av->attr.kv_heads &&
+           (p[1].bias >= 0) == biased && (p[2].bias >= 0) == biased &&
+           can_stack(g, p[0].weight, p[1].weight) && can_stack(g, p[0].weight, p[2].weight);
 }
 
 static void join_qkv(PassContext *c, Graph *g, Projection p[3], bool *dead) {
@@ -100,7 +104,8 @@ static void join_qkv(PassContext *c, Graph *g, Projection p[3], bool *dead) {
     mm.in[1] = stack(g, str_c(beside(g, layer, "attn_qkv.weight")), layer, 3, weights, 1);
     mm.out = value_like(g, last, rows, beside(g, layer, biased ? "attn_qkv.matmul" : "attn_qkv"));
     last = mm.out;
-    // The dead nodes' places are reused in order, so the joined ones stay where q stood: matmul, bias, rope_append.
+    // The dead nodes' places are reused in order, so the joined ones stay where q stood: matmul,
+    // bias, rope_append.
     int place = p[0].matmul;
     g->nodes.at[place] = mm;
     dead[place] = false;
@@ -114,11 +119,17 @@ static void join_qkv(PassContext *c, Graph *g, Projection p[3], bool *dead) {
         g->nodes.at[place] = add;
         dead[place] = false;
     }
-    OpAttr attr = {.heads = rope.attr.heads, .kv_heads = append.attr.kv_heads, .head_dim = rope.attr.head_dim,
+    OpAttr attr = {.heads = rope.attr.heads,
+                   .kv_heads = append.attr.kv_heads,
+                   .head_dim = rope.attr.head_dim,
                    .rot_dim = rope.attr.rot_dim};
     place = p[0].rope;
-    g->nodes.at[place] = (Node){.op = OP_rope_append, .nin = 3, .in = {last, rope.in[1], append.in[1]}, .out = rope.out,
-                                .attr = attr, .layer = layer};
+    g->nodes.at[place] = (Node){.op = OP_rope_append,
+                                .nin = 3,
+                                .in = {last, rope.in[1], append.in[1]},
+                                .out = rope.out,
+                                .attr = attr,
+                                .layer = layer};
     dead[place] = false;
     (void)c;
 }
@@ -128,7 +139,8 @@ static bool join_pair(Graph *g, int at, bool *dead) {
     int gate = g->tensors.at[act->in[0]].node, up = g->tensors.at[act->in[1]].node;
     if (!is_op(g, gate, OP_matmul) || !is_op(g, up, OP_matmul) || gate == up) return false;
     if (node(g, gate)->in[0] != node(g, up)->in[0]) return false;
-    if (pass_only_reader(g, act->in[0]) != at || pass_only_reader(g, act->in[1]) != at) return false;
+    if (pass_only_reader(g, act->in[0]) != at || pass_only_reader(g, act->in[1]) != at)
+        return false;
     int weights[2] = {node(g, gate)->in[1], node(g, up)->in[1]};
     if (!can_stack(g, weights[0], weights[1])) return false;
     int layer = act->layer;
@@ -141,7 +153,8 @@ static bool join_pair(Graph *g, int at, bool *dead) {
     g->nodes.at[MAX2(gate, up)] = mm;
     dead[MAX2(gate, up)] = false;
     act = node(g, at);
-    *act = (Node){.op = OP_silu_mul_pair, .nin = 1, .in = {mm.out}, .out = act->out, .layer = layer};
+    *act =
+        (Node){.op = OP_silu_mul_pair, .nin = 1, .in = {mm.out}, .out = act->out, .layer = layer};
     return true;
 }
 

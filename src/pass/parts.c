@@ -1,22 +1,25 @@
 // pass/parts.c: operators that are several kernels take their parts' names.
 //
-// Decode attention on a GPU: one row has too few heads to fill a device, so the context is split into a fixed number
-// of parts (never a function of t: grids stay what they are) and joined. argmax and sample: a vocabulary is split into
-// blocks of 256 first. requires: nothing; run after fold, which would merge the two argmax_part of argmax and sample.
+// Decode attention on a GPU: one row has too few heads to fill a device, so the context is split
+// into a fixed number of parts (never a function of t: grids stay what they are) and joined. argmax
+// and sample: a vocabulary is split into blocks of 256 first. requires: nothing; run after fold,
+// which would merge the two argmax_part of argmax and sample.
 #include "pass/pass.h"
 
 typedef struct Parts {
     PassContext *c;
-    Graph *old, *g; // nodes move from old to g
+    Graph *old, *g;   // nodes move from old to g
     int start, table; // the sampler's constants, -1 until used
 } Parts;
 
-static int emit(Parts *p, OpId op, int nin, const int *in, const OpAttr *attr, const char *name, int layer) {
+static int emit(Parts *p, OpId op, int nin, const int *in, const OpAttr *attr, const char *name,
+                int layer) {
     return graph_node(p->g, op, nin, in, attr, name, layer);
 }
 
 // The last one takes over the original's result.
-static void emit_for(Parts *p, OpId op, const Node *was, int nin, const int *in, const OpAttr *attr) {
+static void emit_for(Parts *p, OpId op, const Node *was, int nin, const int *in,
+                     const OpAttr *attr) {
     Node nd = {.op = op, .nin = nin, .out = was->out, .attr = *attr, .layer = was->layer};
     for (int i = 0; i < nin; i++) nd.in[i] = in[i];
     vec_push(p->g->arena, &p->g->nodes, nd);
@@ -39,8 +42,9 @@ static void split_argmax(Parts *p, const Node *nd) {
     emit(p, OP_argmax_join, 3, (int[]){nd->in[0], part, nd->in[1]}, NULL, "", nd->layer);
 }
 
-// 2^-(i/32) and 2^-(i/1024), i = 0..31, as fractions of 2^32 (the first of each as near to one as fits), computed in
-// integers: by square roots, so that no library's exp2 decides which token is chosen.
+// 2^-(i/32) and 2^-(i/1024), i = 0..31, as fractions of 2^32 (the first of each as near to one as
+// fits), computed in integers: by square roots, so that no library's exp2 decides which token is
+// chosen.
 static u32 isqrt64(u64 v) {
     u64 r = 0;
     for (u64 bit = (u64)1 << 31; bit; bit >>= 1)
@@ -50,7 +54,7 @@ static u32 isqrt64(u64 v) {
 
 static const u32 *exp2_table(Arena *a) {
     u32 *t = NEW_N(a, u32, 64);
-    u32 root[10]; // 2^-(2^-(i+1)): 2^-1/2, 2^-1/4, ...
+    u32 root[10];         // 2^-(2^-(i+1)): 2^-1/2, 2^-1/4, ...
     u64 v = (u64)1 << 63; // 1/2 in 2^-64
     for (int i = 0; i < 10; i++) {
         root[i] = isqrt64(v);
@@ -90,7 +94,8 @@ static void split_sample(Parts *p, const Node *nd) {
         int counts = emit(p, OP_sample_count, 2, (int[]){key, limit}, &attr, count, layer);
         limit = emit(p, OP_sample_digit, 2, (int[]){counts, limit}, &attr, digit, layer);
     }
-    int weight = emit(p, OP_sample_weight, 3, (int[]){key, limit, p->table}, NULL, "sample.weight", layer);
+    int weight =
+        emit(p, OP_sample_weight, 3, (int[]){key, limit, p->table}, NULL, "sample.weight", layer);
     int sum = emit(p, OP_sample_sum, 1, &weight, NULL, "sample.sum", layer);
     int prefix = emit(p, OP_sample_prefix, 1, &sum, NULL, "sample.prefix", layer);
     int block = emit(p, OP_sample_block, 1, &prefix, NULL, "sample.block", layer);

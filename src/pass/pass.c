@@ -1,4 +1,5 @@
-// pass/pass.c: the list of passes over a graph, in order. Then come pass_fuse (groups) and pass_plan_memory.
+// pass/pass.c: the list of passes over a graph, in order. Then come pass_fuse (groups) and
+// pass_plan_memory.
 #include "pass/pass.h"
 
 static const PassRow rows[] = {

@@ -1,4 +1,5 @@
-// pass/pass.h: graph -> graph, once a regime; then groups of nodes become steps and get their memory.
+// pass/pass.h: graph -> graph, once a regime; then groups of nodes become steps and get their
+// memory.
 #ifndef HOB_PASS_H
 #define HOB_PASS_H
 
@@ -17,7 +18,8 @@ typedef struct Group {
     int node[8];
     Str name;
     int layer;
-    int inplace; // the tensor whose place the result takes (a residual), read and written element by element; -1
+    int inplace; // the tensor whose place the result takes (a residual), read and written element
+                 // by element; -1
 } Group;
 typedef struct Grouping {
     int n;
@@ -32,16 +34,23 @@ typedef struct PassRow {
 const PassRow *passes(int *count); // fold, join, parts, encodings, ... in order
 
 // graph_edit.c: what rewriting passes share
-// Drops nodes marked dead and tensors that nothing refers to; makes every tensor's `node` true again.
+// Drops nodes marked dead and tensors that nothing refers to; makes every tensor's `node` true
+// again.
 void pass_compact(PassContext *c, Graph *g, const bool *dead);
 // The node that is the only reader of a tensor, -1 when none or several are.
 int pass_only_reader(const Graph *g, int tensor);
 
-bool pass_fold(PassContext *c, Graph *g);      // fold.c: constants, dead nodes
-bool pass_join(PassContext *c, Graph *g);      // join.c: q,k,v -> one matmul by row segments + rope_append; gate,up woven. Only where encodings agree
-bool pass_parts(PassContext *c, Graph *g);     // parts.c: decode attention -> attention_part + attention_join, by profile
-bool pass_encodings(PassContext *c, Graph *g); // encodings.c: execution encoding and layout of each weight, from the profile
-bool pass_fuse(PassContext *c, const Graph *g, Grouping *out); // fuse.c: candidates by legality and cost -> groups
+bool pass_fold(PassContext *c, Graph *g); // fold.c: constants, dead nodes
+bool pass_join(PassContext *c, Graph *g); // join.c: q,k,v -> one matmul by row segments +
+                                          // rope_append; gate,up woven. Only where encodings agree
+bool pass_parts(
+    PassContext *c,
+    Graph *g); // parts.c: decode attention -> attention_part + attention_join, by profile
+bool pass_encodings(
+    PassContext *c,
+    Graph *g); // encodings.c: execution encoding and layout of each weight, from the profile
+bool pass_fuse(PassContext *c, const Graph *g,
+               Grouping *out); // fuse.c: candidates by legality and cost -> groups
 // plan_memory.c: lifetimes over the groups -> coloured ranges
 typedef struct MemPlan {
     int nitems;

@@ -1,13 +1,15 @@
 // pass/plan_memory.c: lifetimes of activations over the steps -> ranges in a few coloured buffers.
 //
-// WebGPU refuses a dispatch that binds one buffer both read and read_write, even on disjoint ranges. So activations
-// live in coloured buffers, and no step reads one range and writes another of the same colour. A result that takes
-// its operand's place (Group.inplace) is one item with it. Offsets are aligned as the device's bindings want; sizes are
-// those of the regime's largest n, so that n never appears in an offset.
+// WebGPU refuses a dispatch that binds one buffer both read and read_write, even on disjoint
+// ranges. So activations live in coloured buffers, and no step reads one range and writes another
+// of the same colour. A result that takes its operand's place (Group.inplace) is one item with it.
+// Offsets are aligned as the device's bindings want; sizes are those of the regime's largest n, so
+// that n never appears in an offset.
 //
-// Placement is greedy, item after item into the colour and gap that grow the arena least. One order is rarely the best,
-// so several are tried: by size, by lifetime, by start, then a fixed number of shuffles of these; the smallest arena wins.
-// The lower bound is the largest sum of live bytes over the steps, colours ignored.
+// Placement is greedy, item after item into the colour and gap that grow the arena least. One order
+// is rarely the best, so several are tried: by size, by lifetime, by start, then a fixed number of
+// shuffles of these; the smallest arena wins. The lower bound is the largest sum of live bytes over
+// the steps, colours ignored.
 #include "pass/pass.h"
 
 enum { MAX_COLOURS = 8, TRIES = 48 };
@@ -37,7 +39,8 @@ static u64 tensor_bytes(const Plan *p, const Tensor *t) {
     u64 bytes = 4;
     i64 m = MIN2((i64)p->g->m_max, (i64)p->c->regime_n);
     for (int i = 0; i < t->nd; i++)
-        if (!mul_u64(bytes, (u64)dim_value(t->dim[i], p->c->regime_n, m, p->g->ctx), &bytes)) return 0;
+        if (!mul_u64(bytes, (u64)dim_value(t->dim[i], p->c->regime_n, m, p->g->ctx), &bytes))
+            return 0;
     return bytes;
 }
 
@@ -46,7 +49,9 @@ static int group_out(const Plan *p, int step) {
     return p->g->nodes.at[g->node[g->nnodes - 1]].out;
 }
 
-static bool is_item(const Plan *p, int tensor) { return tensor >= 0 && p->g->tensors.at[tensor].kind == TEN_VALUE; }
+static bool is_item(const Plan *p, int tensor) {
+    return tensor >= 0 && p->g->tensors.at[tensor].kind == TEN_VALUE;
+}
 
 static bool inside(const Plan *p, const Group *g, int tensor) {
     int from = p->g->tensors.at[tensor].node;
@@ -77,12 +82,14 @@ static bool collect(Plan *p) {
         const Tensor *t = &p->g->tensors.at[out];
         u64 bytes = tensor_bytes(p, t);
         if (bytes == 0 || bytes > (u64)p->c->profile->max_binding_bytes) {
-            err_set(p->c->err, ERR_PASS_BINDING, "%U bytes at %u rows; this device binds at most %D: use a smaller chunk",
-                    bytes, p->c->regime_n, p->c->profile->max_binding_bytes);
+            err_set(p->c->err, ERR_PASS_BINDING,
+                    "%U bytes at %u rows; this device binds at most %D: use a smaller chunk", bytes,
+                    p->c->regime_n, p->c->profile->max_binding_bytes);
             return err_subject(p->c->err, t->name);
         }
         p->item_of[out] = p->n;
-        p->item[p->n++] = (Item){.name = t->name, .size = round_up(bytes, align), .bytes = bytes, .first = s, .last = s};
+        p->item[p->n++] = (Item){
+            .name = t->name, .size = round_up(bytes, align), .bytes = bytes, .first = s, .last = s};
     }
     return true;
 }
@@ -100,7 +107,8 @@ static void find_clashes(Plan *p) {
                 const Node *nd = &p->g->nodes.at[g->node[i]];
                 for (int j = 0; j < nd->nin; j++) {
                     int t = nd->in[j];
-                    if (is_item(p, t) && !inside(p, g, t) && p->item_of[t] != w && n < 64) reads[n++] = p->item_of[t];
+                    if (is_item(p, t) && !inside(p, g, t) && p->item_of[t] != w && n < 64)
+                        reads[n++] = p->item_of[t];
                 }
             }
             for (int i = 0; i < n; i++) {
@@ -127,7 +135,7 @@ static void lower_bound(Plan *p) {
     for (int s = 0; s < p->gr->n; s++) p->bound = MAX2(p->bound, live[s]);
 }
 
-// ---- placement ---------------------------------------------------------------------------------------------------
+// ---- placement ----------------------------------------------------------------------------------
 typedef struct Attempt {
     int placed[MAX_COLOURS]; // how many items each colour has
     int *list[MAX_COLOURS];  // by offset
@@ -135,7 +143,9 @@ typedef struct Attempt {
     int used;
 } Attempt;
 
-static bool overlaps(const Item *a, const Item *b) { return a->first <= b->last && b->first <= a->last; }
+static bool overlaps(const Item *a, const Item *b) {
+    return a->first <= b->last && b->first <= a->last;
+}
 
 // The lowest gap among the items of this colour that live at the same time.
 static u64 find_gap(const Plan *p, const Attempt *at, int colour, const Item *it) {
@@ -143,7 +153,8 @@ static u64 find_gap(const Plan *p, const Attempt *at, int colour, const Item *it
     for (int i = 0; i < at->placed[colour]; i++) {
         const Item *o = &p->item[at->list[colour][i]];
         if (!overlaps(it, o)) continue;
-        if (o->offset >= offset && o->offset - offset >= it->size && o->offset - offset < best_room) {
+        if (o->offset >= offset && o->offset - offset >= it->size &&
+            o->offset - offset < best_room) {
             best = offset;
             best_room = o->offset - offset;
         }
@@ -199,7 +210,8 @@ static u64 weight_of(const Item *it, int rule) {
 static void make_order(const Plan *p, int *order, int rule, u32 shuffle) {
     for (int i = 0; i < p->n; i++) {
         int j = i;
-        for (; j > 0 && weight_of(&p->item[order[j - 1]], rule) < weight_of(&p->item[i], rule); j--) order[j] = order[j - 1];
+        for (; j > 0 && weight_of(&p->item[order[j - 1]], rule) < weight_of(&p->item[i], rule); j--)
+            order[j] = order[j - 1];
         order[j] = i; // equal weights keep their order of start
     }
     for (int i = 0; shuffle != 0 && i + 1 < p->n; i++) {
@@ -228,7 +240,8 @@ static bool search(Plan *p, MemPlan *out) {
         memcpy(ends, at.end, sizeof ends);
     }
     if (best == UINT64_MAX && p->n > 0)
-        return err_set(p->c->err, ERR_PASS_PLAN, "%d activations need more than %d colours", p->n, MAX_COLOURS);
+        return err_set(p->c->err, ERR_PASS_PLAN, "%d activations need more than %d colours", p->n,
+                       MAX_COLOURS);
     memcpy(p->item, kept, sizeof *kept * (size_t)p->n);
     // Colours that are used, from 0 on.
     int renamed[MAX_COLOURS];
@@ -256,7 +269,8 @@ bool pass_plan_memory(PassContext *c, const Graph *g, const Grouping *gr, MemPla
     out->items = NEW_N(c->arena, PlanItem, p.n + 1);
     for (int i = 0; i < p.n; i++) {
         const Item *it = &p.item[i];
-        out->items[i] = (PlanItem){it->name, (u32)it->colour, it->offset, it->bytes, it->first, it->last};
+        out->items[i] =
+            (PlanItem){it->name, (u32)it->colour, it->offset, it->bytes, it->first, it->last};
     }
     return true;
 }

@@ -1,7 +1,8 @@
 // program/profile.c: what the compiler may know about a device, as some twenty numbers.
 //
-// Built-in profiles are starting points; a device fills its own limits in, and `--profile FILE` overrides any
-// field, which is how another machine's adapter is tried here. Nothing else about a device reaches a schedule.
+// Built-in profiles are starting points; a device fills its own limits in, and `--profile FILE`
+// overrides any field, which is how another machine's adapter is tried here. Nothing else about a
+// device reaches a schedule.
 #include "program/program.h"
 
 typedef struct Field {
@@ -77,8 +78,8 @@ bool profile_named(Str name, Profile *out) {
         return false;
     }
     if (!p.gpu) {
-        // One fixed menu of kernels made at build time: few fusions, the model's sizes given at run time. A CPU
-        // step costs a fork and join, not a dispatch.
+        // One fixed menu of kernels made at build time: few fusions, the model's sizes given at run
+        // time. A CPU step costs a fork and join, not a dispatch.
         p.dims = 1;
         p.fuse_norm = 0;
         p.attn_parts = 1;
@@ -147,7 +148,8 @@ void profile_print(const Profile *p, Buf *out) {
 #undef P
 }
 
-// Threads share a kernel, they do not shape it, and a name is a name: neither is part of a kernel's key.
+// Threads share a kernel, they do not shape it, and a name is a name: neither is part of a kernel's
+// key.
 u64 profile_hash(const Profile *p) {
     u64 h = 0;
     for (size_t i = 0; i < COUNT_OF(fields); i++) {

@@ -1,8 +1,8 @@
 // program/program.c: checks and prints a compiled program.
 //
-// A program from our own compiler is verified in tests and debug builds; one from outside always. After that a
-// device trusts every offset: a step's ranges lie inside its buffers for every n and t, because none of them
-// depends on either.
+// A program from our own compiler is verified in tests and debug builds; one from outside always.
+// After that a device trusts every offset: a step's ranges lie inside its buffers for every n and
+// t, because none of them depends on either.
 #include "program/program.h"
 
 u32 grid_count(const GridDim *g, u32 n, u32 m) {
@@ -19,7 +19,8 @@ static bool bad(Err *err, Str subject, const char *what) {
 }
 
 static bool verify_step(const Program *p, const Regime *r, const Step *s, Err *err) {
-    if (s->kernel >= (u32)p->nkernels) return bad(err, s->name, "it names a kernel that is not there");
+    if (s->kernel >= (u32)p->nkernels)
+        return bad(err, s->name, "it names a kernel that is not there");
     const ProgKernel *k = &p->kernels[s->kernel];
     for (int i = 0; i < k->nbind; i++) {
         const Binding *b = &s->bind[i];
@@ -64,15 +65,17 @@ bool program_verify(const Program *p, Err *err) {
         return bad(err, S("program"), "its logits buffer is too small");
     for (int i = 0; i < p->nbuffers; i++) {
         if (p->buffers[i].size == 0 || p->buffers[i].size > (u64)p->profile.max_buffer_bytes)
-            return bad(err, p->buffers[i].name, "a buffer is empty or larger than the device allows");
+            return bad(err, p->buffers[i].name,
+                       "a buffer is empty or larger than the device allows");
     }
     for (int i = 0; i < p->nweights; i++) {
         const Weight *w = &p->weights[i];
         u64 bytes, end;
         if (w->buffer >= (u32)p->nbuffers || w->nseg < 1 || w->nseg > 4 || w->interleave == 0 ||
             (u32)w->encoding >= QUANT_COUNT ||
-            !quant_bytes(w->encoding, w->rows, w->cols, w->interleave, &bytes) || bytes != w->size ||
-            !add_u64(w->offset, w->size, &end) || end > p->buffers[w->buffer].size)
+            !quant_bytes(w->encoding, w->rows, w->cols, w->interleave, &bytes) ||
+            bytes != w->size || !add_u64(w->offset, w->size, &end) ||
+            end > p->buffers[w->buffer].size)
             return bad(err, w->name, "a weight does not fit its buffer");
         for (int s = 0; s < w->nseg; s++) {
             const WeightSegment *g = &w->seg[s];
@@ -118,14 +121,23 @@ static void print_params(const Program *p, Buf *out) {
     static const struct {
         int word;
         const char *name;
-    } words[] = {{PARAM_N, "n"}, {PARAM_M, "m"}, {PARAM_T, "t"}, {PARAM_SEED_LO, "seed_lo"}, {PARAM_SEED_HI, "seed_hi"},
-                 {PARAM_TOP_K, "top_k"}, {PARAM_INV_TEMP, "65536/temperature"}, {PARAM_FLAGS, "flags"}},
-      row[] = {{ROW_POS, "pos"}, {ROW_SEQ, "seq"}, {ROW_BASE, "base"}, {ROW_RING, "ring"}, {ROW_INDEX, "index"}, {ROW_NEXT, "next"}};
+    } words[] = {{PARAM_N, "n"},
+                 {PARAM_M, "m"},
+                 {PARAM_T, "t"},
+                 {PARAM_SEED_LO, "seed_lo"},
+                 {PARAM_SEED_HI, "seed_hi"},
+                 {PARAM_TOP_K, "top_k"},
+                 {PARAM_INV_TEMP, "65536/temperature"},
+                 {PARAM_FLAGS, "flags"}},
+      row[] = {{ROW_POS, "pos"},   {ROW_SEQ, "seq"},     {ROW_BASE, "base"},
+               {ROW_RING, "ring"}, {ROW_INDEX, "index"}, {ROW_NEXT, "next"}};
     buf_fmt(out, "params: %u words of i32, %d slots;", program_param_words(p), (i32)PARAM_SLOTS);
-    for (size_t i = 0; i < COUNT_OF(words); i++) buf_fmt(out, " %s@%d", words[i].name, words[i].word);
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        buf_fmt(out, " %s@%d", words[i].name, words[i].word);
     buf_fmt(out, "\nrow i: %d + %d*i;", (i32)PARAM_ROWS, (i32)ROW_WORDS);
     for (size_t i = 0; i < COUNT_OF(row); i++) buf_fmt(out, " %s@%d", row[i].name, row[i].word);
-    buf_fmt(out, "\ntokens: ring of %d, token of position p at p %% %d\n\n", (i32)TOKEN_RING, (i32)TOKEN_RING);
+    buf_fmt(out, "\ntokens: ring of %d, token of position p at p %% %d\n\n", (i32)TOKEN_RING,
+            (i32)TOKEN_RING);
 }
 
 void program_print(const Program *p, Buf *out) {
@@ -133,16 +145,16 @@ void program_print(const Program *p, Buf *out) {
             p->m_max, p->vocab, p->layers, p->profile.name);
     buf_fmt(out, "weights %U bytes, cache %U bytes\n\n", p->weight_bytes, p->kv_bytes);
     print_params(p, out);
-    static const char *const kinds[] = {"arena", "weight", "const", "kv",
-                                        "params", "ring", "logits"}; // ORDER BUFFER_KIND
+    static const char *const kinds[] = {"arena",  "weight", "const", "kv",
+                                        "params", "ring",   "logits"}; // ORDER BUFFER_KIND
     for (int i = 0; i < p->nbuffers; i++)
         buf_fmt(out, "buffer %d %S: %s, %U bytes\n", i, p->buffers[i].name,
                 kinds[p->buffers[i].kind], p->buffers[i].size);
     for (int i = 0; i < p->nweights; i++) {
         const Weight *w = &p->weights[i];
         buf_fmt(out, "weight %S: %s[%u, %u] rows woven by %u, buffer %u @ %U, %U bytes =", w->name,
-                quant_info(w->encoding)->name, w->rows, w->cols, w->interleave, w->buffer, w->offset,
-                w->size);
+                quant_info(w->encoding)->name, w->rows, w->cols, w->interleave, w->buffer,
+                w->offset, w->size);
         for (int s = 0; s < w->nseg; s++)
             buf_fmt(out, "%s %S[%u..+%u*%u]", s ? "," : "", w->seg[s].tensor, w->seg[s].row,
                     w->seg[s].rows, w->seg[s].row_step);
@@ -158,8 +170,9 @@ void program_print(const Program *p, Buf *out) {
     for (int i = 0; i < REGIME_COUNT; i++) {
         const Regime *r = &p->regimes[i];
         if (r->nsteps == 0) continue;
-        buf_fmt(out, "\nregime n<=%u: %d steps, head at %d, argmax at %d, sampler at %d; arena %U bytes"
-                     " (at least %U)\n",
+        buf_fmt(out,
+                "\nregime n<=%u: %d steps, head at %d, argmax at %d, sampler at %d; arena %U bytes"
+                " (at least %U)\n",
                 r->n, r->nsteps, r->head, r->greedy, r->sample, r->arena_bytes,
                 r->lower_bound_bytes);
         for (int s = 0; s < r->nsteps; s++) {

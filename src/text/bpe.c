@@ -42,7 +42,7 @@ struct BpeWork {
     Buf spelt;
 };
 
-// ---- GPT-2's map between bytes and characters
+// ---- GPT-2's map between bytes and characters ---------------------------------------------------
 
 static bool byte_is_printable(u32 b) {
     return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xff && b != 0xad);
@@ -76,7 +76,7 @@ void bpe_decode(Str token, Buf *out) {
     for (size_t i = 0; i < token.len;) buf_char(out, (char)char_to_byte(utf8_next(token, &i)));
 }
 
-// ---- making
+// ---- making -------------------------------------------------------------------------------------
 
 static u32 pair_hash(i32 left, i32 right) {
     u64 h = ((u64)(u32)left << 32 | (u32)right) * 0x9e3779b97f4a7c15u;
@@ -162,7 +162,7 @@ BpeWork *bpe_work(Arena *a) {
     return w;
 }
 
-// ---- encoding
+// ---- encoding -----------------------------------------------------------------------------------
 
 static void encode_short(const Bpe *b, BpeWork *w, i32 *ids, u32 n, TokenIds *out) {
     u32 ranks[SHORT_WORD]; // of the pair (i, i + 1)

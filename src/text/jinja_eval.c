@@ -7,7 +7,7 @@
 // recursive one small.
 #include "text/jinja_int.h"
 
-// ---- limits and errors ------------------------------------------------------------------------
+// ---- limits and errors --------------------------------------------------------------------------
 
 bool jinja_fail(Jinja *j, ErrId id, const char *fmt, ...) {
     int line, col;
@@ -99,7 +99,7 @@ bool jinja_enter(Jinja *j) {
     return true;
 }
 
-// ---- expressions ------------------------------------------------------------------------------
+// ---- expressions --------------------------------------------------------------------------------
 
 static JINJA_APART bool eval_items(Jinja *j, const JNode *n, JVal *out) {
     if (n->kind == N_DICT) {

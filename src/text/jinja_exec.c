@@ -5,7 +5,7 @@
 // is how a template keeps something.
 #include "text/jinja_int.h"
 
-// ---- scopes -----------------------------------------------------------------------------------
+// ---- scopes -------------------------------------------------------------------------------------
 
 JFrame *jinja_frame_new(Jinja *j, JFrame *up) {
     JFrame *f = jinja_alloc(j, 1, sizeof *f);
@@ -61,7 +61,7 @@ bool jinja_assign(Jinja *j, const JNode *target, JVal v) {
     return true;
 }
 
-// ---- statements -------------------------------------------------------------------------------
+// ---- statements ---------------------------------------------------------------------------------
 
 static bool emit(Jinja *j, Str s) {
     if (!jinja_step(j, s.len / 64)) return false;

@@ -120,7 +120,7 @@ JNode *jp_name_node(Parser *p, Str name, u32 pos) {
     return n;
 }
 
-// ---- expressions ------------------------------------------------------------------------------
+// ---- expressions --------------------------------------------------------------------------------
 
 // Arguments up to the closing parenthesis; the opening one is the current token.
 static bool parse_args(Parser *p, JNode *n) {

@@ -14,7 +14,7 @@ static bool give(JVal *out, JVal v) {
     return true;
 }
 
-// ---- arguments --------------------------------------------------------------------------------
+// ---- arguments ----------------------------------------------------------------------------------
 
 bool jinja_arg_int(Jinja *j, JVal v, i64 missing, i64 *out) {
     *out = missing;
@@ -70,7 +70,7 @@ bool jinja_bind(Jinja *j, const char *what, Str name, const char *params, int re
 
 static bool truth_or(JVal v, bool missing) { return v.type == J_MISSING ? missing : jval_truth(v); }
 
-// ---- text -------------------------------------------------------------------------------------
+// ---- text ---------------------------------------------------------------------------------------
 
 static bool give_text(const JVal *v, Str s, JVal *out) {
     *out = jval_str(s);
@@ -291,7 +291,7 @@ FILTER(f_tojson) // transformers' own, down to the order of its parameters
     return give(out, jval_str(buf_str(&b)));
 }
 
-// ---- numbers and the like ---------------------------------------------------------------------
+// ---- numbers and the like -----------------------------------------------------------------------
 
 static int digit(char c) {
     return c >= '0' && c <= '9'                 ? c - '0'

@@ -241,7 +241,7 @@ bool jinja_format(Jinja *j, Str fmt, const JArgs *args, Str *out) {
     return jinja_buf_ok(j, &b) && jinja_step(j, fmt.len / 16);
 }
 
-// ---- dates ------------------------------------------------------------------------------------
+// ---- dates --------------------------------------------------------------------------------------
 
 static const char *const months[] = {"January",   "February", "March",    "April",
                                      "May",       "June",     "July",     "August",

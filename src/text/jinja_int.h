@@ -11,7 +11,7 @@
 #define JINJA_VALUE_DEPTH  100
 #define JINJA_SOURCE_LIMIT ((size_t)1 << 20)
 
-// ---- jinja_lex.c ------------------------------------------------------------------------------
+// ---- jinja_lex.c --------------------------------------------------------------------------------
 typedef enum JTok {
     T_EOF,
     T_DATA,
@@ -56,7 +56,7 @@ bool jlex_next(JLex *l, JToken *out);
 bool jlex_fail(const JLex *l, u32 pos, ErrId id, const char *fmt, ...);
 void jinja_place(Str src, u32 pos, int *line, int *col);
 
-// ---- jinja_parse.c ----------------------------------------------------------------------------
+// ---- jinja_parse.c ------------------------------------------------------------------------------
 typedef enum JKind {
     // expressions
     N_CONST,    // val
@@ -130,7 +130,7 @@ struct Template {
 
 bool jinja_parse(Arena *a, Str name, Str text, Template *t, Err *err);
 
-// ---- values -----------------------------------------------------------------------------------
+// ---- values -------------------------------------------------------------------------------------
 typedef struct JList {
     JVal *at;
     size_t n, cap;
@@ -200,7 +200,7 @@ typedef struct JArgs {
     size_t nkw;
 } JArgs;
 
-// ---- the interpreter --------------------------------------------------------------------------
+// ---- the interpreter ----------------------------------------------------------------------------
 typedef struct JTail { // a string that was made last by joining, with room behind it
     char *ptr;
     size_t len, cap;
@@ -231,7 +231,7 @@ bool jinja_step(Jinja *j, u64 cost);                       // burns fuel, looks 
 void *jinja_alloc(Jinja *j, u64 count, u64 size);          // NULL: failed, error set
 bool jinja_enter(Jinja *j); // one level deeper; on success leave by j->depth--
 
-// ---- jinja_value.c ----
+// ---- jinja_value.c ------------------------------------------------------------------------------
 const char *jval_type_name(u8 type); // as Python names it
 #define jval_type(v) jval_type_name((v).type)
 bool jval_truth(JVal v);
@@ -264,7 +264,7 @@ void jinja_float_add(double f, Buf *b);
 bool jinja_seq(Jinja *j, JVal v, JVal *seq, size_t *n); // a generator is drained
 JVal jinja_seq_at(JVal seq, size_t i);
 
-// ---- jinja_string.c: strings as Python sees them: characters, not bytes ----
+// ---- jinja_string.c: strings as Python sees them: characters, not bytes -------------------------
 size_t jstr_count(Str s);
 u32 jstr_char(Str s, size_t at, size_t *next); // 0xFFFD for a broken byte
 bool jchar_space(u32 c);
@@ -280,22 +280,22 @@ bool jstr_escape(Jinja *j, Str s, Str *out);
 bool jstr_find(Jinja *j, Str s, Str what, size_t from, bool last, size_t *at,
                bool *found); // by bytes
 
-// ---- jinja_format.c ----
+// ---- jinja_format.c -----------------------------------------------------------------------------
 bool jinja_format(Jinja *j, Str fmt, const JArgs *args, Str *out); // the method format
 bool jinja_percent(Jinja *j, Str fmt, JVal arg, Str *out);         // the operator %
 bool jinja_strftime(Jinja *j, Str fmt, const ChatTime *t, Str *out);
 
-// ---- jinja_methods.c ----
+// ---- jinja_methods.c ----------------------------------------------------------------------------
 bool jinja_method_find(u8 type, Str name, i32 *row);
 bool jinja_method_mutates(u8 type, Str name); // a method that the sandbox forbids
 bool jinja_method_call(Jinja *j, const JMethod *m, const JArgs *args, JVal *out);
 
-// ---- jinja_json.c ----
+// ---- jinja_json.c -------------------------------------------------------------------------------
 double json_strtod(const char *text, char **end); // for yyjson, by -Dstrtod=json_strtod
 bool jinja_tojson(Jinja *j, JVal v, bool ascii, const Str *indent, Str item_sep, Str key_sep,
                   bool sort, Buf *b);
 
-// ---- jinja_ops.c ----
+// ---- jinja_ops.c --------------------------------------------------------------------------------
 bool jinja_binary(Jinja *j, u16 op, JVal x, JVal y, JVal *out);
 bool jinja_unary(Jinja *j, u8 kind, JVal x, JVal *out);
 bool jinja_in(Jinja *j, JVal x, JVal in, bool *out);
@@ -303,14 +303,14 @@ bool jinja_attr(Jinja *j, JVal v, Str name, JVal *out);
 bool jinja_item(Jinja *j, JVal v, JVal key, JVal *out);
 bool jinja_slice(Jinja *j, JVal v, JVal from, JVal to, JVal step, JVal *out);
 
-// ---- jinja_eval.c ----
+// ---- jinja_eval.c -------------------------------------------------------------------------------
 #define JINJA_APART                                                                                \
     __attribute__((noinline)) // not into the recursive function, whose frame must stay small
 bool jinja_eval(Jinja *j, const JNode *n, JVal *out);
 Buf jinja_buf(Jinja *j); // for text under construction: bounded by the memory left
 bool jinja_buf_ok(Jinja *j, const Buf *b);
 
-// ---- jinja_call.c ----
+// ---- jinja_call.c -------------------------------------------------------------------------------
 // Evaluates the arguments of a call, filter or test; `room` more named ones can be added.
 bool jinja_eval_args(Jinja *j, const JNode *n, size_t room, JArgs *a);
 bool jinja_add_kw(Jinja *j, JArgs *a, size_t room, Str name, JVal v);
@@ -319,7 +319,7 @@ bool jinja_eval_call(Jinja *j, const JNode *n, JVal *out); // a N_CALL
 // Runs a body in a scope (NULL: fails) and gives what it wrote as a string.
 bool jinja_capture(Jinja *j, const JNode *body, JFrame *frame, JVal *out);
 
-// ---- jinja_exec.c ----
+// ---- jinja_exec.c -------------------------------------------------------------------------------
 typedef enum JFlow { JFLOW_ON, JFLOW_BREAK, JFLOW_CONTINUE, JFLOW_FAIL } JFlow;
 JFlow jinja_exec(Jinja *j, const JNode *n);
 JFlow jinja_run_loop(Jinja *j, const JNode *n, JVal v, JFrame *outer, u32 level);
@@ -328,7 +328,7 @@ bool jinja_frame_set(Jinja *j, JFrame *f, i32 sym, JVal v);
 JVal jinja_lookup(const Jinja *j, i32 sym);
 bool jinja_run(Jinja *j);
 
-// ---- jinja_filters.c, jinja_tests.c ----
+// ---- jinja_filters.c, jinja_tests.c -------------------------------------------------------------
 // A row's parameters are bound by place or name before it is called: v[0] is the value, the rest
 // may be J_MISSING.
 #define JINJA_PARAMS 6
@@ -348,12 +348,12 @@ bool jinja_test(Jinja *j, i32 row, JVal v, const JArgs *args, bool *out);
 bool jinja_arg_int(Jinja *j, JVal v, i64 missing, i64 *out);
 bool jinja_arg_str(Jinja *j, JVal v, Str missing, Str *out); // by str()
 
-// ---- jinja_sequences.c: the filters over sequences ----
+// ---- jinja_sequences.c: the filters over sequences ----------------------------------------------
 extern const JFilterRow jinja_sequence_filters[];
 extern const size_t jinja_sequence_filter_count;
 bool jinja_path(Jinja *j, JVal v, JVal attribute, JVal missing, JVal *out); // "a.b.0" of v
 
-// ---- jinja_globals.c ----
+// ---- jinja_globals.c ----------------------------------------------------------------------------
 i32 jinja_global_find(Str name);
 bool jinja_global_call(Jinja *j, i32 row, const JArgs *args, JVal *out);
 

@@ -7,8 +7,7 @@
 
 #include <yyjson.h>
 
-// ---- writing
-// ----------------------------------------------------------------------------------------------------------
+// ---- writing ------------------------------------------------------------------------------------
 
 typedef struct Writer {
     Jinja *j;
@@ -140,8 +139,7 @@ bool jinja_tojson(Jinja *j, JVal v, bool ascii, const Str *indent, Str item_sep,
     return add_value(&w, v, 0);
 }
 
-// ---- reading
-// ----------------------------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------
 
 // What yyjson is built to call in place of strtod: its own conversion would be 20 KB of the page's
 // core. yyjson has looked at the number before and after: this only finds its end.

@@ -427,7 +427,7 @@ METHOD(str_islower) {
     return one_case(j, self.s, false, out);
 }
 
-// ---- dicts ------------------------------------------------------------------------------------
+// ---- dicts --------------------------------------------------------------------------------------
 
 METHOD(dict_get) {
     UNUSED_ARGS;
@@ -472,7 +472,7 @@ METHOD(copy_self) {
     return give(out, self);
 } // nothing can change it
 
-// ---- lists and tuples -------------------------------------------------------------------------
+// ---- lists and tuples ---------------------------------------------------------------------------
 
 static bool list_search(Jinja *j, JVal self, JVal what, i64 *first, i64 *count) {
     *first = -1;
@@ -500,7 +500,7 @@ METHOD(list_count) {
     return list_search(j, self, v[0], &first, &count) && give(out, jval_int(count));
 }
 
-// ---- loops, cyclers ---------------------------------------------------------------------------
+// ---- loops, cyclers -----------------------------------------------------------------------------
 
 METHOD(loop_cycle) {
     UNUSED_ARGS;
@@ -536,7 +536,7 @@ METHOD(cycler_reset) {
     return give(out, jval_none());
 }
 
-// ---- the table --------------------------------------------------------------------------------
+// ---- the table ----------------------------------------------------------------------------------
 
 static const struct {
     u8 type;

@@ -210,7 +210,7 @@ bool jinja_in(Jinja *j, JVal x, JVal in, bool *out) {
     return true;
 }
 
-// ---- attributes and subscripts ----------------------------------------------------------------
+// ---- attributes and subscripts ------------------------------------------------------------------
 
 static bool bound(Jinja *j, JVal self, i32 row, JVal *out) {
     JMethod *m = jinja_alloc(j, 1, sizeof *m);

@@ -25,7 +25,7 @@ typedef VEC(JNode *) NodeVec;
 
 #define FAIL(p, at, ...) (jlex_fail(&(p)->lex, (at), __VA_ARGS__), (JNode *)NULL)
 
-// ---- jinja_expr.c ----
+// ---- jinja_expr.c -------------------------------------------------------------------------------
 bool jp_next(Parser *p); // to the next token
 bool jp_peek(Parser *p); // p->ahead is the token after the current one
 bool jp_is_op(const Parser *p, u16 op);

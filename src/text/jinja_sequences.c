@@ -47,7 +47,7 @@ static bool generator(Jinja *j, JList *l, JVal *out) {
     return give(out, jval_seq(j, J_GENERATOR, l));
 }
 
-// ---- sorting ----------------------------------------------------------------------------------
+// ---- sorting ------------------------------------------------------------------------------------
 
 typedef struct Keyed {
     JVal key, val;
@@ -208,7 +208,7 @@ FILTER(f_sum) {
     return true;
 }
 
-// ---- elements ---------------------------------------------------------------------------------
+// ---- elements -----------------------------------------------------------------------------------
 
 FILTER(f_length) {
     UNUSED_ARGS;
@@ -344,7 +344,7 @@ FILTER(f_slice) {
     return batches(j, v, true, out);
 }
 
-// ---- map and select ---------------------------------------------------------------------------
+// ---- map and select -----------------------------------------------------------------------------
 
 // args without the first `skip`.
 static JArgs rest_of(const JArgs *args, size_t skip) {

@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-// ---- builders ---------------------------------------------------------------------------------
+// ---- builders -----------------------------------------------------------------------------------
 
 JVal jval_none(void) { return (JVal){.type = J_NONE}; }
 
@@ -86,7 +86,7 @@ bool jinja_push(Jinja *j, JList *l, JVal v) {
     return true;
 }
 
-// ---- dicts ------------------------------------------------------------------------------------
+// ---- dicts --------------------------------------------------------------------------------------
 
 bool jval_num(JVal v, double *out) {
     *out = v.type == J_FLOAT ? v.f : jval_is_int(v) ? (double)jval_as_int(v) : 0;
@@ -167,7 +167,7 @@ bool jdict_put(Arena *a, JDict *d, JVal key, JVal v) {
     return true;
 }
 
-// ---- what a value is --------------------------------------------------------------------------
+// ---- what a value is ----------------------------------------------------------------------------
 
 const char *jval_type_name(u8 type) {
     static const char *const names[] = {
@@ -265,7 +265,7 @@ JVal jinja_seq_at(JVal s, size_t i) {
     return s.list->at[i];
 }
 
-// ---- equality and order -----------------------------------------------------------------------
+// ---- equality and order -------------------------------------------------------------------------
 
 static bool deep(Jinja *j, u32 depth) {
     if (depth > JINJA_VALUE_DEPTH)
@@ -349,7 +349,7 @@ bool jval_cmp(Jinja *j, JVal x, JVal y, const char *op, int *out) {
     return cmp(j, x, y, op, 0, out);
 }
 
-// ---- printing ---------------------------------------------------------------------------------
+// ---- printing -----------------------------------------------------------------------------------
 
 // Python's repr: an exponent below 1e-4 and from 1e16 on, always a point or an exponent.
 void jinja_float_add(double f, Buf *b) {

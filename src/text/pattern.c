@@ -36,7 +36,7 @@ typedef struct Builder {
     u16 *stack;
 } Builder;
 
-// ---- characters -> classes
+// ---- characters -> classes ----------------------------------------------------------------------
 
 static bool set_has(const Builder *c, const Set *s, u32 cp, UniKind kind) {
     bool in = s->kinds >> kind & 1;
@@ -93,7 +93,7 @@ static bool build_classes(Builder *c, Pattern *p) {
     return true;
 }
 
-// ---- instructions -> automaton
+// ---- instructions -> automaton ------------------------------------------------------------------
 
 // The state whose seeds are seeds.at[from..), which are kept when it is new and dropped when it is
 // known.
@@ -186,7 +186,7 @@ bool pattern_compile(Arena *a, Str text, const Pattern **out, Err *err) {
     return true;
 }
 
-// ---- matching
+// ---- matching -----------------------------------------------------------------------------------
 
 static u32 wide_class(const Pattern *p, u32 cp) {
     u32 lo = 0, hi = p->n_cuts; // how many cuts are at or below cp

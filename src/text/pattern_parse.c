@@ -35,7 +35,7 @@ static bool fail(Parser *c, const char *what) {
                    str_sub(c->prog->text, 0, 120), what);
 }
 
-// ---- text -> tree
+// ---- text -> tree -------------------------------------------------------------------------------
 
 static bool node_new(Parser *c, NodeKind kind, i32 *out) {
     if (c->nodes.n >= MAX_NODES) return pattern_too_big(c->prog, "parts");
@@ -336,7 +336,7 @@ static bool alternatives(Parser *c, i32 *out) {
     return true;
 }
 
-// ---- tree -> instructions
+// ---- tree -> instructions -----------------------------------------------------------------------
 
 static bool emit(Parser *c, InstOp op, u32 set, u32 x, u32 y) {
     if (c->prog->insts.n >= PATTERN_INSTS) return pattern_too_big(c->prog, "instructions");

@@ -7,9 +7,10 @@
 #include "base/base.h"
 #include "format/format.h"
 
-// ---- unicode.c, unicode_tables.c: UTF-8 and general categories ---------------------------------------------
-// ORDER UNICODE_KIND (tools/gen_unicode.py). The first 30 are Unicode's general categories; UC_CC_SPACE splits
-// the controls that are white space (tab, line feed, ...) off from Cc, so that every class is a mask of kinds.
+// ---- unicode.c, unicode_tables.c: UTF-8 and general categories ----------------------------------
+// ORDER UNICODE_KIND (tools/gen_unicode.py). The first 30 are Unicode's general categories;
+// UC_CC_SPACE splits the controls that are white space (tab, line feed, ...) off from Cc, so that
+// every class is a mask of kinds.
 // clang-format off
 typedef enum UniKind {
     UC_LU, UC_LL, UC_LT, UC_LM, UC_LO, UC_MN, UC_MC, UC_ME, UC_ND, UC_NL, UC_NO, UC_PC, UC_PD, UC_PS, UC_PE,
@@ -28,13 +29,14 @@ extern const u32 unicode_mark_count, unicode_run_bytes;
 
 #define UTF8_BAD 0xffffffffu
 UniKind unicode_kind(u32 codepoint); // UTF8_BAD and everything past U+10FFFF: UC_CN
-// The code point at s[*pos], *pos moved behind it. A byte that starts no well-formed character (overlong forms,
-// surrogates, cut tails) gives UTF8_BAD and moves by one.
+// The code point at s[*pos], *pos moved behind it. A byte that starts no well-formed character
+// (overlong forms, surrogates, cut tails) gives UTF8_BAD and moves by one.
 u32 utf8_next(Str s, size_t *pos);
 size_t utf8_put(u32 codepoint, char out[4]);
 
-// Bytes in pieces -> whole characters: an incomplete tail waits for the next piece, ill-formed bytes become
-// U+FFFD (one for each maximal part, as browsers do), so that what comes out is always well-formed.
+// Bytes in pieces -> whole characters: an incomplete tail waits for the next piece, ill-formed
+// bytes become U+FFFD (one for each maximal part, as browsers do), so that what comes out is always
+// well-formed.
 typedef struct Utf8Stream {
     u8 tail[4];
     u8 n;
@@ -42,21 +44,22 @@ typedef struct Utf8Stream {
 void utf8_stream_push(Utf8Stream *u, Str bytes, Buf *out);
 void utf8_stream_end(Utf8Stream *u, Buf *out); // what waits can never be completed: U+FFFD
 
-// ---- pattern_parse.c, pattern.c: the regular expressions of pre-tokenizers, compiled to a table -------------------------------
-// Alternatives are tried in order, as in Perl: the first that matches wins, not the longest. Compiling builds the
-// whole deterministic automaton (or refuses), so that matching is one table look-up a character: no recursion,
-// no backtracking, nothing that a pattern could make slow.
+// ---- pattern_parse.c, pattern.c: the regular expressions of pre-tokenizers, compiled to a table ----
+// Alternatives are tried in order, as in Perl: the first that matches wins, not the longest.
+// Compiling builds the whole deterministic automaton (or refuses), so that matching is one table
+// look-up a character: no recursion, no backtracking, nothing that a pattern could make slow.
 typedef struct Pattern Pattern;
 bool pattern_compile(Arena *a, Str text, const Pattern **out, Err *err);
-// The end of the match that starts at pos, or -1. The text ends at `end`. *steps grows by the characters read.
+// The end of the match that starts at pos, or -1. The text ends at `end`. *steps grows by the
+// characters read.
 i64 pattern_match(const Pattern *p, Str text, size_t pos, u64 *steps);
 
-// ---- pretok.c: splitting text into words, by the name that a model file gives --------------------------------
+// ---- pretok.c: splitting text into words, by the name that a model file gives -------------------
 #define PRETOK_PATTERNS_MAX 4
 typedef struct PretokRow { // pretok.def
     const char *names;     // "gpt2 gpt-2 phi-2": the first is ours
-    bool ignore_merges;    // a word that is a token as a whole is that token, whatever the merges say
-    bool add_bos;          // what holds when the file does not say
+    bool ignore_merges; // a word that is a token as a whole is that token, whatever the merges say
+    bool add_bos;       // what holds when the file does not say
     const char *patterns[PRETOK_PATTERNS_MAX]; // each splits the pieces that the one before left
 } PretokRow;
 const PretokRow *pretok_find(Str name); // NULL: unknown
@@ -79,11 +82,12 @@ typedef struct PretokIter {
 } PretokIter;
 bool pretok_compile(Arena *a, const PretokRow *row, Pretok *out, Err *err);
 void pretok_begin(PretokIter *it, const Pretok *p, Str text);
-// The next word; false at the end. Words are never empty and join to the text. Linear time: a pattern that keeps
-// reading far ahead of short matches runs out of steps; then it ends early with `exhausted` set.
+// The next word; false at the end. Words are never empty and join to the text. Linear time: a
+// pattern that keeps reading far ahead of short matches runs out of steps; then it ends early with
+// `exhausted` set.
 bool pretok_next(PretokIter *it, Str *word);
 
-// ---- vocab.c: a vocabulary as plain data ---------------------------------------------------------------------
+// ---- vocab.c: a vocabulary as plain data --------------------------------------------------------
 typedef enum TokenType { // GGUF's numbers
     TOKEN_NORMAL = 1,
     TOKEN_UNKNOWN,
@@ -99,7 +103,8 @@ typedef struct VocabToken {
     u8 type; // TokenType
 } VocabToken;
 
-// Filled by a file's reader; checked by tokenizer_new, which is why fields need no order among themselves.
+// Filled by a file's reader; checked by tokenizer_new, which is why fields need no order among
+// themselves.
 typedef struct Vocab {
     Str model; // "gpt2": byte-level BPE, by the names of tokenizer.ggml.model
     Str pre;   // pre-tokenizer's name
@@ -108,8 +113,8 @@ typedef struct Vocab {
     Str *merges; // "left right", best first
     u32 n_merges;
     i32 bos, eos, eot, eom, unk, pad; // -1: none
-    bool add_bos, add_eos;            // what the model was trained with; for callers, encode goes by its flags
-    Str chat_template;                // ptr NULL: none
+    bool add_bos, add_eos; // what the model was trained with; for callers, encode goes by its flags
+    Str chat_template;     // ptr NULL: none
 } Vocab;
 
 void vocab_init(Vocab *v); // empty, all special ids -1
@@ -124,9 +129,10 @@ typedef struct VocabIndex {
 bool vocab_index(Arena *a, const Vocab *v, VocabIndex *out, Err *err); // refuses duplicates
 i32 vocab_find(const VocabIndex *x, Str text);                         // -1: not there
 
-// ---- bpe.c: byte-level byte-pair encoding ----------------------------------------------------------------------
+// ---- bpe.c: byte-level byte-pair encoding -------------------------------------------------------
 typedef struct Bpe Bpe;
-bool bpe_new(Arena *a, const Vocab *v, const VocabIndex *x, bool ignore_merges, Bpe **out, Err *err);
+bool bpe_new(Arena *a, const Vocab *v, const VocabIndex *x, bool ignore_merges, Bpe **out,
+             Err *err);
 typedef struct BpeWork BpeWork; // memory for one run over a text; it and the ids grow in the arena
 BpeWork *bpe_work(Arena *a);
 typedef struct TokenIds {
@@ -135,16 +141,18 @@ typedef struct TokenIds {
     size_t dropped; // bytes that the vocabulary has no token for: left out, as the reference does
 } TokenIds;
 bool bpe_encode(const Bpe *b, BpeWork *w, Str word, TokenIds *out, Err *err);
-void bpe_decode(Str token, Buf *out);   // spelling -> bytes; a text that is not spelt in bytes stands for itself
-void bpe_spell(Str bytes, Buf *out);    // bytes -> spelling
+void bpe_decode(Str token,
+                Buf *out); // spelling -> bytes; a text that is not spelt in bytes stands for itself
+void bpe_spell(Str bytes, Buf *out); // bytes -> spelling
 
-// ---- tokenizer.c: text -> ids -> text ---------------------------------------------------------------------------
+// ---- tokenizer.c: text -> ids -> text -----------------------------------------------------------
 // Immutable once made: sessions share it. The vocabulary must outlive it.
 typedef struct Tokenizer Tokenizer;
 enum {
     TOKENIZE_BOS = 1,     // begin with the bos token; an error when the vocabulary has none
     TOKENIZE_EOS = 2,     // end with the eos token; likewise
-    TOKENIZE_SPECIAL = 4, // control tokens spelt in the text become their ids (templates); else they are text (users)
+    TOKENIZE_SPECIAL = 4, // control tokens spelt in the text become their ids (templates); else
+                          // they are text (users)
 };
 enum {
     DETOKENIZE_SPECIAL = 1, // show control tokens; else they are skipped
@@ -159,9 +167,10 @@ bool tokenizer_decode(const Tokenizer *t, const i32 *ids, size_t n, u32 flags, B
 i32 tokenizer_find(const Tokenizer *t, Str token); // by spelling in the file; -1: none
 bool tokenizer_is_end(const Tokenizer *t, i32 id); // a token that ends the model's turn
 
-// ---- jinja_value.c: the values that a template sees ------------------------------------------------------
-// Values are immutable to a template (as in Jinja's immutable sandbox), except namespaces, loops, cyclers and
-// joiners. Strings are views: their bytes must outlive the value. A zeroed JVal is "not given".
+// ---- jinja_value.c: the values that a template sees ---------------------------------------------
+// Values are immutable to a template (as in Jinja's immutable sandbox), except namespaces, loops,
+// cyclers and joiners. Strings are views: their bytes must outlive the value. A zeroed JVal is "not
+// given".
 typedef enum JType {
     J_UNDEFINED,
     J_NONE,
@@ -190,7 +199,7 @@ typedef enum JType {
 } JType;
 
 typedef struct JVal {
-    u8 type; // JType
+    u8 type;     // JType
     bool markup; // a string that `safe` or `escape` made
     u8 from;     // of an undefined: why it is (UNDEF_*), so that its use can be explained
     u8 owner;    // of an undefined: the JType that lacks it
@@ -217,20 +226,22 @@ JVal jval_str(Str s);
 JVal jval_list(Arena *a);
 void jval_list_add(Arena *a, JVal list, JVal v);
 JVal jval_dict(Arena *a);
-void jval_dict_put(Arena *a, JVal dict, Str key, JVal v); // the last value of a key wins, in its first place
+void jval_dict_put(Arena *a, JVal dict, Str key,
+                   JVal v); // the last value of a key wins, in its first place
 bool jval_dict_get(JVal dict, Str key, JVal *out);
-size_t jval_len(JVal v);           // of a list, tuple or dict; else 0
+size_t jval_len(JVal v);             // of a list, tuple or dict; else 0
 JVal jval_list_at(JVal v, size_t i); // of a list or tuple
-Str jval_dict_key(JVal v, size_t i); // of a dict, in the order of insertion; empty where it is no string
+Str jval_dict_key(JVal v,
+                  size_t i); // of a dict, in the order of insertion; empty where it is no string
 
-// ---- jinja_json.c: values from and to JSON ---------------------------------------------------------------
+// ---- jinja_json.c: values from and to JSON ------------------------------------------------------
 // Nesting of at most 100; numbers beyond 64 bits become floats. The text may be freed afterwards.
 bool jval_from_json(Arena *a, Str text, JVal *out, Err *err);
 
-// ---- template.c: a chat template, compiled once and rendered many times ------------------------------------
-// A real interpreter of the Jinja language as Hugging Face's chat templates use it (trim_blocks, lstrip_blocks, loop
-// controls, immutable sandbox); no template's text is recognised. It does not load other templates (extends,
-// include, import) and knows no async.
+// ---- template.c: a chat template, compiled once and rendered many times -------------------------
+// A real interpreter of the Jinja language as Hugging Face's chat templates use it (trim_blocks,
+// lstrip_blocks, loop controls, immutable sandbox); no template's text is recognised. It does not
+// load other templates (extends, include, import) and knows no async.
 typedef struct TemplateLimits { // zero: the default
     u64 fuel;                   // steps: 10,000,000
     u64 memory;                 // bytes taken from the arena while rendering: 64 MiB
@@ -240,20 +251,23 @@ typedef struct TemplateLimits { // zero: the default
 
 typedef struct Template Template;
 
-// `name` stands in errors, as in `name:3:14: ...`. The template lives in the arena and keeps no pointer into text.
+// `name` stands in errors, as in `name:3:14: ...`. The template lives in the arena and keeps no
+// pointer into text.
 bool template_compile(Arena *a, Str name, Str text, const Template **out, Err *err);
-// Renders with the variables of a dict. The arena takes everything made on the way (and can be reset afterwards).
+// Renders with the variables of a dict. The arena takes everything made on the way (and can be
+// reset afterwards).
 typedef struct ChatTime {
     int year, month, day, hour, minute, second; // month and day from 1
 } ChatTime;
 typedef struct TemplateEnv {
-    JVal vars;            // a dict; zeroed: none
-    const ChatTime *now;  // for strftime_now; NULL: that is not defined
+    JVal vars;           // a dict; zeroed: none
+    const ChatTime *now; // for strftime_now; NULL: that is not defined
     TemplateLimits limits;
 } TemplateEnv;
 bool template_render(Arena *a, const Template *t, const TemplateEnv *env, Buf *out, Err *err);
 
-// A conversation: a list of dicts with role and content (a string, or a list of parts), and whatever else a message has.
+// A conversation: a list of dicts with role and content (a string, or a list of parts), and
+// whatever else a message has.
 typedef struct ChatMessages {
     Arena *arena;
     JVal list; // may be set as a whole, for example from JSON
@@ -267,8 +281,8 @@ typedef struct ChatVars {
     const ChatTime *now;
     TemplateLimits limits;
 } ChatVars;
-// What transformers gives a template: messages, tools, documents, add_generation_prompt, bos_token, eos_token.
-// vars may be NULL; bos or eos with ptr NULL is not defined to the template.
+// What transformers gives a template: messages, tools, documents, add_generation_prompt, bos_token,
+// eos_token. vars may be NULL; bos or eos with ptr NULL is not defined to the template.
 bool template_render_chat(Arena *a, const Template *t, const ChatMessages *m, Str bos, Str eos,
                           bool add_generation_prompt, const ChatVars *vars, Buf *out, Err *err);
 

@@ -34,7 +34,7 @@ typedef struct Kind {
     void (*decode)(const Tokenizer *t, const VocabToken *token, Buf *out);
 } Kind;
 
-// ---- byte-level BPE
+// ---- byte-level BPE -----------------------------------------------------------------------------
 
 static bool gpt2_make(Arena *a, Tokenizer *t, Err *err) {
     const PretokRow *row = pretok_find(t->vocab->pre);
@@ -78,7 +78,7 @@ static const Kind kinds[] = {
     {"gpt2", gpt2_make, gpt2_encode, gpt2_decode},
 };
 
-// ---- special tokens
+// ---- special tokens -----------------------------------------------------------------------------
 
 // A heap sort: no recursion, no worst case. By text, shorter first where one begins the other.
 static void specials_sift(const Vocab *v, i32 *ids, u32 root, u32 n) {
@@ -157,7 +157,7 @@ static i32 specials_match(const Specials *s, const Vocab *v, Str text, size_t *l
     return found;
 }
 
-// ---- making
+// ---- making -------------------------------------------------------------------------------------
 
 // How model families spell the end of a turn or of a text: files often name only one of several.
 static void ends_make(Tokenizer *t) {
@@ -223,7 +223,7 @@ bool tokenizer_is_end(const Tokenizer *t, i32 id) {
     return false;
 }
 
-// ---- encoding and decoding
+// ---- encoding and decoding ----------------------------------------------------------------------
 
 static bool push_named(Arena *a, i32 id, const char *name, TokenIds *out, Err *err) {
     if (id < 0) return err_set(err, ERR_TOKEN_NONE, "this vocabulary has no %s token", name);

@@ -1,9 +1,9 @@
 // text/unicode_tables.c: general categories of Unicode 16.0.0, written by tools/gen_unicode.py.
 //
-// Do not edit. A run of code points of one kind is a little-endian base-128 number: how far it starts
-// behind the run before << 5 | kind; it holds up to the next run's start. Kind 31 means upper case at
-// even offsets from the start and lower case at odd ones. There is a mark for every 32 runs: where the
-// first of them starts and its place among the bytes.
+// Do not edit. A run of code points of one kind is a little-endian base-128 number: how far it
+// starts behind the run before << 5 | kind; it holds up to the next run's start. Kind 31 means
+// upper case at even offsets from the start and lower case at odd ones. There is a mark for every
+// 32 runs: where the first of them starts and its place among the bytes.
 #include "text/text.h"
 
 // clang-format off

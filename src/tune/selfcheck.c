@@ -50,8 +50,7 @@ void checker_free(Checker *c) {
 
 const CheckStats *checker_stats(const Checker *c) { return &c->stats; }
 
-// ---- setting up
-// -------------------------------------------------------------------------------------------------
+// ---- setting up ---------------------------------------------------------------------------------
 
 static void fill_params(Checker *c, const Program *p) {
     i32 *w = c->params;
@@ -165,8 +164,7 @@ static void end(Checker *c, Device *d) {
     c->stats.ms += clock_ms() - c->start_ms;
 }
 
-// ---- writing, running, reading
-// -----------------------------------------------------------------------------------
+// ---- writing, running, reading ------------------------------------------------------------------
 
 // The next window of arguments. Parameters come with the submit.
 static bool fill(Checker *c, Device *d, Err *err) {
@@ -220,8 +218,7 @@ static bool read_back(Checker *c, Device *d, Err *err) {
     return true;
 }
 
-// ---- the referee
-// ----------------------------------------------------------------------------------------------------
+// ---- the referee --------------------------------------------------------------------------------
 
 static bool env_var(void *user, const Var *v, Value *out) {
     const Checker *c = user;
@@ -368,8 +365,7 @@ static bool compare(Checker *c, Err *err) {
     return true;
 }
 
-// ---- the state machine
-// ------------------------------------------------------------------------------------------------
+// ---- the state machine --------------------------------------------------------------------------
 
 static EngineState settle(Device *d, int keep, Err *err) {
     while (device_outstanding(d) > keep) {

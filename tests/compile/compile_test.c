@@ -1,5 +1,6 @@
-// tests/compile/compile_test.c: whole models of odd shapes, compiled for unlike profiles and run in the interpreter with
-// every check on: one row at a time, a few, and a chunk give the same logits on all of them.
+// tests/compile/compile_test.c: whole models of odd shapes, compiled for unlike profiles and run in
+// the interpreter with every check on: one row at a time, a few, and a chunk give the same logits
+// on all of them.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -12,7 +13,8 @@
 enum { TOKENS = 14 };
 
 // Logits after the last token, the tokens fed `rows` at a time.
-static void run_tokens(const char *profile, const LlamaShape *shape, u32 rows, const i32 *tokens, float *out) {
+static void run_tokens(const char *profile, const LlamaShape *shape, u32 rows, const i32 *tokens,
+                       float *out) {
     Arena *a = arena_new(NULL);
     Profile p;
     Run r = {0};
@@ -45,13 +47,15 @@ static void every_profile_and_chunking_gives_the_same_logits(void **state) {
     static const struct {
         const char *profile;
         u32 rows;
-    } ways[] = {{"software", 1}, {"gpu", 1}, {"gpu", 5}, {"software", 9}, {"gpu", 9}, {"cpu", 1}, {"cpu4", 9}};
+    } ways[] = {{"software", 1}, {"gpu", 1}, {"gpu", 5}, {"software", 9},
+                {"gpu", 9},      {"cpu", 1}, {"cpu4", 9}};
     u32 seed = 5;
     for (int round = 0; round < 6; round++) {
         LlamaShape shape = llama_random(&seed);
         float *first = calloc((size_t)shape.vocab, 4), *other = calloc((size_t)shape.vocab, 4);
         i32 tokens[TOKENS];
-        for (int i = 0; i < TOKENS; i++) tokens[i] = (i32)(run_noise(&seed) >> 8) % (i32)shape.vocab;
+        for (int i = 0; i < TOKENS; i++)
+            tokens[i] = (i32)(run_noise(&seed) >> 8) % (i32)shape.vocab;
         run_tokens(ways[0].profile, &shape, ways[0].rows, tokens, first);
         double most = 0;
         for (i64 i = 0; i < shape.vocab; i++) most = fmax(most, fabs((double)first[i]));
@@ -59,8 +63,8 @@ static void every_profile_and_chunking_gives_the_same_logits(void **state) {
             run_tokens(ways[w].profile, &shape, ways[w].rows, tokens, other);
             for (i64 i = 0; i < shape.vocab; i++) {
                 if (!(fabs((double)first[i] - (double)other[i]) <= 1e-4 * (1 + most)))
-                    print_error("round %d, %s by %u, logit %d: %g and %g\n", round, ways[w].profile, ways[w].rows, (int)i,
-                                (double)first[i], (double)other[i]);
+                    print_error("round %d, %s by %u, logit %d: %g and %g\n", round, ways[w].profile,
+                                ways[w].rows, (int)i, (double)first[i], (double)other[i]);
                 assert_true(fabs((double)first[i] - (double)other[i]) <= 1e-4 * (1 + most));
             }
         }
@@ -69,9 +73,22 @@ static void every_profile_and_chunking_gives_the_same_logits(void **state) {
     }
 }
 
-static const LlamaShape plain = {.hidden = 64, .ffn = 96, .heads = 2, .kv_heads = 1, .head_dim = 32, .rot_dim = 32,
-                                 .vocab = 300, .layers = 2, .ctx = 64, .chunk = 16, .q = "q4_1", .k = "q4_1", .v = "q4_1",
-                                 .gate = "q4_1", .up = "q4_1", .rest = "q4_1"};
+static const LlamaShape plain = {.hidden = 64,
+                                 .ffn = 96,
+                                 .heads = 2,
+                                 .kv_heads = 1,
+                                 .head_dim = 32,
+                                 .rot_dim = 32,
+                                 .vocab = 300,
+                                 .layers = 2,
+                                 .ctx = 64,
+                                 .chunk = 16,
+                                 .q = "q4_1",
+                                 .k = "q4_1",
+                                 .v = "q4_1",
+                                 .gate = "q4_1",
+                                 .up = "q4_1",
+                                 .rest = "q4_1"};
 
 static void layers_share_their_kernels(void **state) {
     (void)state;
@@ -87,7 +104,8 @@ static void layers_share_their_kernels(void **state) {
     o.graph_text = llama_text(a, &s);
     assert_true(compile_program(a, NULL, &o, &many, &err));
     assert_int_equal(one->nkernels, many->nkernels);
-    for (int i = 0; i < one->nkernels; i++) assert_int_equal(one->kernels[i].kernel_key, many->kernels[i].kernel_key);
+    for (int i = 0; i < one->nkernels; i++)
+        assert_int_equal(one->kernels[i].kernel_key, many->kernels[i].kernel_key);
     arena_free(a);
 }
 
@@ -100,7 +118,10 @@ static void at_most_24_pipelines_for_a_first_answer(void **state) {
         Err err = {0};
         Program *prog;
         profile_named(str_c(profiles[w]), &p);
-        CompileOptions o = {.profile = &p, .dialect = &dialect_wgsl, .graph_text = llama_text(a, &plain), .graph_file = S("t")};
+        CompileOptions o = {.profile = &p,
+                            .dialect = &dialect_wgsl,
+                            .graph_text = llama_text(a, &plain),
+                            .graph_file = S("t")};
         assert_true(compile_program(a, NULL, &o, &prog, &err));
         bool used[256] = {false};
         int pipelines = 0;
@@ -124,7 +145,10 @@ static void a_programs_schedules_replay(void **state) {
     Err err = {0};
     Program *prog, *again;
     profile_named(S("gpu"), &p);
-    CompileOptions o = {.profile = &p, .dialect = &dialect_wgsl, .graph_text = llama_text(a, &plain), .graph_file = S("t")};
+    CompileOptions o = {.profile = &p,
+                        .dialect = &dialect_wgsl,
+                        .graph_text = llama_text(a, &plain),
+                        .graph_file = S("t")};
     assert_true(compile_program(a, NULL, &o, &prog, &err));
     Buf file = {.arena = a};
     for (int i = 0; i < prog->nkernels; i++)
@@ -154,12 +178,27 @@ static void a_walk_shows_every_stage_of_a_tensors_step(void **state) {
     Program *prog;
     Buf out = {.arena = a};
     profile_named(S("gpu"), &p);
-    CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &plain), .graph_file = S("t"), .dump = &out,
-                        .walk_tensor = S("blk.1.wk"), .regimes = 1 << REGIME_ROW};
+    CompileOptions o = {.profile = &p,
+                        .graph_text = llama_text(a, &plain),
+                        .graph_file = S("t"),
+                        .dump = &out,
+                        .walk_tensor = S("blk.1.wk"),
+                        .regimes = 1 << REGIME_ROW};
     assert_true(compile_program(a, NULL, &o, &prog, &err));
-    static const char *const parts[] = {"---- weight", "rows 64 + 1 * i, i < 32: blk.1.wk", "---- graph", "---- group", "---- formula",
-                                        "---- plan", "---- naive nest", "---- schedule", "---- scheduled nest", "---- loop IR",
-                                        "---- wgsl", "@compute", "---- c", "---- step"};
+    static const char *const parts[] = {"---- weight",
+                                        "rows 64 + 1 * i, i < 32: blk.1.wk",
+                                        "---- graph",
+                                        "---- group",
+                                        "---- formula",
+                                        "---- plan",
+                                        "---- naive nest",
+                                        "---- schedule",
+                                        "---- scheduled nest",
+                                        "---- loop IR",
+                                        "---- wgsl",
+                                        "@compute",
+                                        "---- c",
+                                        "---- step"};
     size_t at = 0;
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
         Str rest = str_sub(buf_str(&out), at, out.len);
@@ -182,11 +221,13 @@ static void the_menu_has_every_kernel_of_an_odd_model(void **state) {
     for (int round = 0; round < 12; round++) {
         LlamaShape shape = llama_random(&seed);
         Program *prog;
-        CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &shape), .graph_file = S("t")};
+        CompileOptions o = {
+            .profile = &p, .graph_text = llama_text(a, &shape), .graph_file = S("t")};
         assert_true(compile_program(a, NULL, &o, &prog, &err));
         for (int i = 0; i < prog->nkernels; i++) {
             Str row = str_fmt(a, "0x%016Xull", prog->kernels[i].nest_key);
-            if (!str_has(buf_str(&menu), row)) print_error("%.*s is not in the menu\n", STR_ARG(prog->kernels[i].name));
+            if (!str_has(buf_str(&menu), row))
+                print_error("%.*s is not in the menu\n", STR_ARG(prog->kernels[i].name));
             assert_true(str_has(buf_str(&menu), row));
         }
     }

@@ -45,8 +45,12 @@ static void answer(Arena *a, Str question, Str stage, Str profile, Buf *out) {
         profile_print(&p, out);
         return;
     }
-    CompileOptions o = {.profile = &p, .dialect = p.gpu ? &dialect_wgsl : NULL, .graph_text = question,
-                        .graph_file = S("golden.hgraph"), .dump = out, .verify = true};
+    CompileOptions o = {.profile = &p,
+                        .dialect = p.gpu ? &dialect_wgsl : NULL,
+                        .graph_text = question,
+                        .graph_file = S("golden.hgraph"),
+                        .dump = out,
+                        .verify = true};
     if (str_starts(stage, S("walk=")))
         o.walk_tensor = str_sub(stage, 5, stage.len), o.regimes = 1 << REGIME_ROW;
     else
@@ -73,20 +77,23 @@ static int check_file(const char *path) {
     if (!same && getenv("HOB_ACCEPT") != NULL) {
         FILE *f = fopen(path, "wb");
         if (f != NULL) {
-            fprintf(f, "%.*s%.*s%.*s%.*s\n", STR_ARG(question), STR_ARG(mark), STR_ARG(buf_str(&got)), STR_ARG(end));
+            fprintf(f, "%.*s%.*s%.*s%.*s\n", STR_ARG(question), STR_ARG(mark),
+                    STR_ARG(buf_str(&got)), STR_ARG(end));
             fclose(f);
             printf("accepted %s\n", path);
             same = true;
         }
     } else if (!same) {
         size_t i = 0, line = 1;
-        while (i < want.len && i < got.len && want.ptr[i] == got.ptr[i]) line += want.ptr[i++] == '\n';
+        while (i < want.len && i < got.len && want.ptr[i] == got.ptr[i])
+            line += want.ptr[i++] == '\n';
         while (i > 0 && got.ptr[i - 1] != '\n') i--;
         Str w = str_sub(want, i, want.len), g = str_sub(buf_str(&got), i, got.len), after;
         w = str_cut(w, '\n', &after);
         g = str_cut(g, '\n', &after);
-        print_error("%s: line %d of the answer: `make accept` takes the new one\n  want %.*s\n  got  %.*s\n", path, (int)line,
-                    STR_ARG(w), STR_ARG(g));
+        print_error("%s: line %d of the answer: `make accept` takes the new one\n  want %.*s\n  "
+                    "got  %.*s\n",
+                    path, (int)line, STR_ARG(w), STR_ARG(g));
     }
     arena_free(a);
     return same ? 0 : 1;
@@ -94,7 +101,8 @@ static int check_file(const char *path) {
 
 static void what_is_printed_is_what_was_accepted(void **state) {
     (void)state;
-    static const char *const rooms[] = {"tests/golden/graph", "tests/golden/pass", "tests/golden/compile"};
+    static const char *const rooms[] = {"tests/golden/graph", "tests/golden/pass",
+                                        "tests/golden/compile"};
     int files = 0, wrong = 0;
     for (size_t r = 0; r < COUNT_OF(rooms); r++) {
         DIR *d = opendir(rooms[r]);

@@ -10,15 +10,20 @@ typedef struct LlamaShape {
     bool bias;
 } LlamaShape;
 
-static inline void llama_weight(Buf *b, int layer, const char *name, const char *enc, i64 rows, i64 cols) {
+static inline void llama_weight(Buf *b, int layer, const char *name, const char *enc, i64 rows,
+                                i64 cols) {
     char full[64];
     Buf n = {.ptr = full, .cap = sizeof full};
     buf_fmt(&n, layer >= 0 ? "blk.%d.%s" : "%.0d%s", layer >= 0 ? layer : 0, name);
-    if (cols > 1) buf_fmt(b, "weight %s: %s[%D, %D] = %s[0+%D]\n", full, enc ? enc : "f32", rows, cols, full, rows);
-    else buf_fmt(b, "weight %s: f32[%D] = %s[0+%D]\n", full, rows, full, rows);
+    if (cols > 1)
+        buf_fmt(b, "weight %s: %s[%D, %D] = %s[0+%D]\n", full, enc ? enc : "f32", rows, cols, full,
+                rows);
+    else
+        buf_fmt(b, "weight %s: f32[%D] = %s[0+%D]\n", full, rows, full, rows);
 }
 
-static inline void llama_project(Buf *b, int i, const char *out, const char *x, const char *w, bool bias) {
+static inline void llama_project(Buf *b, int i, const char *out, const char *x, const char *w,
+                                 bool bias) {
     if (!bias) {
         buf_fmt(b, "b%d.%s = matmul(%s, blk.%d.%s) @%d\n", i, out, x, i, w, i);
         return;
@@ -30,9 +35,12 @@ static inline void llama_project(Buf *b, int i, const char *out, const char *x, 
 static inline Str llama_text(Arena *a, const LlamaShape *s) {
     Buf b = {.arena = a};
     i64 nq = s->heads * s->head_dim, nkv = s->kv_heads * s->head_dim;
-    buf_fmt(&b, "graph ctx=%D chunk=%D m=1 vocab=%D layers=%D\n", s->ctx, s->chunk, s->vocab, s->layers);
-    buf_fmt(&b, "weight embd: %s[%D, %D] = embd[0+%D]\n", s->rest ? s->rest : "f32", s->vocab, s->hidden, s->vocab);
-    buf_fmt(&b, "weight norm: f32[%D] = norm[0+%D]\nring tokens: i32[4096]\n", s->hidden, s->hidden);
+    buf_fmt(&b, "graph ctx=%D chunk=%D m=1 vocab=%D layers=%D\n", s->ctx, s->chunk, s->vocab,
+            s->layers);
+    buf_fmt(&b, "weight embd: %s[%D, %D] = embd[0+%D]\n", s->rest ? s->rest : "f32", s->vocab,
+            s->hidden, s->vocab);
+    buf_fmt(&b, "weight norm: f32[%D] = norm[0+%D]\nring tokens: i32[4096]\n", s->hidden,
+            s->hidden);
     buf_fmt(&b, "const freq: u32[%D] =", s->rot_dim / 2);
     for (i64 j = 0; j < s->rot_dim / 2; j++) buf_fmt(&b, " %u", 683565276u >> (j < 31 ? j : 31));
     buf_add(&b, S("\n"));
@@ -51,12 +59,14 @@ static inline Str llama_text(Arena *a, const LlamaShape *s) {
             llama_weight(&b, i, "wk.bias", NULL, nkv, 1);
             llama_weight(&b, i, "wv.bias", NULL, nkv, 1);
         }
-        buf_fmt(&b, "cache kv.%d: f32[%D, %D, %D] @%d\n", i, 2 * s->kv_heads, s->ctx, s->head_dim, i);
+        buf_fmt(&b, "cache kv.%d: f32[%D, %D, %D] @%d\n", i, 2 * s->kv_heads, s->ctx, s->head_dim,
+                i);
     }
     buf_fmt(&b, "table = rope_table(freq) {rot_dim=%D}\nx0 = embed(embd, tokens)\n", s->rot_dim);
     for (int i = 0; i < (int)s->layers; i++) {
         char x[16], h[16], y[16], act[16];
-        Buf bx = {.ptr = x, .cap = 16}, bh = {.ptr = h, .cap = 16}, by = {.ptr = y, .cap = 16}, ba = {.ptr = act, .cap = 16};
+        Buf bx = {.ptr = x, .cap = 16}, bh = {.ptr = h, .cap = 16}, by = {.ptr = y, .cap = 16},
+            ba = {.ptr = act, .cap = 16};
         buf_fmt(&bx, "x%d", 2 * i);
         buf_fmt(&bh, "b%d.h", i);
         buf_fmt(&by, "b%d.y", i);
@@ -65,23 +75,31 @@ static inline Str llama_text(Arena *a, const LlamaShape *s) {
         llama_project(&b, i, "q", h, "wq", s->bias);
         llama_project(&b, i, "k", h, "wk", s->bias);
         llama_project(&b, i, "v", h, "wv", s->bias);
-        buf_fmt(&b, "b%d.qr = rope(b%d.q, table) {heads=%D, head_dim=%D, rot_dim=%D} @%d\n", i, i, s->heads, s->head_dim,
-                s->rot_dim, i);
-        buf_fmt(&b, "b%d.kr = rope(b%d.k, table) {heads=%D, head_dim=%D, rot_dim=%D} @%d\n", i, i, s->kv_heads, s->head_dim,
-                s->rot_dim, i);
-        buf_fmt(&b, "append(b%d.kr, kv.%d) {kv_heads=%D, head_dim=%D, keys=1} @%d\n", i, i, s->kv_heads, s->head_dim, i);
-        buf_fmt(&b, "append(b%d.v, kv.%d) {kv_heads=%D, head_dim=%D} @%d\n", i, i, s->kv_heads, s->head_dim, i);
-        buf_fmt(&b, "%s = attention(b%d.qr, kv.%d) {heads=%D, kv_heads=%D, head_dim=%D} @%d\n", y, i, i, s->heads,
+        buf_fmt(&b, "b%d.qr = rope(b%d.q, table) {heads=%D, head_dim=%D, rot_dim=%D} @%d\n", i, i,
+                s->heads, s->head_dim, s->rot_dim, i);
+        buf_fmt(&b, "b%d.kr = rope(b%d.k, table) {heads=%D, head_dim=%D, rot_dim=%D} @%d\n", i, i,
+                s->kv_heads, s->head_dim, s->rot_dim, i);
+        buf_fmt(&b, "append(b%d.kr, kv.%d) {kv_heads=%D, head_dim=%D, keys=1} @%d\n", i, i,
                 s->kv_heads, s->head_dim, i);
+        buf_fmt(&b, "append(b%d.v, kv.%d) {kv_heads=%D, head_dim=%D} @%d\n", i, i, s->kv_heads,
+                s->head_dim, i);
+        buf_fmt(&b, "%s = attention(b%d.qr, kv.%d) {heads=%D, kv_heads=%D, head_dim=%D} @%d\n", y,
+                i, i, s->heads, s->kv_heads, s->head_dim, i);
         llama_project(&b, i, "o", y, "wo", false);
         buf_fmt(&b, "x%d = add(%s, b%d.o) @%d\n", 2 * i + 1, x, i, i);
         buf_fmt(&b, "b%d.h2 = rms_norm(x%d, blk.%d.n2) {eps=1e-5} @%d\n", i, 2 * i + 1, i, i);
-        buf_fmt(&b, "b%d.gate = matmul(b%d.h2, blk.%d.wg) @%d\nb%d.up = matmul(b%d.h2, blk.%d.wu) @%d\n", i, i, i, i, i, i, i, i);
+        buf_fmt(
+            &b,
+            "b%d.gate = matmul(b%d.h2, blk.%d.wg) @%d\nb%d.up = matmul(b%d.h2, blk.%d.wu) @%d\n", i,
+            i, i, i, i, i, i, i);
         buf_fmt(&b, "%s = silu_mul(b%d.gate, b%d.up) @%d\n", act, i, i, i);
         llama_project(&b, i, "down", act, "wd", false);
         buf_fmt(&b, "x%d = add(x%d, b%d.down) @%d\n", 2 * i + 2, 2 * i + 1, i, i);
     }
-    buf_fmt(&b, "last = take_rows(x%D)\nh = rms_norm(last, norm) {eps=1e-5}\nlogits out = matmul(h, embd)\n", 2 * s->layers);
+    buf_fmt(&b,
+            "last = take_rows(x%D)\nh = rms_norm(last, norm) {eps=1e-5}\nlogits out = matmul(h, "
+            "embd)\n",
+            2 * s->layers);
     buf_add(&b, S("argmax(out, tokens)\nsample(out, tokens)\n"));
     return buf_str(&b);
 }

@@ -1,4 +1,5 @@
-// tests/compile/run.h: a graph's text, compiled and run in the interpreter: memory for every buffer, weights of noise.
+// tests/compile/run.h: a graph's text, compiled and run in the interpreter: memory for every
+// buffer, weights of noise.
 #ifndef TEST_COMPILE_RUN_H
 #define TEST_COMPILE_RUN_H
 
@@ -22,7 +23,8 @@ static inline void run_show(const Err *e) {
     fprintf(stderr, "%s: %s\n", err_name(e->id), text);
 }
 
-// Values of about one whatever the encoding: f32 noise, and small scales before random nibbles and bytes.
+// Values of about one whatever the encoding: f32 noise, and small scales before random nibbles and
+// bytes.
 static inline void run_fill_weight(const Run *r, const Weight *w, u32 seed) {
     u32 words[2] = {quant_words(w->encoding, 0, w->cols), quant_words(w->encoding, 1, w->cols)};
     u64 rows = round_up(w->rows, w->interleave);
@@ -32,11 +34,14 @@ static inline void run_fill_weight(const Run *r, const Weight *w, u32 seed) {
             for (u32 j = 0; j < words[p]; j++) {
                 u64 i = (row / w->interleave * words[p] + j) * w->interleave + row % w->interleave;
                 u32 *to = at + (p ? rows * words[0] : 0) + i;
-                u32 s = seed * 77777u + (u32)row * 9973u + j * 31u + (u32)p; // the same for every weave
-                u32 v = run_noise(&s), half = 0x2800 + (v & 0x3ff);          // halves from 0.03 to 0.06
+                u32 s =
+                    seed * 77777u + (u32)row * 9973u + j * 31u + (u32)p; // the same for every weave
+                u32 v = run_noise(&s), half = 0x2800 + (v & 0x3ff);      // halves from 0.03 to 0.06
                 if (row >= w->rows) v = half = 0;
-                if (w->encoding == QUANT_F32) v = f32_bits(((float)(v >> 8) / 8388608.0f - 1.0f) * 0.2f);
-                if (w->encoding == QUANT_F16 || p == 1) v = half | (half ^ (half ? 0x8000u : 0)) << 16;
+                if (w->encoding == QUANT_F32)
+                    v = f32_bits(((float)(v >> 8) / 8388608.0f - 1.0f) * 0.2f);
+                if (w->encoding == QUANT_F16 || p == 1)
+                    v = half | (half ^ (half ? 0x8000u : 0)) << 16;
                 if (w->encoding == QUANT_BF16) v = (v & 0x807f807fu) | (half ? 0x3d803d80u : 0);
                 *to = row >= w->rows ? 0 : v;
             }
@@ -45,9 +50,14 @@ static inline void run_fill_weight(const Run *r, const Weight *w, u32 seed) {
 static inline bool run_open_text(Run *r, Str text, const Profile *profile, const char *schedule) {
     r->arena = arena_new(NULL);
     r->scratch = arena_new(NULL);
-    CompileOptions o = {.profile = profile, .graph_text = text, .graph_file = S("test.hgraph"), .verify = true,
-                        .schedule_text = str_c(schedule), .schedule_file = S("test.hsch")};
-    if (!compile_program(r->arena, NULL, &o, &r->p, &r->err) || !program_verify(r->p, &r->err)) return false;
+    CompileOptions o = {.profile = profile,
+                        .graph_text = text,
+                        .graph_file = S("test.hgraph"),
+                        .verify = true,
+                        .schedule_text = str_c(schedule),
+                        .schedule_file = S("test.hsch")};
+    if (!compile_program(r->arena, NULL, &o, &r->p, &r->err) || !program_verify(r->p, &r->err))
+        return false;
     r->buf = NEW_N(r->arena, u8 *, r->p->nbuffers);
     for (int i = 0; i < r->p->nbuffers; i++) {
         const ProgBuffer *b = &r->p->buffers[i];
@@ -72,12 +82,14 @@ static inline bool run_steps(Run *r, int regime, int first, int last, u32 n, u32
         const ProgKernel *k = &r->p->kernels[st->kernel];
         InterpArg args[STEP_MAX_BINDINGS];
         for (int i = 0; i < k->nbind; i++)
-            args[i] = (InterpArg){r->buf[st->bind[i].buffer] + st->bind[i].offset, st->bind[i].size / 4};
+            args[i] =
+                (InterpArg){r->buf[st->bind[i].buffer] + st->bind[i].offset, st->bind[i].size / 4};
         u32 grid[3];
         for (int i = 0; i < 3; i++) grid[i] = grid_count(&st->grid[i], n, m);
         InterpOptions o = {.check = true};
         arena_reset(r->scratch);
-        if (!kernel_interp(r->scratch, k->ir, args, st->dims, grid, &o, &r->err)) return err_subject(&r->err, st->name);
+        if (!kernel_interp(r->scratch, k->ir, args, st->dims, grid, &o, &r->err))
+            return err_subject(&r->err, st->name);
     }
     return true;
 }

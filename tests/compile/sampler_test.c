@@ -1,5 +1,6 @@
-// tests/compile/sampler_test.c: the integer sampler against an independent one in plain C: the same token for the same
-// logits, seed and position, whatever the profile; and the tokens' frequencies are those of the softmax.
+// tests/compile/sampler_test.c: the integer sampler against an independent one in plain C: the same
+// token for the same logits, seed and position, whatever the profile; and the tokens' frequencies
+// are those of the softmax.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -17,7 +18,7 @@ static Str tiny_graph(Arena *a, int vocab) {
                    vocab, vocab, vocab);
 }
 
-// ---- the reference: what DESIGN calls the integer sampler, written down once more from its definition ------------
+// ---- the reference: what DESIGN calls the integer sampler, written down once more from its definition ----
 static u32 mix32(u32 a) {
     a = (a ^ a >> 16) * 0x7feb352du;
     a = (a ^ a >> 15) * 0x846ca68bu;
@@ -74,7 +75,8 @@ static i32 sample_reference(const float *logits, int vocab, const i32 *params, c
         total += (sum + ((1u << down) - 1)) >> down;
         prefix[b] = total;
     }
-    u32 lo = (u32)params[PARAM_SEED_LO], hi = (u32)params[PARAM_SEED_HI], next = (u32)params[PARAM_ROWS + ROW_NEXT];
+    u32 lo = (u32)params[PARAM_SEED_LO], hi = (u32)params[PARAM_SEED_HI],
+        next = (u32)params[PARAM_ROWS + ROW_NEXT];
     u32 r = (u32)((u64)random_for(lo, hi, next, 0) * total >> 32);
     int block = 0;
     while (prefix[block] <= r) block++;
@@ -90,7 +92,8 @@ static i32 sample_reference(const float *logits, int vocab, const i32 *params, c
 // The compiler's table of powers, found in the program as the constant it is.
 static const u32 *exp2_table(const Run *r) {
     for (int i = 0; i < r->p->nbuffers; i++)
-        if (str_eq(r->p->buffers[i].name, S("sample.exp2"))) return (const u32 *)(const void *)r->buf[i];
+        if (str_eq(r->p->buffers[i].name, S("sample.exp2")))
+            return (const u32 *)(const void *)r->buf[i];
     return NULL;
 }
 

@@ -147,8 +147,7 @@ static void too_many_unpolled_tickets_are_refused(void **state) {
     close_null(&o);
 }
 
-// ---- a program on the processor: one interpreted kernel that adds one to each word of its range
-// -----------------
+// ---- a program on the processor: one interpreted kernel that adds one to each word of its range ----
 
 static bool add_one(void *user, Arena *scratch, const ProgKernel *k, void *const *arg,
                     const u64 *bytes, const i32 *dims, u32 begin, u32 end, Err *err) {

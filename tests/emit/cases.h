@@ -1,4 +1,5 @@
-// tests/emit/cases.h: scheduled kernels of every rule on random shapes, with data: what printed text is run on.
+// tests/emit/cases.h: scheduled kernels of every rule on random shapes, with data: what printed
+// text is run on.
 #ifndef TEST_EMIT_CASES_H
 #define TEST_EMIT_CASES_H
 
@@ -6,7 +7,8 @@
 
 enum { KIND_ROW, KIND_ROWS, KIND_REDUCE, KIND_MAP, KIND_ATTENTION, KIND_COUNT };
 
-static i64 odd_size(Rng *r, i64 most) { // 1, primes, sizes that no tile divides, and some that tiles do
+static i64 odd_size(Rng *r,
+                    i64 most) { // 1, primes, sizes that no tile divides, and some that tiles do
     static const i64 some[] = {1, 2, 3, 7, 13, 31, 61, 97, 127, 32, 64};
     return rnd(r) % 2 ? MIN2(rnd_of(r, 11, some), most) : rnd_in(r, 1, most);
 }
@@ -18,13 +20,21 @@ static Kernel *random_kernel(Arena *a, Rng *r, int kind, const Profile *p, Case 
     *f = (Formula){.x = x, .name = "k"};
     *c = (Case){.f = f};
     Maker m = {a, x, f, r, c, NULL};
-    i64 most = kind == KIND_ROW ? 1 : kind == KIND_ROWS ? rnd_in(r, 2, 20) : rnd_in(r, 1, 20), n = rnd_in(r, 1, most);
+    i64 most = kind == KIND_ROW    ? 1
+               : kind == KIND_ROWS ? rnd_in(r, 2, 20)
+                                   : rnd_in(r, 1, 20),
+        n = rnd_in(r, 1, most);
     Nest *nest = NULL;
     if (kind == KIND_ATTENTION) {
-        AttentionShape s = {.kv_heads = rnd_in(r, 1, 3), .head_dim = rnd_in(r, 1, 24) * (rnd(r) % 2 ? 4 : 3), .ctx = rnd_in(r, most, 40), .parts = rnd(r) % 2 ? 1 : rnd_in(r, 2, 5), .rows = most};
+        AttentionShape s = {.kv_heads = rnd_in(r, 1, 3),
+                            .head_dim = rnd_in(r, 1, 24) * (rnd(r) % 2 ? 4 : 3),
+                            .ctx = rnd_in(r, most, 40),
+                            .parts = rnd(r) % 2 ? 1 : rnd_in(r, 2, 5),
+                            .rows = most};
         s.heads = s.kv_heads * rnd_in(r, 1, 3);
         make_attention(&m, &s, p, n, rnd_in(r, 0, s.ctx - n), &nest);
-        snprintf(c->what, sizeof c->what, "attention kv %d h %d d %d ctx %d parts %d n %d", (int)s.kv_heads, (int)s.heads, (int)s.head_dim, (int)s.ctx, (int)s.parts, (int)n);
+        snprintf(c->what, sizeof c->what, "attention kv %d h %d d %d ctx %d parts %d n %d",
+                 (int)s.kv_heads, (int)s.heads, (int)s.head_dim, (int)s.ctx, (int)s.parts, (int)n);
     } else {
         i64 K = odd_size(r, 150);
         if (kind == KIND_MAP) {
@@ -39,12 +49,16 @@ static Kernel *random_kernel(Arena *a, Rng *r, int kind, const Profile *p, Case 
             K = (i64)round_up((u64)K, quant_info(q)->block);
             if (epi == EPI_PAIR) O = 2 * odd_size(r, 35);
             if (kind == KIND_ROWS && rnd(r) % 3 == 0) // what tiles in workgroup memory take
-                most = rnd_in(r, 16, 40), n = rnd_in(r, 1, most), O = 32 * rnd_in(r, 1, 3), K = 32 * rnd_in(r, 1, 4);
+                most = rnd_in(r, 16, 40), n = rnd_in(r, 1, most), O = 32 * rnd_in(r, 1, 3),
+                K = 32 * rnd_in(r, 1, 4);
             make_matmul(&m, q, most, O, K, (u32)p->vec, epi);
-            snprintf(c->what, sizeof c->what, "matmul %s n %d/%d O %d K %d epilogue %d", quant_info(q)->name, (int)n, (int)most, (int)O, (int)K, epi);
+            snprintf(c->what, sizeof c->what, "matmul %s n %d/%d O %d K %d epilogue %d",
+                     quant_info(q)->name, (int)n, (int)most, (int)O, (int)K, epi);
         }
         finish_case(&m, n, most, 0, 100);
-        if (!c->what[0]) snprintf(c->what, sizeof c->what, "kind %d n %d/%d K %d", kind, (int)n, (int)most, (int)K);
+        if (!c->what[0])
+            snprintf(c->what, sizeof c->what, "kind %d n %d/%d K %d", kind, (int)n, (int)most,
+                     (int)K);
         nest = nest_new(a, f, p);
     }
     const Rule *rl = rule_for(nest);
@@ -55,7 +69,8 @@ static Kernel *random_kernel(Arena *a, Rng *r, int kind, const Profile *p, Case 
     Err e = {0};
     Buf text = {.arena = a};
     Kernel *k = NULL;
-    if (!rl->write(nest, value, &text, &e) || !schedule_apply(nest, buf_str(&text), S("rule"), &e) || !nest_build(a, nest, &k, &e) ||
+    if (!rl->write(nest, value, &text, &e) ||
+        !schedule_apply(nest, buf_str(&text), S("rule"), &e) || !nest_build(a, nest, &k, &e) ||
         !kernel_verify(k, p, &e)) {
         fprintf(stderr, "%s: %s\n", c->what, e.msg);
         return NULL;

@@ -1,5 +1,6 @@
-// The printers' text, exactly: tests/golden/emit/NAME.hir printed beside it as NAME.c.txt or NAME.wgsl, by what its
-// loops are bound to. HOB_ACCEPT=1 writes them anew. The C of them is compiled and run against the interpreter.
+// The printers' text, exactly: tests/golden/emit/NAME.hir printed beside it as NAME.c.txt or
+// NAME.wgsl, by what its loops are bound to. HOB_ACCEPT=1 writes them anew. The C of them is
+// compiled and run against the interpreter.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +17,8 @@
 
 typedef void (*Fn)(void *const *arg, const i32 *dims, i32 begin, i32 end);
 
-static const char *const on_cpu[] = {"dequant_row", "lanes", "registers", "integers", "widths", "signs"};
+static const char *const on_cpu[] = {"dequant_row", "lanes",  "registers",
+                                     "integers",    "widths", "signs"};
 static const char *const on_gpu[] = {"tile", "subgroup", "borders"};
 
 static Str file_text(Arena *a, const char *path) {
@@ -64,8 +66,10 @@ static void compare(const char *name, const Dialect *d, const char *profile, con
     Str want = file_text(a, path);
     if (!str_eq(buf_str(&got), want)) {
         size_t i = 0, line = 1;
-        while (i < want.len && i < got.len && got.ptr[i] == want.ptr[i]) line += want.ptr[i++] == '\n';
-        fail_msg("%s:%d differs; look at it, then HOB_ACCEPT=1 writes it anew\n%s", path, (int)line, got.ptr);
+        while (i < want.len && i < got.len && got.ptr[i] == want.ptr[i])
+            line += want.ptr[i++] == '\n';
+        fail_msg("%s:%d differs; look at it, then HOB_ACCEPT=1 writes it anew\n%s", path, (int)line,
+                 got.ptr);
     }
     arena_free(a);
 }
@@ -80,7 +84,7 @@ static void wgsl_text_is_as_accepted(void **s) {
     for (size_t i = 0; i < COUNT_OF(on_gpu); i++) compare(on_gpu[i], &dialect_wgsl, "gpu", "wgsl");
 }
 
-// ---- run ----------------------------------------------------------------------------------------------------------
+// ---- run ----------------------------------------------------------------------------------------
 static u64 seed = 7;
 static u32 rnd(void) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
@@ -112,7 +116,10 @@ static void run_all(const char *profile, const char *flags) {
     FILE *f = fopen(file, "w");
     fwrite(text.ptr, 1, text.len, f);
     fclose(f);
-    snprintf(cmd, sizeof cmd, "%s -std=c11 -Wall -Wextra -Wno-psabi -Wno-unused -O1 -fno-math-errno %s -fPIC -shared -o %s %s -lm", getenv("CC") ? getenv("CC") : "cc", flags, so, file);
+    snprintf(cmd, sizeof cmd,
+             "%s -std=c11 -Wall -Wextra -Wno-psabi -Wno-unused -O1 -fno-math-errno %s -fPIC "
+             "-shared -o %s %s -lm",
+             getenv("CC") ? getenv("CC") : "cc", flags, so, file);
     if (system(cmd)) fail_msg("did not compile: %s", cmd);
     void *lib = dlopen(so, RTLD_NOW | RTLD_LOCAL);
     if (!lib) fail_msg("%s", dlerror());
@@ -129,9 +136,12 @@ static void run_all(const char *profile, const char *flags) {
             for (int q = 0; q < b->nd; q++) n *= expr_is_int(b->dims[q], &d) ? d : dims[0];
             u32 *w = arena_alloc(a, (size_t)n * 4), *g = arena_alloc(a, (size_t)n * 4);
             for (i64 q = 0; q < n; q++) {
-                if (b->type == TY_F32) w[q] = b->written ? 0 : f32_bits((float)((i32)(rnd() % 2001) - 1000) / 256);
-                else if (b->type == TY_I32) w[q] = b->written ? 0 : (u32)(b->lo + (i64)rnd() % (b->hi - b->lo + 1));
-                else w[q] = rnd() * 2654435761u & 0xbfffbfff; // both halves finite
+                if (b->type == TY_F32)
+                    w[q] = b->written ? 0 : f32_bits((float)((i32)(rnd() % 2001) - 1000) / 256);
+                else if (b->type == TY_I32)
+                    w[q] = b->written ? 0 : (u32)(b->lo + (i64)rnd() % (b->hi - b->lo + 1));
+                else
+                    w[q] = rnd() * 2654435761u & 0xbfffbfff;             // both halves finite
                 if (b->type == TY_U32 && q % 5 == 0) w[q] &= 0x83ff83ff; // subnormal halves
                 g[q] = w[q];
             }
@@ -151,7 +161,9 @@ static void run_all(const char *profile, const char *flags) {
             for (u64 q = 0; q < want[j].elems; q++) {
                 u32 g = ((u32 *)got[j].data)[q], w = ((u32 *)want[j].data)[q];
                 if (!close_to(k[i]->arg[j], g, w))
-                    fail_msg("%s %s: %s[%d] is %08x (%g), not %08x (%g)", on_cpu[i], profile, k[i]->arg[j]->name, (int)q, g, (double)bits_f32(g), w, (double)bits_f32(w));
+                    fail_msg("%s %s: %s[%d] is %08x (%g), not %08x (%g)", on_cpu[i], profile,
+                             k[i]->arg[j]->name, (int)q, g, (double)bits_f32(g), w,
+                             (double)bits_f32(w));
             }
     }
     dlclose(lib);
@@ -164,7 +176,8 @@ static void printed_c_does_what_the_interpreter_does(void **s) {
     run_all("cpu", "");
     run_all("cpu4", "");
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c")) run_all("cpu", "-mavx2 -mfma -mf16c");
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c"))
+        run_all("cpu", "-mavx2 -mfma -mf16c");
 }
 
 static void c_refuses_workgroups_and_wgsl_refuses_cpu_loops(void **s) {
@@ -201,7 +214,8 @@ static void menu_is_sorted_and_prints_a_nest_once(void **s) {
     assert_true(emit_menu_row(m, 9, k, &e));
     emit_menu_end(m);
     Str t = buf_str(&b);
-    assert_true(str_has(t, S("{0x0000000000000003ull, lanes_2, \"lanes\"},\n    {0x0000000000000009ull, lanes_0, \"lanes\"},\n"
+    assert_true(str_has(t, S("{0x0000000000000003ull, lanes_2, \"lanes\"},\n    "
+                             "{0x0000000000000009ull, lanes_0, \"lanes\"},\n"
                              "    {0xf0000000000000ffull, lanes_1, \"lanes\"},\n")));
     assert_true(str_has(t, S("hob_kernels_plain_count = 3;")));
     assert_false(str_has(t, S("lanes_3")));

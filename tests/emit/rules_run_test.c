@@ -1,6 +1,7 @@
-// Kernels of every rule, printed as C, compiled by the machine's compiler and run, equal the float64 referee. They run
-// twice: under the sanitizers, whose red zones around each buffer catch a lane too far, and as the build compiles them
-// for this machine. HOB_CASES sets how many of each rule.
+// Kernels of every rule, printed as C, compiled by the machine's compiler and run, equal the
+// float64 referee. They run twice: under the sanitizers, whose red zones around each buffer catch a
+// lane too far, and as the build compiles them for this machine. HOB_CASES sets how many of each
+// rule.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +19,10 @@ static void *compile(const char *dir, const char *file, const char *flags) {
     const char *cc = getenv("CC");
     static int nth;
     snprintf(so, sizeof so, "%s/k%d.so", dir, nth++);
-    snprintf(cmd, sizeof cmd, "%s -std=c11 -Wall -Wextra -Wno-psabi -Wno-unused-variable -Wno-maybe-uninitialized -ffp-contract=fast -fno-math-errno %s -fPIC -shared -o %s %s -lm", cc ? cc : "cc", flags, so, file);
+    snprintf(cmd, sizeof cmd,
+             "%s -std=c11 -Wall -Wextra -Wno-psabi -Wno-unused-variable -Wno-maybe-uninitialized "
+             "-ffp-contract=fast -fno-math-errno %s -fPIC -shared -o %s %s -lm",
+             cc ? cc : "cc", flags, so, file);
     if (system(cmd) != 0) fail_msg("did not compile: %s", cmd);
     void *lib = dlopen(so, RTLD_NOW | RTLD_LOCAL);
     if (!lib) fail_msg("%s", dlerror());
@@ -54,7 +58,8 @@ static void run_profile(const char *profile) {
     fwrite(text.ptr, 1, text.len, f);
     fclose(f);
     __builtin_cpu_init();
-    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                __builtin_cpu_supports("f16c");
     const char *flags[] = {
 #ifdef __SANITIZE_ADDRESS__
         "-O0 -fsanitize=address,undefined -fno-sanitize-recover=undefined",
@@ -80,7 +85,8 @@ static void run_profile(const char *profile) {
             fn(arg, c[i].dims, 0, cut);
             fn(arg, c[i].dims, cut, (i32)grid[0]);
             double err = case_error(&c[i], &r, 60);
-            if (!(err >= 0 && err < 2e-4)) fail_msg("%s in %s, %s: off by %g", name, file, c[i].what, err);
+            if (!(err >= 0 && err < 2e-4))
+                fail_msg("%s in %s, %s: off by %g", name, file, c[i].what, err);
         }
         dlclose(lib);
     }

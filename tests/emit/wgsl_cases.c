@@ -1,30 +1,39 @@
-// Scheduled kernels of every rule, printed as WGSL, with their data and what the float64 referee says of at most 64 of
-// their outputs, tails included: what tests/web/kernels.mjs runs in a browser.
+// Scheduled kernels of every rule, printed as WGSL, with their data and what the float64 referee
+// says of at most 64 of their outputs, tails included: what tests/web/kernels.mjs runs in a
+// browser.
 //
-//     wgsl_cases CASES SEED DIR     writes DIR/cases.json and DIR/cases.bin, CASES of each rule, shared among profiles
+//     wgsl_cases CASES SEED DIR     writes DIR/cases.json and DIR/cases.bin, CASES of each rule,
+//     shared among profiles
 //
-// Nothing is compared here. Profiles: one row a thread without barriers; shared memory with and without subgroups; and
-// a device that takes so few workgroups in x that grids are folded into y.
+// Nothing is compared here. Profiles: one row a thread without barriers; shared memory with and
+// without subgroups; and a device that takes so few workgroups in x that grids are folded into y.
 #include <stdio.h>
 #include "cases.h"
 #include "emit/emit.h"
 
 enum { MOST_OUTPUTS = 64 };
 
-static const struct { const char *label, *base; int subgroup, max_grid, kinds; } profiles[] = {
+static const struct {
+    const char *label, *base;
+    int subgroup, max_grid, kinds;
+} profiles[] = {
     {"software", "software", 0, 65535, KIND_COUNT},
     {"gpu with subgroups", "gpu", 4, 65535, KIND_COUNT},
     {"gpu without subgroups", "gpu", 0, 65535, KIND_COUNT},
     {"software, folded grid", "software", 0, 3, KIND_ROW + 1}, // the other kinds use y themselves
 };
-static const char *const kinds[KIND_COUNT] = {"matmul_row", "matmul_rows", "row_reduce", "map", "attention"};
+static const char *const kinds[KIND_COUNT] = {"matmul_row", "matmul_rows", "row_reduce", "map",
+                                              "attention"};
 
 static void json_text(FILE *f, Str s) {
     fputc('"', f);
     for (size_t i = 0; i < s.len; i++) {
-        if (s.ptr[i] == '\n') fputs("\\n", f);
-        else if (s.ptr[i] == '"' || s.ptr[i] == '\\') fprintf(f, "\\%c", s.ptr[i]);
-        else fputc(s.ptr[i], f);
+        if (s.ptr[i] == '\n')
+            fputs("\\n", f);
+        else if (s.ptr[i] == '"' || s.ptr[i] == '\\')
+            fprintf(f, "\\%c", s.ptr[i]);
+        else
+            fputc(s.ptr[i], f);
     }
     fputc('"', f);
 }
@@ -37,7 +46,10 @@ static void write_wanted(FILE *f, Case *c, Rng *r) {
     bool first = true;
     for (int i = 0; i < out->nax; i++) total *= ext[i] = case_int(c, out->ax[i].extent);
     for (i64 k = 0; k < MIN2(total, MOST_OUTPUTS); k++) {
-        i64 flat = total <= MOST_OUTPUTS ? k : k < MOST_OUTPUTS / 4 ? total - 1 - k : (i64)(rnd(r) % (u64)total), at[4];
+        i64 flat = total <= MOST_OUTPUTS  ? k
+                   : k < MOST_OUTPUTS / 4 ? total - 1 - k
+                                          : (i64)(rnd(r) % (u64)total),
+            at[4];
         for (int i = out->nax - 1; i >= 0; i--) at[i] = flat % ext[i], flat /= ext[i];
         for (int s = 0; s < out->nstores; s++) {
             double want;
@@ -47,10 +59,12 @@ static void write_wanted(FILE *f, Case *c, Rng *r) {
             const Store *st = &out->store[s];
             const Expr *by[4];
             const Var *var[4];
-            for (int i = 0; i < out->nax; i++) var[i] = out->ax[i].var, by[i] = ex_int(c->f->x, at[i]);
+            for (int i = 0; i < out->nax; i++)
+                var[i] = out->ax[i].var, by[i] = ex_int(c->f->x, at[i]);
             i64 where = 0;
             for (int d = 0; d < st->buf->nd; d++)
-                where = where * case_int(c, st->buf->dims[d]) + case_int(c, expr_subst(c->f->x, st->idx[d], var, by, out->nax));
+                where = where * case_int(c, st->buf->dims[d]) +
+                        case_int(c, expr_subst(c->f->x, st->idx[d], var, by, out->nax));
             int binding = 0;
             while (c->f->arg[binding] != st->buf) binding++;
             fprintf(f, "%s[%d,%lld,%.17g]", first ? "" : ",", binding, (long long)where, want);
@@ -59,13 +73,14 @@ static void write_wanted(FILE *f, Case *c, Rng *r) {
     }
 }
 
-static bool write_case(FILE *json, FILE *bin, const Profile *p, const char *label, int kind, Rng *r, bool first) {
+static bool write_case(FILE *json, FILE *bin, const Profile *p, const char *label, int kind, Rng *r,
+                       bool first) {
     Arena *a = arena_new(NULL);
     Case c;
     Err e = {0};
     Buf text = {.arena = a};
     Profile wide = *p;
-    wide.max_grid = 65535; // the printer folds what is too wide
+    wide.max_grid = 65535;                     // the printer folds what is too wide
     if (p->max_grid < 65535) wide.wg_size = 4; // several workgroups even here
     Kernel *k = random_kernel(a, r, kind, &wide, &c);
     u32 grid[3];
@@ -73,9 +88,12 @@ static bool write_case(FILE *json, FILE *bin, const Profile *p, const char *labe
     case_grid(&c, k, grid);
     i64 lo, most;
     expr_range(k->grid[0], &lo, &most);
-    if (!emit_kernel(&dialect_wgsl, k, p, &text, &e)) return fprintf(stderr, "%s %s: %s\n", label, c.what, e.msg), false;
-    if (most > p->max_grid) grid[1] = (grid[0] + (u32)p->max_grid - 1) / (u32)p->max_grid, grid[0] = (u32)p->max_grid;
-    fprintf(json, "%s{\"rule\":\"%s\",\"profile\":\"%s\",\"what\":", first ? "" : ",\n", kinds[kind], label);
+    if (!emit_kernel(&dialect_wgsl, k, p, &text, &e))
+        return fprintf(stderr, "%s %s: %s\n", label, c.what, e.msg), false;
+    if (most > p->max_grid)
+        grid[1] = (grid[0] + (u32)p->max_grid - 1) / (u32)p->max_grid, grid[0] = (u32)p->max_grid;
+    fprintf(json, "%s{\"rule\":\"%s\",\"profile\":\"%s\",\"what\":", first ? "" : ",\n",
+            kinds[kind], label);
     json_text(json, str_c(c.what));
     fputs(",\"text\":", json);
     json_text(json, buf_str(&text));
@@ -83,8 +101,12 @@ static bool write_case(FILE *json, FILE *bin, const Profile *p, const char *labe
     case_clear(&c);
     for (int i = 0; i < c.f->nargs; i++) {
         const Buffer *b = c.f->arg[i];
-        fprintf(json, "%s{\"at\":%ld,\"bytes\":%llu,\"type\":\"%s\",\"written\":%s}", i ? "," : "", ftell(bin),
-                (unsigned long long)c.data[i].elems * 4, b->type == TY_F32 ? "f32" : b->type == TY_U32 ? "u32" : "i32", b->written ? "true" : "false");
+        fprintf(json, "%s{\"at\":%ld,\"bytes\":%llu,\"type\":\"%s\",\"written\":%s}", i ? "," : "",
+                ftell(bin), (unsigned long long)c.data[i].elems * 4,
+                b->type == TY_F32   ? "f32"
+                : b->type == TY_U32 ? "u32"
+                                    : "i32",
+                b->written ? "true" : "false");
         fwrite(c.data[i].data, 4, c.data[i].elems, bin);
     }
     fputs("],\"want\":[", json);

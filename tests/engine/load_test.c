@@ -163,8 +163,7 @@ static void a_tensor_that_does_not_fit_is_named(void **state) {
     }
 }
 
-// ---- 5 GB that nobody has: a source whose table of tensors is real and whose data are zero
-// ----------------------
+// ---- 5 GB that nobody has: a source whose table of tensors is real and whose data are zero ------
 
 typedef struct Huge {
     Small head;

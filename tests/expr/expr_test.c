@@ -1,4 +1,5 @@
-// Expressions: constructors fold, text reads back, errors say where, values and ranges are what the table says.
+// Expressions: constructors fold, text reads back, errors say where, values and ranges are what the
+// table says.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -16,8 +17,7 @@ typedef struct Fix {
     Err err;
 } Fix;
 
-static Fix fix_new(void)
-{
+static Fix fix_new(void) {
     Fix f = {.a = arena_new(NULL)};
     f.x = exprs_new(f.a);
     f.i = var_new(f.x, "i", TY_I32, -10, 20);
@@ -31,37 +31,30 @@ static Fix fix_new(void)
     return f;
 }
 
-static const Var *find_var(void *user, Str name)
-{
+static const Var *find_var(void *user, Str name) {
     Fix *f = user;
     const Var *all[] = {f->i, f->n, f->u, f->f, f->b};
     for (size_t k = 0; k < COUNT_OF(all); k++)
-        if (str_eq(str_c(all[k]->name), name))
-            return all[k];
+        if (str_eq(str_c(all[k]->name), name)) return all[k];
     return NULL;
 }
 
-static const Buffer *find_buffer(void *user, Str name)
-{
+static const Buffer *find_buffer(void *user, Str name) {
     Fix *f = user;
     return str_eq(name, S("w")) ? f->w : str_eq(name, S("t")) ? f->t : NULL;
 }
 
-static const Expr *read(Fix *f, const char *text)
-{
+static const Expr *read(Fix *f, const char *text) {
     Reader r = {str_c(text), 0, 1, 1};
     f->err = (Err){0};
     const Expr *e = expr_read(f->x, &r, &(ExprNames){find_var, find_buffer, f}, &f->err);
-    if (e)
-        assert_int_equal(r.pos, r.text.len);
+    if (e) assert_int_equal(r.pos, r.text.len);
     return e;
 }
 
-static void prints(Fix *f, const char *from, const char *to)
-{
+static void prints(Fix *f, const char *from, const char *to) {
     const Expr *e = read(f, from);
-    if (!e)
-        print_message("%s: %s\n", from, f->err.msg);
+    if (!e) print_message("%s: %s\n", from, f->err.msg);
     assert_non_null(e);
     Buf b = {.arena = f->a};
     expr_print(e, &b);
@@ -69,13 +62,9 @@ static void prints(Fix *f, const char *from, const char *to)
     assert_ptr_equal(read(f, to), e);
 }
 
-static void same(Fix *f, const char *text)
-{
-    prints(f, text, text);
-}
+static void same(Fix *f, const char *text) { prints(f, text, text); }
 
-static void text_reads_back_to_the_same_node(void **state)
-{
+static void text_reads_back_to_the_same_node(void **state) {
     (void)state;
     Fix f = fix_new();
     same(&f, "f32(w[i*18 + n] >> 4u & 15u) * t[n, i]");
@@ -99,8 +88,7 @@ static void text_reads_back_to_the_same_node(void **state)
     arena_free(f.a);
 }
 
-static void constructors_fold(void **state)
-{
+static void constructors_fold(void **state) {
     (void)state;
     Fix f = fix_new();
     prints(&f, "i + 0", "i");
@@ -128,8 +116,7 @@ static void constructors_fold(void **state)
     arena_free(f.a);
 }
 
-static void refused(Fix *f, const char *text, ErrId id, int col)
-{
+static void refused(Fix *f, const char *text, ErrId id, int col) {
     assert_null(read(f, text));
     if (f->err.id != id || f->err.col != col)
         print_message("%s: %s at %d: %s\n", text, err_name(f->err.id), f->err.col, f->err.msg);
@@ -138,8 +125,7 @@ static void refused(Fix *f, const char *text, ErrId id, int col)
     assert_int_equal(f->err.col, col);
 }
 
-static void errors_say_where(void **state)
-{
+static void errors_say_where(void **state) {
     (void)state;
     Fix f = fix_new();
     refused(&f, "i + ", ERR_EXPR_SYNTAX, 5);
@@ -166,8 +152,7 @@ static void errors_say_where(void **state)
     arena_free(f.a);
 }
 
-static void deep_and_long_texts_are_refused(void **state)
-{
+static void deep_and_long_texts_are_refused(void **state) {
     (void)state;
     Fix f = fix_new();
     char text[4100];
@@ -175,8 +160,7 @@ static void deep_and_long_texts_are_refused(void **state)
     text[sizeof text - 1] = 0;
     assert_null(read(&f, text));
     assert_int_equal(f.err.id, ERR_EXPR_DEPTH);
-    for (int k = 0; k + 2 < (int)sizeof text; k += 2)
-        text[k] = 'i', text[k + 1] = '*';
+    for (int k = 0; k + 2 < (int)sizeof text; k += 2) text[k] = 'i', text[k + 1] = '*';
     assert_null(read(&f, text));
     assert_int_equal(f.err.id, ERR_EXPR_DEPTH);
     memset(text, '!', sizeof text - 1);
@@ -185,10 +169,9 @@ static void deep_and_long_texts_are_refused(void **state)
     arena_free(f.a);
 }
 
-// ---- values --------------------------------------------------------------------------------------------
+// ---- values -------------------------------------------------------------------------------------
 
-static bool value_of(void *user, const Var *v, Value *out)
-{
+static bool value_of(void *user, const Var *v, Value *out) {
     Fix *f = user;
     *out = (Value){v->type, {.i = 0}};
     if (v == f->i)
@@ -204,8 +187,7 @@ static bool value_of(void *user, const Var *v, Value *out)
     return true;
 }
 
-static bool load_of(void *user, const Buffer *b, const i64 *idx, Value *out)
-{
+static bool load_of(void *user, const Buffer *b, const i64 *idx, Value *out) {
     (void)user;
     *out = (Value){b->type, {.i = 0}};
     if (b->type == TY_F32)
@@ -215,20 +197,17 @@ static bool load_of(void *user, const Buffer *b, const i64 *idx, Value *out)
     return idx[0] >= 0 && idx[0] < 64;
 }
 
-static double eval(Fix *f, const char *text, bool f32)
-{
+static double eval(Fix *f, const char *text, bool f32) {
     Env env = {value_of, load_of, f, f32};
     Value v;
     const Expr *e = read(f, text);
     assert_non_null(e);
-    if (!expr_eval(e, &env, &v))
-        return NAN;
+    if (!expr_eval(e, &env, &v)) return NAN;
     assert_int_equal(v.type, e->type);
     return v.type == TY_F32 ? v.f : (double)v.i;
 }
 
-static void values_are_what_the_table_says(void **state)
-{
+static void values_are_what_the_table_says(void **state) {
     (void)state;
     Fix f = fix_new();
     assert_true(eval(&f, "i//2", false) == -4);
@@ -248,16 +227,15 @@ static void values_are_what_the_table_says(void **state)
     assert_true(eval(&f, "bits_u32(0x1p+0f + f32(i + 7))", false) == 0x3f800000);
     assert_true(fabs(eval(&f, "exp(f)", false) - exp(0.1)) < 1e-15);
     assert_true(fabs(eval(&f, "sin2pi(0x1p-2f + f - f)", false) - 1) < 1e-15);
-    assert_true(isnan(eval(&f, "n + 1", false)));                 // no value
-    assert_true(eval(&f, "select(b, i, n)", false) == -7);        // the branch taken has one
-    assert_true(isnan(eval(&f, "t[i, 0]", false)));               // a load without a value
-    assert_true(isnan(eval(&f, "4//(i + 7)", false)));            // division by zero
-    assert_true(isnan(eval(&f, "1u << u", false)));               // too far
+    assert_true(isnan(eval(&f, "n + 1", false)));          // no value
+    assert_true(eval(&f, "select(b, i, n)", false) == -7); // the branch taken has one
+    assert_true(isnan(eval(&f, "t[i, 0]", false)));        // a load without a value
+    assert_true(isnan(eval(&f, "4//(i + 7)", false)));     // division by zero
+    assert_true(isnan(eval(&f, "1u << u", false)));        // too far
     arena_free(f.a);
 }
 
-static void shared_nodes_are_evaluated_once(void **state)
-{
+static void shared_nodes_are_evaluated_once(void **state) {
     (void)state;
     Fix f = fix_new();
     const Expr *e = ex_var(f.x, f.f);
@@ -275,10 +253,9 @@ static void shared_nodes_are_evaluated_once(void **state)
     arena_free(f.a);
 }
 
-// ---- ranges --------------------------------------------------------------------------------------------
+// ---- ranges -------------------------------------------------------------------------------------
 
-static void range(Fix *f, const char *text, i64 lo, i64 hi, i64 divisor)
-{
+static void range(Fix *f, const char *text, i64 lo, i64 hi, i64 divisor) {
     i64 l, h;
     const Expr *e = read(f, text);
     assert_non_null(e);
@@ -290,8 +267,7 @@ static void range(Fix *f, const char *text, i64 lo, i64 hi, i64 divisor)
     assert_int_equal(expr_divisor(e), divisor);
 }
 
-static void ranges_and_divisors_follow_from_the_parts(void **state)
-{
+static void ranges_and_divisors_follow_from_the_parts(void **state) {
     (void)state;
     Fix f = fix_new();
     range(&f, "i*12 + 8", -112, 248, 4);
@@ -322,14 +298,12 @@ static void ranges_and_divisors_follow_from_the_parts(void **state)
     arena_free(f.a);
 }
 
-static const Expr *double_loads(void *user, Exprs *x, const Expr *e)
-{
+static const Expr *double_loads(void *user, Exprs *x, const Expr *e) {
     (void)user;
     return e->op == EX_LOAD ? ex_add(x, e, e) : e;
 }
 
-static void maps_rebuild_and_substitutions_replace(void **state)
-{
+static void maps_rebuild_and_substitutions_replace(void **state) {
     (void)state;
     Fix f = fix_new();
     const Expr *e = read(&f, "w[i + 1] + u");
@@ -344,8 +318,7 @@ static void maps_rebuild_and_substitutions_replace(void **state)
     arena_free(f.a);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_reads_back_to_the_same_node),
         cmocka_unit_test(constructors_fold),

@@ -1,4 +1,5 @@
-// Index arithmetic in canonical form: the cases that tiling makes, and random expressions against the evaluator.
+// Index arithmetic in canonical form: the cases that tiling makes, and random expressions against
+// the evaluator.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -15,42 +16,35 @@ typedef struct Fix {
     i64 value[16];
 } Fix;
 
-static Fix fix_new(void)
-{
+static Fix fix_new(void) {
     Fix f = {0};
     f.a = arena_new(NULL);
     f.x = exprs_new(f.a);
     return f;
 }
 
-static Var *var(Fix *f, const char *name, i64 lo, i64 hi)
-{
+static Var *var(Fix *f, const char *name, i64 lo, i64 hi) {
     return f->v[f->nv++] = var_new(f->x, name, TY_I32, lo, hi);
 }
 
-static const Var *name_var(void *user, Str name)
-{
+static const Var *name_var(void *user, Str name) {
     Fix *f = user;
     for (int i = 0; i < f->nv; i++)
-        if (str_eq(str_c(f->v[i]->name), name))
-            return f->v[i];
+        if (str_eq(str_c(f->v[i]->name), name)) return f->v[i];
     return NULL;
 }
 
-static const Expr *read(Fix *f, const char *text)
-{
+static const Expr *read(Fix *f, const char *text) {
     Err err = {0};
     Reader r = {str_c(text), 0, 1, 1};
     const Expr *e = expr_read(f->x, &r, &(ExprNames){name_var, NULL, f}, &err);
-    if (!e)
-        print_message("%s: %s\n", text, err.msg);
+    if (!e) print_message("%s: %s\n", text, err.msg);
     assert_non_null(e);
     assert_int_equal(r.pos, r.text.len);
     return e;
 }
 
-static void check(Fix *f, const char *from, const char *to)
-{
+static void check(Fix *f, const char *from, const char *to) {
     const Expr *e = expr_simplify(f->x, read(f, from));
     Buf b = {.arena = f->a};
     expr_print(e, &b);
@@ -59,8 +53,7 @@ static void check(Fix *f, const char *from, const char *to)
     assert_ptr_equal(e, read(f, to)); // the text reads back to the same node
 }
 
-static Fix tiles(void)
-{
+static Fix tiles(void) {
     Fix f = fix_new();
     var(&f, "n", 1, 256);
     var(&f, "Kb", 1, 4096);
@@ -74,8 +67,7 @@ static Fix tiles(void)
     return f;
 }
 
-static void tiled_rows_cancel(void **state)
-{
+static void tiled_rows_cancel(void **state) {
     (void)state;
     Fix f = tiles();
     check(&f, "(4*o1 + o2)//4", "o1");
@@ -92,8 +84,7 @@ static void tiled_rows_cancel(void **state)
     arena_free(f.a);
 }
 
-static void symbols_cancel(void **state)
-{
+static void symbols_cancel(void **state) {
     (void)state;
     Fix f = tiles();
     check(&f, "(32*Kb)//8", "Kb*4");
@@ -112,8 +103,7 @@ static void symbols_cancel(void **state)
     arena_free(f.a);
 }
 
-static void guards_lose_inner_loops(void **state)
-{
+static void guards_lose_inner_loops(void **state) {
     (void)state;
     Fix f = tiles();
     check(&f, "8*o1 + kj < 2048", "o1 < 256");
@@ -131,8 +121,7 @@ static void guards_lose_inner_loops(void **state)
     arena_free(f.a);
 }
 
-static void shifts_and_masks_become_division(void **state)
-{
+static void shifts_and_masks_become_division(void **state) {
     (void)state;
     Fix f = tiles();
     check(&f, "(8*kb + kj) >> 3", "kb");
@@ -146,8 +135,7 @@ static void shifts_and_masks_become_division(void **state)
     arena_free(f.a);
 }
 
-static void negative_values_floor(void **state)
-{
+static void negative_values_floor(void **state) {
     (void)state;
     Fix f = tiles();
     check(&f, "(4*i + o2)//4", "i");
@@ -158,13 +146,13 @@ static void negative_values_floor(void **state)
     arena_free(f.a);
 }
 
-static void affine_finds_lanes(void **state)
-{
+static void affine_finds_lanes(void **state) {
     (void)state;
     Fix f = tiles();
     const Expr *base;
     i64 coef;
-    assert_true(expr_affine(f.x, read(&f, "(8*kb + kj)//8*32 + kj*3 + Kb*o1"), f.v[6], &base, &coef));
+    assert_true(
+        expr_affine(f.x, read(&f, "(8*kb + kj)//8*32 + kj*3 + Kb*o1"), f.v[6], &base, &coef));
     assert_int_equal(coef, 3);
     assert_ptr_equal(base, expr_simplify(f.x, read(&f, "32*kb + Kb*o1")));
     assert_true(expr_affine(f.x, read(&f, "u32(8*kb + kj)"), f.v[6], &base, &coef));
@@ -177,41 +165,37 @@ static void affine_finds_lanes(void **state)
     arena_free(f.a);
 }
 
-// ---- random expressions --------------------------------------------------------------------------------
+// ---- random expressions -------------------------------------------------------------------------
 
 static u64 seed = 1;
 
-static u32 rnd(u32 n)
-{
+static u32 rnd(u32 n) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
     return (u32)(seed >> 33) % n;
 }
 
 static const Expr *random_int(Fix *f, Type t, int depth);
 
-static const Expr *random_bool(Fix *f, int depth)
-{
+static const Expr *random_bool(Fix *f, int depth) {
     static const ExprOp cmp[] = {EX_LT, EX_LE, EX_EQ, EX_NE};
     if (depth > 2 && rnd(3) == 0)
-        return ex_node(f->x, rnd(2) ? EX_LAND : EX_LOR, random_bool(f, depth - 1), random_bool(f, depth - 1), NULL);
-    if (depth > 2 && rnd(4) == 0)
-        return ex_un(f->x, EX_LNOT, random_bool(f, depth - 1));
+        return ex_node(f->x, rnd(2) ? EX_LAND : EX_LOR, random_bool(f, depth - 1),
+                       random_bool(f, depth - 1), NULL);
+    if (depth > 2 && rnd(4) == 0) return ex_un(f->x, EX_LNOT, random_bool(f, depth - 1));
     Type t = rnd(4) ? TY_I32 : TY_U32;
-    return ex_node(f->x, cmp[rnd(4)], random_int(f, t, depth - 1), random_int(f, t, depth - 1), NULL);
+    return ex_node(f->x, cmp[rnd(4)], random_int(f, t, depth - 1), random_int(f, t, depth - 1),
+                   NULL);
 }
 
-static const Expr *number(Fix *f, Type t, i64 v)
-{
+static const Expr *number(Fix *f, Type t, i64 v) {
     return t == TY_U32 ? ex_uint(f->x, (u32)v) : ex_int(f->x, v);
 }
 
-static const Expr *random_int(Fix *f, Type t, int depth)
-{
+static const Expr *random_int(Fix *f, Type t, int depth) {
     static const i64 factors[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64};
     Exprs *x = f->x;
     if (depth <= 0 || rnd(8) == 0) {
-        if (rnd(4) == 0)
-            return number(f, t, (i64)rnd(40) - (t == TY_I32 ? 20 : 0));
+        if (rnd(4) == 0) return number(f, t, (i64)rnd(40) - (t == TY_I32 ? 20 : 0));
         const Expr *v = ex_var(x, f->v[rnd((u32)f->nv)]);
         return ex_cast(x, t, v);
     }
@@ -245,8 +229,7 @@ static const Expr *random_int(Fix *f, Type t, int depth)
     }
 }
 
-static bool value_of(void *user, const Var *v, Value *out)
-{
+static bool value_of(void *user, const Var *v, Value *out) {
     Fix *f = user;
     for (int i = 0; i < f->nv; i++)
         if (f->v[i] == v) {
@@ -256,26 +239,28 @@ static bool value_of(void *user, const Var *v, Value *out)
     return false;
 }
 
-// Exact i32 arithmetic without overflow is what the simplifier may assume: the check evaluates every node below.
+// Exact i32 arithmetic without overflow is what the simplifier may assume: the check evaluates
+// every node below.
 typedef struct Watch {
     Fix *f;
     bool overflow;
 } Watch;
 
-static void watch(void *user, const Expr *e)
-{
+static void watch(void *user, const Expr *e) {
     Watch *w = user;
     Env env = {value_of, NULL, w->f, false};
     Value a, b, r;
-    if (e->type != TY_I32 || e->nargs != 2 || !expr_eval(e, &env, &r) || !expr_eval(e->args[0], &env, &a) ||
-        !expr_eval(e->args[1], &env, &b))
+    if (e->type != TY_I32 || e->nargs != 2 || !expr_eval(e, &env, &r) ||
+        !expr_eval(e->args[0], &env, &a) || !expr_eval(e->args[1], &env, &b))
         return;
-    i64 exact = e->op == EX_ADD ? a.i + b.i : e->op == EX_SUB ? a.i - b.i : e->op == EX_MUL ? a.i * b.i : r.i;
+    i64 exact = e->op == EX_ADD   ? a.i + b.i
+                : e->op == EX_SUB ? a.i - b.i
+                : e->op == EX_MUL ? a.i * b.i
+                                  : r.i;
     w->overflow |= exact != r.i;
 }
 
-static void random_expressions_keep_their_value(void **state)
-{
+static void random_expressions_keep_their_value(void **state) {
     (void)state;
     int compared = 0;
     for (int round = 0; round < 6000; round++) {
@@ -308,8 +293,7 @@ static void random_expressions_keep_their_value(void **state)
             expr_walk(e, watch, &w);
             Env env = {value_of, NULL, &f, false};
             Value a, b;
-            if (w.overflow || !expr_eval(e, &env, &a))
-                continue;
+            if (w.overflow || !expr_eval(e, &env, &a)) continue;
             assert_true(expr_eval(s, &env, &b));
             if (a.i != b.i) {
                 Buf t = {.arena = f.a};
@@ -317,15 +301,14 @@ static void random_expressions_keep_their_value(void **state)
                 buf_fmt(&t, "\n -> ");
                 expr_print(s, &t);
                 for (int i = 0; i < nv; i++)
-                    buf_fmt(&t, "\n%s in %D..%D by %D = %D", f.v[i]->name, f.v[i]->lo, f.v[i]->hi, f.v[i]->divisor,
-                            f.value[i]);
+                    buf_fmt(&t, "\n%s in %D..%D by %D = %D", f.v[i]->name, f.v[i]->lo, f.v[i]->hi,
+                            f.v[i]->divisor, f.value[i]);
                 print_message("round %d: %s\n", round, t.ptr);
             }
             assert_int_equal(a.i, b.i);
             assert_true(a.i >= lo && a.i <= hi);
             assert_true(a.i >= slo && a.i <= shi);
-            if (e->type != TY_BOOL)
-                assert_int_equal(a.i % div, 0);
+            if (e->type != TY_BOOL) assert_int_equal(a.i % div, 0);
             compared++;
         }
         // text round trip
@@ -337,8 +320,7 @@ static void random_expressions_keep_their_value(void **state)
     assert_true(compared > 30000);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiled_rows_cancel),
         cmocka_unit_test(symbols_cancel),

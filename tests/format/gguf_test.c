@@ -14,8 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-// ---- opening
-// --------------------------------------------------------------------------------------------------
+// ---- opening ------------------------------------------------------------------------------------
 
 typedef struct Window { // a source with no mapping
     const u8 *p;
@@ -317,8 +316,7 @@ static void vocabulary_without_tensors_opens(void **state) {
     assert_int_equal(open_both(f.b, f.n, NULL), ERR_NONE);
 }
 
-// ---- lies
-// ------------------------------------------------------------------------------------------------------
+// ---- lies ---------------------------------------------------------------------------------------
 
 static void a_cut_file_is_refused_at_every_byte(void **state) {
     (void)state;
@@ -665,8 +663,7 @@ static void many_tensors_in_any_order_are_sorted(void **state) {
     }
 }
 
-// ---- sources
-// ------------------------------------------------------------------------------------------------------
+// ---- sources ------------------------------------------------------------------------------------
 
 static void only_the_front_is_read_in_small_pieces(void **state) {
     (void)state;

@@ -1,4 +1,5 @@
-// tests/fuzz/emit_fuzz.c: any text as a kernel; what the verifier passes is printed in every language, or refused.
+// tests/fuzz/emit_fuzz.c: any text as a kernel; what the verifier passes is printed in every
+// language, or refused.
 #include "emit/emit.h"
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
@@ -13,7 +14,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
         Kernel *k = kernel_read(a, (Str){(const char *)data, size}, S("fuzz"), &e);
         if (k && kernel_verify(k, &p, &e)) {
             Buf b = {.arena = a, .limit = 1 << 20};
-            if (!emit_kernel(p.gpu ? &dialect_wgsl : &dialect_c, k, &p, &b, &e)) must(e.id != ERR_NONE);
+            if (!emit_kernel(p.gpu ? &dialect_wgsl : &dialect_c, k, &p, &b, &e))
+                must(e.id != ERR_NONE);
         }
         arena_free(a);
     }

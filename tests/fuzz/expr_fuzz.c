@@ -1,4 +1,5 @@
-// tests/fuzz/expr_fuzz.c: any text as an expression; what reads prints, reads back, and keeps its value when simplified.
+// tests/fuzz/expr_fuzz.c: any text as an expression; what reads prints, reads back, and keeps its
+// value when simplified.
 #include "expr/expr.h"
 
 typedef struct Point {
@@ -46,7 +47,11 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
     Arena *a = arena_new(NULL);
     Exprs *x = exprs_new(a);
-    Point p = {{var_new(x, "a", TY_I32, -40, 70), var_new(x, "b", TY_I32, 0, 63), var_new(x, "u", TY_U32, 0, UINT32_MAX), var_new(x, "f", TY_F32, 0, 0)}, {0}, false, NULL};
+    Point p = {{var_new(x, "a", TY_I32, -40, 70), var_new(x, "b", TY_I32, 0, 63),
+                var_new(x, "u", TY_U32, 0, UINT32_MAX), var_new(x, "f", TY_F32, 0, 0)},
+               {0},
+               false,
+               NULL};
     Reader r = {{(const char *)data, size}, 0, 1, 1};
     ExprNames names = {find_var, find_buffer, &p};
     Err err = {0};
@@ -59,7 +64,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
         Err again = {0};
         Reader r2 = {buf_str(&b), 0, 1, 1};
         const Expr *back = b.full ? s : expr_read(x, &r2, &names, &again);
-        must(back == s || again.id == ERR_EXPR_DEPTH || again.id == ERR_EXPR_TYPE); // TYPE: a divisor turned out to be 0
+        must(back == s || again.id == ERR_EXPR_DEPTH ||
+             again.id == ERR_EXPR_TYPE); // TYPE: a divisor turned out to be 0
         u64 seed = size;
         Env env = {value_of, NULL, &p, false};
         p.env = &env;

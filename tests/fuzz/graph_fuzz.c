@@ -1,4 +1,5 @@
-// tests/fuzz/graph_fuzz.c: any text to the graph reader; what it accepts must print and read back the same.
+// tests/fuzz/graph_fuzz.c: any text to the graph reader; what it accepts must print and read back
+// the same.
 #include "graph/graph.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -8,7 +8,7 @@
 
 #define HEAD "graph ctx=64 chunk=16 m=2 vocab=100 layers=1\n"
 #define TABLES                                                                                     \
-    "weight e: q8_0[100, 32] x4 = tok[0+100]\nweight \"odd name\\22\": f32[32] = g[0+32]\n"         \
+    "weight e: q8_0[100, 32] x4 = tok[0+100]\nweight \"odd name\\22\": f32[32] = g[0+32]\n"        \
     "ring tokens: i32[4096]\nconst freq: u32[4] = 1 2 3 4294967295\ncache kv: f32[4, 64, 16] @0\n"
 
 static void every_operator_reads_back_as_printed(void **state) {
@@ -71,9 +71,11 @@ static void errors_say_where_and_what(void **state) {
         {HEAD TABLES "x = embed(e, tokens) {wings=2}\n", ERR_GRAPH_SYNTAX, 7},
         {HEAD TABLES "x = embed(e, tokens) trailing\n", ERR_GRAPH_SYNTAX, 7},
         {HEAD TABLES "embed(e, tokens)\n", ERR_GRAPH_SYNTAX, 7},
-        {HEAD TABLES "x = embed(e, tokens)\ny = attention(x, kv) {heads=2, kv_heads=2, head_dim=16}\n",
+        {HEAD TABLES
+         "x = embed(e, tokens)\ny = attention(x, kv) {heads=2, kv_heads=2, head_dim=16}\n",
          ERR_GRAPH_ORDER, 0}, // the cache is read before anything was appended
-        {HEAD TABLES "x = embed(e, tokens)\ny = attention(x, kv) {heads=3, kv_heads=2, head_dim=16}\n",
+        {HEAD TABLES
+         "x = embed(e, tokens)\ny = attention(x, kv) {heads=3, kv_heads=2, head_dim=16}\n",
          ERR_GRAPH_SHAPE, 8},
         {HEAD "weight e: q9_9[100, 32] = t[0+100]\n", ERR_GRAPH_SYNTAX, 2},
         {HEAD "weight e: f32[100, 32] = t[0+50]\n", ERR_GRAPH_SHAPE, 2},
@@ -96,7 +98,8 @@ static void errors_say_where_and_what(void **state) {
         Err err = {0};
         Graph *g = graph_read(a, str_c(wrong[i].text), S("t.hgraph"), &err);
         if (g != NULL || err.id != wrong[i].id || err.line != wrong[i].line)
-            print_error("case %d: %s, line %d: %s\n%s\n", (int)i, err_name(err.id), err.line, err.msg, wrong[i].text);
+            print_error("case %d: %s, line %d: %s\n%s\n", (int)i, err_name(err.id), err.line,
+                        err.msg, wrong[i].text);
         assert_null(g);
         assert_int_equal(err.id, wrong[i].id);
         assert_int_equal(err.line, wrong[i].line);
@@ -107,7 +110,8 @@ static void errors_say_where_and_what(void **state) {
 
 static void a_truncated_text_never_does_more_than_fail(void **state) {
     (void)state;
-    const char text[] = HEAD TABLES "x = embed(e, tokens)\nlogits out = matmul(x, e) : f32[n, 100]\n";
+    const char text[] =
+        HEAD TABLES "x = embed(e, tokens)\nlogits out = matmul(x, e) : f32[n, 100]\n";
     for (size_t n = 0; n < sizeof text; n++) {
         Arena *a = arena_new(NULL);
         Err err = {0};

@@ -257,8 +257,7 @@ static void arguments_that_do_not_fit_are_refused(void **state) {
     arena_free(c.a);
 }
 
-// ---- referee (a)
-// -------------------------------------------------------------------------------------------------
+// ---- referee (a) --------------------------------------------------------------------------------
 typedef struct World {
     const Var *n;
     double x[64];

@@ -1,5 +1,6 @@
-// Every operator of ops.def against what NumPy says (tests/golden/ops, by tools/make_op_golden.py): a graph of one node
-// is lowered for unlike profiles, interpreted as the naive nest and as its rule schedules it, with all checks on.
+// Every operator of ops.def against what NumPy says (tests/golden/ops, by tools/make_op_golden.py):
+// a graph of one node is lowered for unlike profiles, interpreted as the naive nest and as its rule
+// schedules it, with all checks on.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,12 +17,12 @@ static const char *const profile_names[] = {"cpu", "cpu4", "software", "gpu"};
 typedef struct Op {
     Arena *a;
     const char *name;
-    int nth;         // of its file
-    yyjson_val *c;   // the case
+    int nth;       // of its file
+    yyjson_val *c; // the case
     Graph *g;
     const Node *node;
     const Profile *p;
-    void *data[8];   // operands as a device holds them
+    void *data[8]; // operands as a device holds them
     u64 elems[8];
     i32 *params;
     u64 param_words;
@@ -55,7 +56,8 @@ static u32 *words_of(Arena *a, yyjson_val *d, Type t, u64 *n) {
     yyjson_val *v;
     if (yyjson_is_obj(d)) {
         u32 *w = NEW_N(a, u32, *n = (u64)integer(d, "size"));
-        yyjson_arr_foreach(yyjson_obj_get(d, "at"), i, most, v) w[yyjson_get_sint(yyjson_arr_get(v, 0))] = bits_of(t, yyjson_arr_get(v, 1));
+        yyjson_arr_foreach(yyjson_obj_get(d, "at"), i, most, v)
+            w[yyjson_get_sint(yyjson_arr_get(v, 0))] = bits_of(t, yyjson_arr_get(v, 1));
         return w;
     }
     u32 *w = NEW_N(a, u32, yyjson_arr_size(d) + 1);
@@ -79,14 +81,21 @@ static int operand(Op *o, yyjson_val *t, int at) {
     Dim dim[3];
     size_t i, nd, k;
     Type type = type_of(t);
-    yyjson_arr_foreach(dims, i, nd, v) dim[i] = !yyjson_is_str(v) ? dim_const(yyjson_get_sint(v)) : *yyjson_get_str(v) == 'n' ? DIM_N : DIM_M;
+    yyjson_arr_foreach(dims, i, nd, v) dim[i] = !yyjson_is_str(v) ? dim_const(yyjson_get_sint(v))
+                                                : *yyjson_get_str(v) == 'n' ? DIM_N
+                                                                            : DIM_M;
     u32 *w = words_of(o->a, yyjson_obj_get(t, "data"), type, &o->elems[at]);
     o->data[at] = w;
     const char *name = arena_cstr(o->a, str_fmt(o->a, "in%d", at));
     if (!strcmp(kind, "weight")) {
         u64 rows = nd == 2 ? (u64)dim[0].c : 1, cols = (u64)dim[nd - 1].c;
         Weight *wt = NEW(o->a, Weight);
-        *wt = (Weight){.name = str_c(name), .encoding = QUANT_F32, .rows = (u32)rows, .cols = (u32)cols, .interleave = nd == 2 ? (u32)o->p->vec : 1, .nseg = 1};
+        *wt = (Weight){.name = str_c(name),
+                       .encoding = QUANT_F32,
+                       .rows = (u32)rows,
+                       .cols = (u32)cols,
+                       .interleave = nd == 2 ? (u32)o->p->vec : 1,
+                       .nseg = 1};
         wt->seg[0] = (WeightSegment){.tensor = str_c(name), .rows = (u32)rows, .row_step = 1};
         if (nd == 2) {
             o->data[at] = woven(o->a, w, rows, cols, wt->interleave, &o->elems[at]);
@@ -96,39 +105,55 @@ static int operand(Op *o, yyjson_val *t, int at) {
         o->g->tensors.at[id].weight = wt;
         return id;
     }
-    static const struct { const char *name; TensorKind kind; } kinds[] = {{"value", TEN_VALUE}, {"const", TEN_CONST}, {"cache", TEN_CACHE}, {"ring", TEN_RING}};
+    static const struct {
+        const char *name;
+        TensorKind kind;
+    } kinds[] = {
+        {"value", TEN_VALUE}, {"const", TEN_CONST}, {"cache", TEN_CACHE}, {"ring", TEN_RING}};
     for (k = 0; strcmp(kinds[k].name, kind); k++) must(k + 1 < COUNT_OF(kinds));
     int id = graph_tensor(o->g, kinds[k].kind, type, (int)nd, dim, name, -1);
     o->g->tensors.at[id].data = w;
     if (type != TY_F32 && kinds[k].kind != TEN_CONST) { // as its producer would promise
         i64 hi = 0;
         for (u64 e = 0; e < o->elems[at]; e++) hi = MAX2(hi, (i64)w[e]);
-        o->g->tensors.at[id].lo = 0, o->g->tensors.at[id].hi = kinds[k].kind == TEN_RING ? (i64)o->g->vocab - 1 : hi;
+        o->g->tensors.at[id].lo = 0,
+        o->g->tensors.at[id].hi = kinds[k].kind == TEN_RING ? (i64)o->g->vocab - 1 : hi;
     }
     return id;
 }
 
 static void build(Op *o) {
-    yyjson_val *gr = yyjson_obj_get(o->c, "graph"), *at = yyjson_obj_get(o->c, "attr"), *ins = yyjson_obj_get(o->c, "in"), *v;
+    yyjson_val *gr = yyjson_obj_get(o->c, "graph"), *at = yyjson_obj_get(o->c, "attr"),
+               *ins = yyjson_obj_get(o->c, "in"), *v;
     size_t i, most;
     int in[6] = {0};
     o->g = graph_new(o->a);
-    o->g->ctx = (u32)integer(gr, "ctx"), o->g->chunk = (u32)integer(gr, "chunk"), o->g->m_max = (u32)integer(gr, "m_max"), o->g->vocab = (u32)integer(gr, "vocab");
+    o->g->ctx = (u32)integer(gr, "ctx"), o->g->chunk = (u32)integer(gr, "chunk"),
+    o->g->m_max = (u32)integer(gr, "m_max"), o->g->vocab = (u32)integer(gr, "vocab");
     yyjson_arr_foreach(ins, i, most, v) in[i] = operand(o, v, (int)i);
-    OpAttr a = {.eps = yyjson_get_num(yyjson_obj_get(at, "eps")), .heads = integer(at, "heads"), .kv_heads = integer(at, "kv_heads"), .head_dim = integer(at, "head_dim"),
-                .rot_dim = integer(at, "rot_dim"), .parts = integer(at, "parts"), .keys = integer(at, "keys"), .shift = integer(at, "shift")};
+    OpAttr a = {.eps = yyjson_get_num(yyjson_obj_get(at, "eps")),
+                .heads = integer(at, "heads"),
+                .kv_heads = integer(at, "kv_heads"),
+                .head_dim = integer(at, "head_dim"),
+                .rot_dim = integer(at, "rot_dim"),
+                .parts = integer(at, "parts"),
+                .keys = integer(at, "keys"),
+                .shift = integer(at, "shift")};
     graph_node(o->g, op_of(o->name), (int)yyjson_arr_size(ins), in, &a, "y", -1);
     o->node = &o->g->nodes.at[o->g->nodes.n - 1];
     o->param_words = PARAM_ROWS + ROW_WORDS * 8;
     o->params = NEW_N(o->a, i32, o->param_words);
     o->params[PARAM_N] = (i32)integer(o->c, "n"), o->params[PARAM_M] = (i32)integer(o->c, "m");
-    yyjson_arr_foreach(yyjson_obj_get(o->c, "params"), i, most, v) o->params[yyjson_get_sint(yyjson_arr_get(v, 0))] = (i32)yyjson_get_sint(yyjson_arr_get(v, 1));
+    yyjson_arr_foreach(yyjson_obj_get(o->c, "params"), i, most, v)
+        o->params[yyjson_get_sint(yyjson_arr_get(v, 0))] =
+        (i32)yyjson_get_sint(yyjson_arr_get(v, 1));
 }
 
 static bool env_var(void *user, const Var *v, Value *out) {
     const Op *o = user;
     for (int i = 0; i < o->f->nsyms; i++)
-        if (o->f->sym[i].var == v) return *out = (Value){.type = TY_I32, .i = o->params[o->f->sym[i].word]}, true;
+        if (o->f->sym[i].var == v)
+            return *out = (Value){.type = TY_I32, .i = o->params[o->f->sym[i].word]}, true;
     for (int i = 0; i < o->f->ndims; i++)
         if (o->f->dim[i] == v) return *out = (Value){.type = TY_I32, .i = o->dims[i]}, true;
     return false;
@@ -145,7 +170,8 @@ static void failed(const Op *o, const char *how, const char *stage, const Err *e
     char room[800];
     Buf b = {.ptr = room, .cap = sizeof room, .limit = sizeof room};
     err_print(e, &b);
-    fail_msg("%s %d on %s, %s: %s: %.*s", o->name, o->nth, o->p->name.ptr, how, stage, (int)b.len, b.ptr);
+    fail_msg("%s %d on %s, %s: %s: %.*s", o->name, o->nth, o->p->name.ptr, how, stage, (int)b.len,
+             b.ptr);
 }
 
 static void compare(const Op *o, const char *how, const u32 *got, yyjson_val *data, Type type) {
@@ -153,11 +179,13 @@ static void compare(const Op *o, const char *how, const u32 *got, yyjson_val *da
     double tolerance = yyjson_get_num(yyjson_obj_get(o->c, "tolerance"));
     u32 *want = words_of(o->a, data, type, &n);
     for (u64 i = 0; i < n; i++) {
-        double w = type == TY_F32 ? bits_f32(want[i]) : (double)want[i], h = type == TY_F32 ? bits_f32(got[i]) : (double)got[i];
+        double w = type == TY_F32 ? bits_f32(want[i]) : (double)want[i],
+               h = type == TY_F32 ? bits_f32(got[i]) : (double)got[i];
         double off = tolerance * fmax(1, fabs(w));
         if (tolerance > 0 && type != TY_F32) off += 1; // NumPy rounds down too
         if (got[i] == want[i] || fabs(h - w) <= off) continue;
-        fail_msg("%s %d on %s, %s: element %d is %.9g, NumPy says %.9g", o->name, o->nth, o->p->name.ptr, how, (int)i, h, w);
+        fail_msg("%s %d on %s, %s: element %d is %.9g, NumPy says %.9g", o->name, o->nth,
+                 o->p->name.ptr, how, (int)i, h, w);
     }
 }
 
@@ -180,7 +208,9 @@ static void run(Op *o, const Lowered *l, Nest *nest, const char *how) {
         memset(w, 0xff, n * 4);
         for (int j = 0; j < o->node->nin; j++)
             if (o->node->in[j] == l->arg[i].tensor) {
-                if (o->elems[j] != n) fail_msg("%s %d on %s, %s: operand %d holds %d words, the kernel says %d", o->name, o->nth, o->p->name.ptr, how, j, (int)o->elems[j], (int)n);
+                if (o->elems[j] != n)
+                    fail_msg("%s %d on %s, %s: operand %d holds %d words, the kernel says %d",
+                             o->name, o->nth, o->p->name.ptr, how, j, (int)o->elems[j], (int)n);
                 memcpy(w, o->data[j], n * 4);
             }
         arg[i].data = w;
@@ -194,7 +224,8 @@ static void run(Op *o, const Lowered *l, Nest *nest, const char *how) {
     yyjson_arr_foreach(yyjson_obj_get(o->c, "want"), i, most, v) {
         i64 which = yyjson_get_sint(yyjson_arr_get(v, 0));
         int tensor = which < 0 ? o->node->out : o->node->in[which], at = 0;
-        while (at < l->nargs && !(l->arg[at].kind == ARG_TENSOR && l->arg[at].tensor == tensor)) at++;
+        while (at < l->nargs && !(l->arg[at].kind == ARG_TENSOR && l->arg[at].tensor == tensor))
+            at++;
         assert_true(at < l->nargs);
         compare(o, how, arg[at].data, yyjson_arr_get(v, 1), o->g->tensors.at[tensor].type);
     }
@@ -209,8 +240,10 @@ static void run_case(const char *name, int nth, yyjson_val *c, const Profile *p)
     for (int scheduled = 0; scheduled < 2; scheduled++) {
         Lowered l;
         Profile q = *p;
-        if (!scheduled) q.dims = 0; // a naive nest keeps its stages whole: their sizes must be known
-        if (!lower_group(o.a, exprs_new(o.a), o.g, &gr, &q, (u32)integer(c, "regime"), &l, &e)) failed(&o, "", "lower", &e);
+        if (!scheduled)
+            q.dims = 0; // a naive nest keeps its stages whole: their sizes must be known
+        if (!lower_group(o.a, exprs_new(o.a), o.g, &gr, &q, (u32)integer(c, "regime"), &l, &e))
+            failed(&o, "", "lower", &e);
         if (scheduled && !rule_apply(l.nest, &e)) failed(&o, "scheduled", "rule", &e);
         run(&o, &l, l.nest, scheduled ? "scheduled" : "naive");
     }
@@ -233,7 +266,8 @@ static void golden(const char *name) {
     yyjson_doc_free(doc);
 }
 
-#define OP(name, nin, doc) static void name##_equals_numpy(void **s) { (void)s, golden(#name); }
+#define OP(name, nin, doc)                                                                         \
+    static void name##_equals_numpy(void **s) { (void)s, golden(#name); }
 #include "graph/ops.def"
 #undef OP
 
@@ -245,7 +279,10 @@ int main(void) {
     };
     struct CMUnitTest tests[COUNT_OF(all)];
     int n = 0;
-    for (size_t i = 0; i < COUNT_OF(all); i++) // the passes put these two apart before anything is lowered
-        if (strcmp(all[i].name, "argmax_equals_numpy") && strcmp(all[i].name, "sample_equals_numpy")) tests[n++] = all[i];
+    for (size_t i = 0; i < COUNT_OF(all);
+         i++) // the passes put these two apart before anything is lowered
+        if (strcmp(all[i].name, "argmax_equals_numpy") &&
+            strcmp(all[i].name, "sample_equals_numpy"))
+            tests[n++] = all[i];
     return _cmocka_run_group_tests("operators", tests, (size_t)n, NULL, NULL);
 }

@@ -266,7 +266,8 @@ static void loads_stay_under_their_guards(void **state) {
 // x[c] itself is known before the condition; it is in bounds only behind it.
 static void a_load_by_a_bare_variable_stays_too(void **state) {
     (void)state;
-    Test t = start("kernel h\n  arg x: f32[64]\n  arg y: f32[64] written\n  for c in 0..80 {\n    if c < 64 {\n"
+    Test t = start("kernel h\n  arg x: f32[64]\n  arg y: f32[64] written\n  for c in 0..80 {\n    "
+                   "if c < 64 {\n"
                    "      for k in 0..4 {\n        y[c] = x[c] + f32(k)\n      }\n    }\n  }\n");
     kernel_hoist(t.a, t.k);
     show(&t);
@@ -277,17 +278,25 @@ static void a_load_by_a_bare_variable_stays_too(void **state) {
 
 static void lane_loops_join_where_no_lane_meets_another(void **state) {
     (void)state;
-    static const struct { const char *index; int loops; } cases[] = {
+    static const struct {
+        const char *index;
+        int loops;
+    } cases[] = {
         {"j", 1}, {"j + 4", 1}, {"j + 3", 2}, {"3 - j", 2}, {"0", 2}, {"j + 1", 2}, {"j*2", 2},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         Arena *a = arena_new(NULL);
-        Test t = start(str_fmt(a, "kernel l\n  arg x: f32[64]\n  arg y: f32[64] written\n  reg r: f32[16]\n"
-                                  "  for vec l in 0..4 {\n    r[l] = x[l]\n  }\n"
-                                  "  for vec j in 0..4 {\n    y[j] = r[%s]\n  }\n", cases[i].index).ptr);
+        Test t =
+            start(str_fmt(a,
+                          "kernel l\n  arg x: f32[64]\n  arg y: f32[64] written\n  reg r: f32[16]\n"
+                          "  for vec l in 0..4 {\n    r[l] = x[l]\n  }\n"
+                          "  for vec j in 0..4 {\n    y[j] = r[%s]\n  }\n",
+                          cases[i].index)
+                      .ptr);
         kernel_join_lanes(t.a, t.k);
         show(&t);
-        if (count(&t, "for vec") != cases[i].loops) fail_msg("r[%s]: %s", cases[i].index, t.text.ptr);
+        if (count(&t, "for vec") != cases[i].loops)
+            fail_msg("r[%s]: %s", cases[i].index, t.text.ptr);
         arena_free(t.a);
         arena_free(a);
     }

@@ -1,5 +1,6 @@
-// tests/loop/rules_test.c: every rule on random shapes, parameters and profiles: the built kernel passes the verifier
-// and, interpreted with poison, race and bounds checks, equals the float64 referee. HOB_CASES sets how many.
+// tests/loop/rules_test.c: every rule on random shapes, parameters and profiles: the built kernel
+// passes the verifier and, interpreted with poison, race and bounds checks, equals the float64
+// referee. HOB_CASES sets how many.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,13 +33,22 @@ static Nest *random_nest(Arena *a, Rng *r, int kind, Case *c, Profile *p) {
     *f = (Formula){.x = x, .name = "k"};
     *c = (Case){.f = f};
     Maker m = {a, x, f, r, c, NULL};
-    i64 most = kind == KIND_ROW ? 1 : kind == KIND_ROWS ? rnd_in(r, 2, 20) : rnd_in(r, 1, 20), n = rnd_in(r, 1, most);
+    i64 most = kind == KIND_ROW    ? 1
+               : kind == KIND_ROWS ? rnd_in(r, 2, 20)
+                                   : rnd_in(r, 1, 20),
+        n = rnd_in(r, 1, most);
     Nest *nest = NULL;
     if (kind == KIND_ATTENTION) {
-        AttentionShape s = {.kv_heads = rnd_in(r, 1, 3), .head_dim = rnd_in(r, 1, 24) * (rnd(r) % 2 ? 4 : 3), .ctx = rnd_in(r, most, 40), .parts = rnd(r) % 2 ? 1 : rnd_in(r, 2, 5), .rows = most};
+        AttentionShape s = {.kv_heads = rnd_in(r, 1, 3),
+                            .head_dim = rnd_in(r, 1, 24) * (rnd(r) % 2 ? 4 : 3),
+                            .ctx = rnd_in(r, most, 40),
+                            .parts = rnd(r) % 2 ? 1 : rnd_in(r, 2, 5),
+                            .rows = most};
         s.heads = s.kv_heads * rnd_in(r, 1, 3);
         make_attention(&m, &s, p, n, rnd_in(r, 0, s.ctx - n), &nest);
-        snprintf(c->what, sizeof c->what, "%s attention kv %d h %d d %d ctx %d parts %d n %d", profile_names[which], (int)s.kv_heads, (int)s.heads, (int)s.head_dim, (int)s.ctx, (int)s.parts, (int)n);
+        snprintf(c->what, sizeof c->what, "%s attention kv %d h %d d %d ctx %d parts %d n %d",
+                 profile_names[which], (int)s.kv_heads, (int)s.heads, (int)s.head_dim, (int)s.ctx,
+                 (int)s.parts, (int)n);
         return nest;
     }
     i64 K = odd_size(r, 150);
@@ -54,11 +64,15 @@ static Nest *random_nest(Arena *a, Rng *r, int kind, Case *c, Profile *p) {
         K = (i64)round_up((u64)K, quant_info(q)->block);
         if (epi == EPI_PAIR) O = 2 * odd_size(r, 35);
         if (kind == KIND_ROWS && rnd(r) % 3 == 0) // what tiles in workgroup memory take
-            most = rnd_in(r, 16, 40), n = rnd_in(r, 1, most), O = 32 * rnd_in(r, 1, 3), K = 32 * rnd_in(r, 1, 4);
+            most = rnd_in(r, 16, 40), n = rnd_in(r, 1, most), O = 32 * rnd_in(r, 1, 3),
+            K = 32 * rnd_in(r, 1, 4);
         make_matmul(&m, q, most, O, K, (u32)p->vec, epi);
-        snprintf(c->what, sizeof c->what, "%s matmul %s n %d/%d O %d K %d epilogue %d", profile_names[which], quant_info(q)->name, (int)n, (int)most, (int)O, (int)K, epi);
+        snprintf(c->what, sizeof c->what, "%s matmul %s n %d/%d O %d K %d epilogue %d",
+                 profile_names[which], quant_info(q)->name, (int)n, (int)most, (int)O, (int)K, epi);
     }
-    if (!c->what[0]) snprintf(c->what, sizeof c->what, "%s kind %d n %d/%d K %d", profile_names[which], kind, (int)n, (int)most, (int)K);
+    if (!c->what[0])
+        snprintf(c->what, sizeof c->what, "%s kind %d n %d/%d K %d", profile_names[which], kind,
+                 (int)n, (int)most, (int)K);
     finish_case(&m, n, most, 0, 100);
     return nest_new(a, f, p);
 }
@@ -70,7 +84,8 @@ static void fail_case(const Case *c, const Nest *n, const char *stage, const Err
     fail_msg("%s: %s: %.*s\n%.*s", c->what, stage, (int)b.len, b.ptr, (int)n->log.len, n->log.ptr);
 }
 
-// Builds, verifies (where a profile is given: a naive nest is for no device), interprets, compares. Returns the largest error.
+// Builds, verifies (where a profile is given: a naive nest is for no device), interprets, compares.
+// Returns the largest error.
 static double run_nest(Arena *a, Case *c, const Nest *n, const Profile *p, Rng *r) {
     Err e = {0};
     Kernel *k;
@@ -81,7 +96,8 @@ static double run_nest(Arena *a, Case *c, const Nest *n, const Profile *p, Rng *
     case_grid(c, k, grid);
     InterpOptions o = {.check = true};
     Arena *scratch = arena_new(NULL);
-    if (!kernel_interp(scratch, k, c->data, c->dims, grid, &o, &e)) fail_case(c, n, "interpret", &e);
+    if (!kernel_interp(scratch, k, c->data, c->dims, grid, &o, &e))
+        fail_case(c, n, "interpret", &e);
     arena_free(scratch);
     return case_error(c, r, 40);
 }
@@ -102,10 +118,13 @@ static void check_kind(int kind, const char *rule) {
             if (rnd(&r) % 2) value[k] = rl->param[k].values[rnd(&r) % (u32)rl->param[k].n];
         Err e = {0};
         Buf text = {.arena = a};
-        if (!rl->write(n, value, &text, &e) || !schedule_apply(n, buf_str(&text), S("rule"), &e)) fail_case(&c, n, "rule", &e);
+        if (!rl->write(n, value, &text, &e) || !schedule_apply(n, buf_str(&text), S("rule"), &e))
+            fail_case(&c, n, "rule", &e);
         double err = run_nest(a, &c, n, &p, &r);
-        if (!(err >= 0 && err < 2e-4)) fail_msg("%s: off by %g\n%.*s", c.what, err, (int)n->log.len, n->log.ptr);
-        // the log is the schedule: replayed on the naive nest it gives the same kernel, byte for byte
+        if (!(err >= 0 && err < 2e-4))
+            fail_msg("%s: off by %g\n%.*s", c.what, err, (int)n->log.len, n->log.ptr);
+        // the log is the schedule: replayed on the naive nest it gives the same kernel, byte for
+        // byte
         Nest *again = n->direct ? NULL : nest_new(a, n->f, &p);
         if (again) {
             assert_true(schedule_apply(again, buf_str(&n->log), S("log"), &e));
@@ -122,11 +141,19 @@ static void check_kind(int kind, const char *rule) {
     assert_int_equal(seen, cases());
 }
 
-static void rule_matmul_row_equals_the_formula(void **s) { (void)s, check_kind(KIND_ROW, "matmul_row"); }
-static void rule_matmul_rows_equals_the_formula(void **s) { (void)s, check_kind(KIND_ROWS, "matmul_rows"); }
-static void rule_row_reduce_equals_the_formula(void **s) { (void)s, check_kind(KIND_REDUCE, "row_reduce"); }
+static void rule_matmul_row_equals_the_formula(void **s) {
+    (void)s, check_kind(KIND_ROW, "matmul_row");
+}
+static void rule_matmul_rows_equals_the_formula(void **s) {
+    (void)s, check_kind(KIND_ROWS, "matmul_rows");
+}
+static void rule_row_reduce_equals_the_formula(void **s) {
+    (void)s, check_kind(KIND_REDUCE, "row_reduce");
+}
 static void rule_map_equals_the_formula(void **s) { (void)s, check_kind(KIND_MAP, "map"); }
-static void rule_attention_equals_the_formula(void **s) { (void)s, check_kind(KIND_ATTENTION, "attention"); }
+static void rule_attention_equals_the_formula(void **s) {
+    (void)s, check_kind(KIND_ATTENTION, "attention");
+}
 
 static void naive_nest_equals_the_formula(void **s) {
     (void)s;
@@ -142,7 +169,8 @@ static void naive_nest_equals_the_formula(void **s) {
     }
 }
 
-// A schedule without one of its lines is refused with an error, or it is another correct schedule. Both happen.
+// A schedule without one of its lines is refused with an error, or it is another correct schedule.
+// Both happen.
 static void dropping_a_primitive_is_refused_or_stays_right(void **s) {
     (void)s;
     Rng r = {5};
@@ -172,13 +200,16 @@ static void dropping_a_primitive_is_refused_or_stays_right(void **s) {
             Nest *m = nest_new(a, n->f, &p);
             Err err = {0};
             Kernel *k;
-            if (!schedule_apply(m, buf_str(&text), S("drop"), &err) || !nest_build(a, m, &k, &err) || !kernel_verify(k, &p, &err)) {
+            if (!schedule_apply(m, buf_str(&text), S("drop"), &err) ||
+                !nest_build(a, m, &k, &err) || !kernel_verify(k, &p, &err)) {
                 assert_int_not_equal(err.id, ERR_NONE);
                 refused++;
                 continue;
             }
             double off = run_nest(a, &c, m, &p, &r);
-            if (!(off >= 0 && off < 2e-4)) fail_msg("%s: line %d dropped, off by %g\n%.*s", c.what, drop, off, (int)log.len, log.ptr);
+            if (!(off >= 0 && off < 2e-4))
+                fail_msg("%s: line %d dropped, off by %g\n%.*s", c.what, drop, off, (int)log.len,
+                         log.ptr);
             right++;
         }
         arena_free(a);

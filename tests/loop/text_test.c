@@ -94,8 +94,7 @@ static ErrId verify_body(const char *body, Err *out) {
     return verify(text, gpu(), out);
 }
 
-// ---- text
-// --------------------------------------------------------------------------------------------------------
+// ---- text ---------------------------------------------------------------------------------------
 static void a_printed_kernel_reads_back_byte_for_byte(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
@@ -194,8 +193,7 @@ static void nesting_is_limited(void **state) {
     arena_free(a);
 }
 
-// ---- the verifier
-// ------------------------------------------------------------------------------------------------
+// ---- the verifier -------------------------------------------------------------------------------
 static void a_guarded_matmul_is_proved(void **state) {
     (void)state;
     assert_int_equal(verify(matmul, gpu(), NULL), ERR_NONE);

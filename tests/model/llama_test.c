@@ -1,4 +1,5 @@
-// tests/model/llama_test.c: a file's keys and tensors -> a graph; what does not fit is an error that names it.
+// tests/model/llama_test.c: a file's keys and tensors -> a graph; what does not fit is an error
+// that names it.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -9,7 +10,8 @@
 #include "../format/gguf_file.h"
 #include "model/model.h"
 
-// One llama of hidden 8, ffn 12, 2 heads over 1, vocabulary 10: what a test wants wrong is changed on the way.
+// One llama of hidden 8, ffn 12, 2 heads over 1, vocabulary 10: what a test wants wrong is changed
+// on the way.
 typedef struct Tiny {
     const char *arch, *drop, *scaling; // drop: a tensor or key that is left out
     const char *reshape;               // a tensor that gets one more row
@@ -19,7 +21,14 @@ typedef struct Tiny {
     float factor;
 } Tiny;
 
-static const Tiny right = {.arch = "llama", .layers = 2, .heads = 2, .kv = 1, .rot = 4, .ctx = 100, .output = true, .factor = 2};
+static const Tiny right = {.arch = "llama",
+                           .layers = 2,
+                           .heads = 2,
+                           .kv = 1,
+                           .rot = 4,
+                           .ctx = 100,
+                           .output = true,
+                           .factor = 2};
 
 typedef struct TensorRow {
     char name[48];
@@ -31,8 +40,10 @@ typedef struct TensorRow {
 
 static int add(const Tiny *t, TensorRow *rows, int n, const char *name, int layer, u64 d0, u64 d1) {
     char full[48];
-    if (layer >= 0) snprintf(full, sizeof full, "blk.%d.%s", layer, name);
-    else snprintf(full, sizeof full, "%s", name);
+    if (layer >= 0)
+        snprintf(full, sizeof full, "blk.%d.%s", layer, name);
+    else
+        snprintf(full, sizeof full, "%s", name);
     if (t->drop && strcmp(t->drop, full) == 0) return n;
     if (t->reshape && strcmp(t->reshape, full) == 0) d1 == 1 ? d0++ : d1++;
     rows[n] = (TensorRow){.nd = d1 == 1 ? 1 : 2, .dims = {d0, d1}, .bytes = d0 * d1 * 4};
@@ -156,7 +167,8 @@ static void angles_are_turns_in_fixed_point(void **state) {
         const Tensor *f = &g->tensors.at[graph_find(g, S("rope.freq"))];
         assert_int_equal(f->dim[0].c, 2);
         for (int j = 0; j < 2; j++) {
-            double want = pow(10000, -2.0 * j / 4) / (factors ? 2 : 1) / (2 * 3.14159265358979323846) * 4294967296.0;
+            double want = pow(10000, -2.0 * j / 4) / (factors ? 2 : 1) /
+                          (2 * 3.14159265358979323846) * 4294967296.0;
             assert_true(fabs(((const u32 *)f->data)[j] - want) <= 0.5);
         }
     }
@@ -171,7 +183,16 @@ typedef struct Wrong {
 
 static void what_does_not_fit_is_named(void **state) {
     (void)state;
-#define TINY(...) {.arch = "llama", .layers = 1, .heads = 2, .kv = 1, .rot = 4, .ctx = 100, .output = true, .factor = 2, __VA_ARGS__}
+#define TINY(...)                                                                                  \
+    {.arch = "llama",                                                                              \
+     .layers = 1,                                                                                  \
+     .heads = 2,                                                                                   \
+     .kv = 1,                                                                                      \
+     .rot = 4,                                                                                     \
+     .ctx = 100,                                                                                   \
+     .output = true,                                                                               \
+     .factor = 2,                                                                                  \
+     __VA_ARGS__}
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
     static const Wrong wrong[] = {
@@ -193,7 +214,8 @@ static void what_does_not_fit_is_named(void **state) {
         {TINY(.rot = 6), ERR_MODEL_KEY, "llama.rope.dimension_count"},
         {TINY(.scaling = "yarn"), ERR_MODEL_UNSUPPORTED, "llama.rope.scaling.type"},
         {TINY(.factors = true, .factor = 0), ERR_MODEL_SHAPE, "rope_freqs.weight"},
-        {TINY(.factors = true, .reshape = "rope_freqs.weight"), ERR_MODEL_SHAPE, "rope_freqs.weight"},
+        {TINY(.factors = true, .reshape = "rope_freqs.weight"), ERR_MODEL_SHAPE,
+         "rope_freqs.weight"},
     };
 #pragma GCC diagnostic pop
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {

@@ -1,4 +1,5 @@
-// tests/pass/plan_test.c: memory plans recomputed from the steps of programs of many shapes and profiles.
+// tests/pass/plan_test.c: memory plans recomputed from the steps of programs of many shapes and
+// profiles.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -19,22 +20,27 @@ static void check_regime(const Program *p, const Regime *r) {
         for (int j = 0; j < i; j++) { // two that live at the same time in one colour lie apart
             const PlanItem *b = &r->items[j];
             bool together = a->colour == b->colour && a->first <= b->last && b->first <= a->last;
-            assert_true(!together || a->offset + a->size <= b->offset || b->offset + b->size <= a->offset);
+            assert_true(!together || a->offset + a->size <= b->offset ||
+                        b->offset + b->size <= a->offset);
         }
     }
     for (int c = 0; c < 8; c++) total += ends[c];
     for (int s = 0; s < r->nsteps; s++) {
         u64 live = 0;
         for (int i = 0; i < r->nitems; i++)
-            if (r->items[i].first <= s && s <= r->items[i].last) live += aligned(p, r->items[i].size);
+            if (r->items[i].first <= s && s <= r->items[i].last)
+                live += aligned(p, r->items[i].size);
         bound = MAX2(bound, live);
     }
     assert_int_equal(total, r->arena_bytes);
     assert_int_equal(bound, r->lower_bound_bytes);
-    assert_true(total <= bound + bound / 2); // small shapes with few colours; the default model is held to 1.10
+    assert_true(total <=
+                bound +
+                    bound / 2); // small shapes with few colours; the default model is held to 1.10
 }
 
-// What a step reads was written by an earlier step and by nobody in between: bytes traced through every step.
+// What a step reads was written by an earlier step and by nobody in between: bytes traced through
+// every step.
 static void check_bytes(const Program *p, const Regime *r) {
     for (int s = 0; s < r->nsteps; s++) {
         const ProgKernel *k = &p->kernels[r->steps[s].kernel];
@@ -46,8 +52,9 @@ static void check_bytes(const Program *p, const Regime *r) {
                 const PlanItem *it = &r->items[i];
                 char name[16];
                 snprintf(name, sizeof name, "arena.%u", it->colour);
-                planned = str_eq(p->buffers[d->buffer].name, str_c(name)) && it->offset == d->offset && it->size == d->size &&
-                          it->first <= s && s <= it->last;
+                planned = str_eq(p->buffers[d->buffer].name, str_c(name)) &&
+                          it->offset == d->offset && it->size == d->size && it->first <= s &&
+                          s <= it->last;
             }
             assert_true(planned);
         }
@@ -65,7 +72,10 @@ static void plans_of_odd_shapes_hold_on_every_profile(void **state) {
         Err err = {0};
         Program *prog;
         assert_true(profile_named(str_c(profiles[round % 4]), &p));
-        CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &shape), .graph_file = S("odd.hgraph"), .verify = true};
+        CompileOptions o = {.profile = &p,
+                            .graph_text = llama_text(a, &shape),
+                            .graph_file = S("odd.hgraph"),
+                            .verify = true};
         bool ok = compile_program(a, NULL, &o, &prog, &err) && program_verify(prog, &err);
         if (!ok) run_show(&err);
         assert_true(ok);
@@ -84,10 +94,25 @@ static void a_decode_step_takes_at_most_six_dispatches_a_layer(void **state) {
     Err err = {0};
     Program *prog;
     profile_named(S("gpu"), &p);
-    LlamaShape s = {.hidden = 64, .ffn = 96, .heads = 2, .kv_heads = 1, .head_dim = 32, .rot_dim = 32, .vocab = 300,
-                    .layers = 3, .ctx = 64, .chunk = 16, .q = "q4_1", .k = "q4_1", .v = "q4_1", .gate = "q4_1", .up = "q4_1",
-                    .rest = "q4_1", .bias = true};
-    CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &s), .graph_file = S("t.hgraph")};
+    LlamaShape s = {.hidden = 64,
+                    .ffn = 96,
+                    .heads = 2,
+                    .kv_heads = 1,
+                    .head_dim = 32,
+                    .rot_dim = 32,
+                    .vocab = 300,
+                    .layers = 3,
+                    .ctx = 64,
+                    .chunk = 16,
+                    .q = "q4_1",
+                    .k = "q4_1",
+                    .v = "q4_1",
+                    .gate = "q4_1",
+                    .up = "q4_1",
+                    .rest = "q4_1",
+                    .bias = true};
+    CompileOptions o = {
+        .profile = &p, .graph_text = llama_text(a, &s), .graph_file = S("t.hgraph")};
     assert_true(compile_program(a, NULL, &o, &prog, &err));
     const Regime *r = &prog->regimes[REGIME_ROW];
     int in_layer[3] = {0};
@@ -106,9 +131,18 @@ static void a_tensor_too_large_for_a_binding_is_an_error_that_names_it(void **st
     Program *prog;
     profile_named(S("gpu"), &p);
     p.max_binding_bytes = 1 << 16;
-    LlamaShape s = {.hidden = 64, .ffn = 64, .heads = 2, .kv_heads = 1, .head_dim = 32, .rot_dim = 32, .vocab = 3000,
-                    .layers = 1, .ctx = 64, .chunk = 16};
-    CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &s), .graph_file = S("t.hgraph")};
+    LlamaShape s = {.hidden = 64,
+                    .ffn = 64,
+                    .heads = 2,
+                    .kv_heads = 1,
+                    .head_dim = 32,
+                    .rot_dim = 32,
+                    .vocab = 3000,
+                    .layers = 1,
+                    .ctx = 64,
+                    .chunk = 16};
+    CompileOptions o = {
+        .profile = &p, .graph_text = llama_text(a, &s), .graph_file = S("t.hgraph")};
     assert_false(compile_program(a, NULL, &o, &prog, &err));
     assert_int_equal(err.id, ERR_PASS_BINDING);
     assert_string_equal(err.subject, "embd");

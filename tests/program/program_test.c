@@ -1,4 +1,5 @@
-// tests/program/program_test.c: device profiles as text, grids, and programs that must not be trusted.
+// tests/program/program_test.c: device profiles as text, grids, and programs that must not be
+// trusted.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -75,7 +76,9 @@ static void grids_round_up_and_are_never_empty(void **state) {
     assert_int_equal(grid_count(&(GridDim){.a = 1, .c = 4, .d = 3}, 9, 1), 9);
     assert_int_equal(grid_count(&(GridDim){.a = 1, .c = 4, .d = 3, .by_m = true}, 9, 1), 3);
     assert_int_equal(grid_count(&(GridDim){.a = 0, .b = 0, .c = 1, .d = 5}, 9, 0), 5);
-    assert_int_equal(grid_count(&(GridDim){.a = UINT32_MAX, .c = 1, .d = UINT32_MAX}, UINT32_MAX, 0), UINT32_MAX);
+    assert_int_equal(
+        grid_count(&(GridDim){.a = UINT32_MAX, .c = 1, .d = UINT32_MAX}, UINT32_MAX, 0),
+        UINT32_MAX);
 }
 
 // Each of these makes one thing wrong in a right program.
@@ -86,7 +89,9 @@ static void break_end(Program *p) { p->regimes[0].steps[1].bind[0].size += (u64)
 static void break_wrap(Program *p) { p->regimes[0].steps[1].bind[0].offset = UINT64_MAX - 255; }
 static void break_empty(Program *p) { p->regimes[0].steps[0].bind[0].size = 0; }
 static void break_grid(Program *p) { p->regimes[0].steps[0].grid[0].c = 0; }
-static void break_large_grid(Program *p) { p->regimes[0].steps[0].grid[1] = (GridDim){.b = 1, .c = 1, .d = 70000}; }
+static void break_large_grid(Program *p) {
+    p->regimes[0].steps[0].grid[1] = (GridDim){.b = 1, .c = 1, .d = 70000};
+}
 static void break_ranges(Program *p) { p->regimes[0].head = p->regimes[0].nsteps + 1; }
 static void break_rows(Program *p) { p->regimes[0].n = p->chunk + 1; }
 static void break_ring(Program *p) { p->buffers[p->buf_ring].size = 64; }
@@ -115,19 +120,31 @@ static void break_both_ways(Program *p) { // one buffer read and written in one 
 static void a_program_that_lies_is_refused(void **state) {
     (void)state;
     void (*const lies[])(Program *) = {
-        break_kernel, break_buffer, break_offset, break_end, break_wrap, break_empty, break_grid, break_large_grid,
-        break_ranges, break_rows, break_ring, break_logits, break_params, break_m, break_weight, break_segment,
-        break_weave, break_workgroup, break_bindings, break_both_ways,
+        break_kernel,  break_buffer, break_offset,     break_end,      break_wrap,
+        break_empty,   break_grid,   break_large_grid, break_ranges,   break_rows,
+        break_ring,    break_logits, break_params,     break_m,        break_weight,
+        break_segment, break_weave,  break_workgroup,  break_bindings, break_both_ways,
     };
-    LlamaShape s = {.hidden = 64, .ffn = 96, .heads = 2, .kv_heads = 1, .head_dim = 32, .rot_dim = 32, .vocab = 300,
-                    .layers = 1, .ctx = 64, .chunk = 16};
+    LlamaShape s = {.hidden = 64,
+                    .ffn = 96,
+                    .heads = 2,
+                    .kv_heads = 1,
+                    .head_dim = 32,
+                    .rot_dim = 32,
+                    .vocab = 300,
+                    .layers = 1,
+                    .ctx = 64,
+                    .chunk = 16};
     for (size_t i = 0; i < COUNT_OF(lies); i++) {
         Arena *a = arena_new(NULL);
         Profile p;
         Err err = {0};
         Program *prog;
         profile_named(S("gpu"), &p);
-        CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &s), .graph_file = S("t"), .regimes = 1 << REGIME_ROW};
+        CompileOptions o = {.profile = &p,
+                            .graph_text = llama_text(a, &s),
+                            .graph_file = S("t"),
+                            .regimes = 1 << REGIME_ROW};
         assert_true(compile_program(a, NULL, &o, &prog, &err));
         assert_true(program_verify(prog, &err));
         lies[i](prog);

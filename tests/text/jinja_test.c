@@ -65,7 +65,7 @@ static void no_complaints(void) {
     assert_int_equal(n, 0);
 }
 
-// ---- the reference's cases --------------------------------------------------------------------
+// ---- the reference's cases ----------------------------------------------------------------------
 
 static void golden_cases_render_as_jinja_does(void **state) {
     (void)state;
@@ -161,7 +161,7 @@ static void the_default_model_is_prompted_as_jinja_would(void **state) {
 }
 #endif
 
-// ---- our own ----------------------------------------------------------------------------------
+// ---- our own ------------------------------------------------------------------------------------
 
 typedef struct Case {
     const char *text, *want;

@@ -48,10 +48,49 @@ static void the_last_of_two_keys_wins(void **state) {
 static void what_is_not_json_is_refused(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "", " ", "{", "[", "[1,]", "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "{\"a\":}", "[1 2]", "01", "-", "1.", ".5", "1e", "1e+",
-        "+1", "1e999", "nul", "truex", "1 2", "\"", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"",
-        "\"\x01\"", "\"\xff\"", "\"\xc3\"", "\"\xed\xa0\x80\"", "[\"a\":1]", "{\"a\"}", "]", "}", ",", "NaN", "Infinity", "'a'",
-        "\xef\xbb\xbf""1", "// c\n1",
+        "",
+        " ",
+        "{",
+        "[",
+        "[1,]",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{\"a\" 1}",
+        "{\"a\":}",
+        "[1 2]",
+        "01",
+        "-",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "+1",
+        "1e999",
+        "nul",
+        "truex",
+        "1 2",
+        "\"",
+        "\"\\",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\ud800\"",
+        "\"\\udc00\"",
+        "\"\\ud800\\u0041\"",
+        "\"\x01\"",
+        "\"\xff\"",
+        "\"\xc3\"",
+        "\"\xed\xa0\x80\"",
+        "[\"a\":1]",
+        "{\"a\"}",
+        "]",
+        "}",
+        ",",
+        "NaN",
+        "Infinity",
+        "'a'",
+        "\xef\xbb\xbf"
+        "1",
+        "// c\n1",
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         if (reads(bad[i]) || err.id != ERR_JSON) fail_msg("`%s` was read", bad[i]);
@@ -76,9 +115,12 @@ static void an_error_says_where(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_keep_their_kind),      cmocka_unit_test(strings_are_unescaped),
-        cmocka_unit_test(the_last_of_two_keys_wins),    cmocka_unit_test(what_is_not_json_is_refused),
-        cmocka_unit_test(nesting_without_end_is_refused), cmocka_unit_test(an_error_says_where),
+        cmocka_unit_test(numbers_keep_their_kind),
+        cmocka_unit_test(strings_are_unescaped),
+        cmocka_unit_test(the_last_of_two_keys_wins),
+        cmocka_unit_test(what_is_not_json_is_refused),
+        cmocka_unit_test(nesting_without_end_is_refused),
+        cmocka_unit_test(an_error_says_where),
     };
     a = arena_new(NULL);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,7 +102,7 @@ static void bpe_gives_the_reference_ids_with_qwen2(void **state) {
     (void)state, check_cases("qwen2");
 }
 
-// ---- a vocabulary made by hand: every byte, then what a test adds
+// ---- a vocabulary made by hand: every byte, then what a test adds -------------------------------
 
 typedef struct Hand {
     Arena *a;
@@ -361,7 +361,7 @@ static void vocabularies_that_do_not_fit_are_refused(void **state) {
     arena_free(h.a);
 }
 
-// ---- vocabularies in files
+// ---- vocabularies in files ----------------------------------------------------------------------
 
 typedef struct File {
     Buf b;

@@ -1,5 +1,6 @@
-// tests/wasm32/cmocka.h: as much of cmocka as our tests use, for a machine where cmocka does not run: the first failure
-// ends the program. Prints what cmocka prints, so that the same eyes read it.
+// tests/wasm32/cmocka.h: as much of cmocka as our tests use, for a machine where cmocka does not
+// run: the first failure ends the program. Prints what cmocka prints, so that the same eyes read
+// it.
 #ifndef HOB_TESTS_CMOCKA_H
 #define HOB_TESTS_CMOCKA_H
 
@@ -9,16 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static inline void test_failed(const char *file, int line, const char *what)
-{
+static inline void test_failed(const char *file, int line, const char *what) {
     printf("[  ERROR   ] --- %s:%d: %s\n", file, line, what);
     exit(1);
 }
 
-#define fail_msg(...) (printf(__VA_ARGS__), printf("\n"), test_failed(__FILE__, __LINE__, "fail"))
-#define assert_true(c) ((c) ? (void)0 : test_failed(__FILE__, __LINE__, #c))
-#define assert_false(c) assert_true(!(c))
-#define assert_null(p) assert_true((p) == NULL)
+#define fail_msg(...)      (printf(__VA_ARGS__), printf("\n"), test_failed(__FILE__, __LINE__, "fail"))
+#define assert_true(c)     ((c) ? (void)0 : test_failed(__FILE__, __LINE__, #c))
+#define assert_false(c)    assert_true(!(c))
+#define assert_null(p)     assert_true((p) == NULL)
 #define assert_non_null(p) assert_true((p) != NULL)
 #define assert_int_equal(a, b)                                                                     \
     do {                                                                                           \
@@ -28,10 +28,10 @@ static inline void test_failed(const char *file, int line, const char *what)
             test_failed(__FILE__, __LINE__, #a " == " #b);                                         \
         }                                                                                          \
     } while (0)
-#define assert_int_not_equal(a, b) assert_true((a) != (b))
-#define assert_in_range(v, lo, hi) assert_true((v) >= (lo) && (v) <= (hi))
-#define assert_ptr_equal(a, b) assert_true((const void *)(a) == (const void *)(b))
-#define assert_ptr_not_equal(a, b) assert_true((const void *)(a) != (const void *)(b))
+#define assert_int_not_equal(a, b)   assert_true((a) != (b))
+#define assert_in_range(v, lo, hi)   assert_true((v) >= (lo) && (v) <= (hi))
+#define assert_ptr_equal(a, b)       assert_true((const void *)(a) == (const void *)(b))
+#define assert_ptr_not_equal(a, b)   assert_true((const void *)(a) != (const void *)(b))
 #define assert_memory_equal(a, b, n) assert_true(memcmp((a), (b), (n)) == 0)
 #define assert_string_equal(a, b)                                                                  \
     do {                                                                                           \
@@ -41,7 +41,7 @@ static inline void test_failed(const char *file, int line, const char *what)
             test_failed(__FILE__, __LINE__, #a " == " #b);                                         \
         }                                                                                          \
     } while (0)
-#define print_error printf
+#define print_error   printf
 #define print_message printf
 
 struct CMUnitTest {
@@ -50,8 +50,7 @@ struct CMUnitTest {
 };
 #define cmocka_unit_test(f) {#f, f}
 
-static inline int run_tests(const struct CMUnitTest *t, size_t n)
-{
+static inline int run_tests(const struct CMUnitTest *t, size_t n) {
     void *state = NULL;
     for (size_t i = 0; i < n; i++) {
         printf("[ RUN      ] %s\n", t[i].name);
