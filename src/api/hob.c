@@ -171,6 +171,15 @@ static void reset(hob_session *s) {
     atomic_store(&s->cancel, false);
 }
 
+// The date that a chat template may ask for is this machine's, in its own time zone.
+static void set_clock(Session *s) {
+    time_t t = time(NULL);
+    struct tm tm;
+    if (!localtime_r(&t, &tm)) return;
+    ChatTime now = {tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec};
+    session_template(s, &now, (TemplateLimits){0});
+}
+
 int hob_chat(hob_session *s, const char *request_json, hob_error *error) {
     reset(s);
     OpenaiRequest r;
@@ -179,6 +188,7 @@ int hob_chat(hob_session *s, const char *request_json, hob_error *error) {
         s->err = s->model->m->tmpl_err;
         ok = false;
     }
+    set_clock(s->s);
     return begun(s, ok && session_ask(s->s, &r.messages, &r.answer, &s->err), error);
 }
 

@@ -265,8 +265,12 @@ EXPORT(hob_w_info) void hob_w_info(Page *p) {
 
 // ---- requests -----------------------------------------------------------------------------------
 
-// A chat-completions request, `now` in seconds since 1970. false: out says why.
-EXPORT(hob_w_ask) bool hob_w_ask(Page *p, const char *json, u32 n, double now) {
+enum { TEMPLATE_MEMORY = 16 << 20 }; // a tab's memory never shrinks again
+
+// A chat-completions request, `now` in seconds since 1970, `zone` what the clock here adds to it.
+// false: out says why.
+EXPORT(hob_w_ask)
+bool hob_w_ask(Page *p, const char *json, u32 n, double now, double zone) {
     Model *m = p->m;
     p->err = (Err){0};
     if (p->stage != STAGE_READY) {
@@ -285,6 +289,10 @@ EXPORT(hob_w_ask) bool hob_w_ask(Page *p, const char *json, u32 n, double now) {
     }
     if (ok && !p->session && !(p->session = session_new(p->arena, m->engine, m->tok, m->tmpl)))
         ok = err_set(&p->err, ERR_OUT_OF_MEMORY, "a session cannot be made");
+    if (ok) {
+        ChatTime clock = chat_time((i64)(now + zone));
+        session_template(p->session, &clock, (TemplateLimits){.memory = TEMPLATE_MEMORY});
+    }
     ok = ok && session_ask(p->session, &p->ask.messages, &p->ask.answer, &p->err);
     if (!ok) {
         out_clear(p);

@@ -133,6 +133,8 @@ typedef struct SessionEvent {
 // The template may be NULL: then only raw text can be answered.
 Session *session_new(Arena *a, Engine *e, const Tokenizer *t, const Template *tmpl);
 void session_free(Session *s);
+// What a chat template is given beside the messages. now NULL: it is not defined what day it is.
+void session_template(Session *s, const ChatTime *now, TemplateLimits limits);
 bool session_ask(Session *s, const ChatMessages *m, const AnswerOptions *o, Err *err);
 bool session_complete(Session *s, Str text, const AnswerOptions *o,
                       Err *err); // no template: the text goes on

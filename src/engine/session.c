@@ -9,6 +9,8 @@ struct Session {
     Engine *engine;
     const Tokenizer *tok;
     const Template *tmpl;
+    ChatTime now;
+    ChatVars vars;
     Arena *turn; // one question and its answer
     AnswerOptions o;
     Utf8Stream utf8;
@@ -37,6 +39,11 @@ void session_free(Session *s) {
 }
 
 Engine *session_engine(const Session *s) { return s->engine; }
+
+void session_template(Session *s, const ChatTime *now, TemplateLimits limits) {
+    if (now) s->now = *now;
+    s->vars = (ChatVars){.now = now ? &s->now : NULL, .limits = limits};
+}
 
 static bool is_end(void *user, i32 token) {
     return tokenizer_is_end(((Session *)user)->tok, token);
@@ -88,7 +95,7 @@ bool session_ask(Session *s, const ChatMessages *m, const AnswerOptions *o, Err 
     TokenIds ids = {0};
     // The template spells the special tokens itself, the first one too.
     return template_render_chat(s->turn, s->tmpl, m, special(s, v->bos), special(s, v->eos), true,
-                                NULL, &text, err) &&
+                                &s->vars, &text, err) &&
            tokenizer_encode(s->tok, s->turn, text.ptr ? buf_str(&text) : S(""), TOKENIZE_SPECIAL,
                             &ids, err) &&
            begin(s, &ids, o, err);

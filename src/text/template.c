@@ -49,6 +49,25 @@ void chat_add_val(ChatMessages *m, JVal message) {
     jval_list_add(m->arena, m->list, message);
 }
 
+ChatTime chat_time(i64 seconds) {
+    // years that begin in March: the leap day is a year's last, so months have one pattern of
+    // lengths
+    const i64 era_days = 146097, last = 253402300799; // of 400 years; the end of the year 9999
+    seconds = MIN2(MAX2(seconds, 0), last);
+    i64 days = seconds / 86400 + 719468, rest = seconds % 86400; // since 0000-03-01
+    i64 day = days % era_days;
+    i64 year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    day -= 365 * year + year / 4 - year / 100;
+    i64 month = (5 * day + 2) / 153;
+    ChatTime t = {.day = (int)(day - (153 * month + 2) / 5 + 1),
+                  .month = (int)(month < 10 ? month + 3 : month - 9),
+                  .hour = (int)(rest / 3600),
+                  .minute = (int)(rest / 60 % 60),
+                  .second = (int)(rest % 60)};
+    t.year = (int)(days / era_days * 400 + year + (t.month <= 2));
+    return t;
+}
+
 static JVal or_none(JVal v) { return v.type == J_UNDEFINED ? jval_none() : v; }
 
 bool template_render_chat(Arena *a, const Template *t, const ChatMessages *m, Str bos, Str eos,

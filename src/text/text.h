@@ -259,6 +259,7 @@ bool template_compile(Arena *a, Str name, Str text, const Template **out, Err *e
 typedef struct ChatTime {
     int year, month, day, hour, minute, second; // month and day from 1
 } ChatTime;
+ChatTime chat_time(i64 seconds); // what a clock shows that many seconds after it showed 1970-01-01
 typedef struct TemplateEnv {
     JVal vars;           // a dict; zeroed: none
     const ChatTime *now; // for strftime_now; NULL: that is not defined

@@ -92,9 +92,10 @@ static inline void fake_text(Fake *f) {
     Vocab *kept = NEW(f->arena, Vocab);
     *kept = v;
     assert_true(tokenizer_new(f->arena, kept, &f->tok, &f->err));
-    assert_true(template_compile(
-        f->arena, S("chat"), S("<start>{% for m in messages %}{{ m.content }}<end>{% endfor %}"),
-        &f->tmpl, &f->err));
+    // what day it is counts only when it is asked
+    const Str chat = S("<start>{% for m in messages %}{{ m.content if m.role != 'clock' else "
+                       "strftime_now('%Y-%m-%d %H:%M:%S') }}<end>{% endfor %}");
+    assert_true(template_compile(f->arena, S("chat"), chat, &f->tmpl, &f->err));
 }
 
 static inline void fake_open(Fake *f, bool async) {

@@ -150,6 +150,29 @@ static void a_second_turn_keeps_the_first_ones_cache(void **state) {
     talk_close(&t);
 }
 
+static void a_template_is_told_what_day_it_is(void **state) {
+    (void)state;
+    Talk t;
+    talk_open(&t);
+    ChatMessages m = {.arena = t.f.arena, .list = jval_list(t.f.arena)};
+    chat_add(&m, S("clock"), S(""));
+    AnswerOptions o = {0};
+    assert_false(session_ask(t.s, &m, &o, &t.f.err)); // by nobody
+    assert_int_equal(t.f.err.id, ERR_JINJA_UNDEFINED);
+    t.f.err = (Err){0};
+    ChatTime now = {2026, 3, 14, 15, 9, 26};
+    session_template(t.s, &now, (TemplateLimits){0});
+    will_say(&t, 21, S("pi")); // <start>, 19 characters, <end>
+    assert_true(session_ask(t.s, &m, &o, &t.f.err));
+    listen(&t);
+    assert_int_equal(engine_stats(t.f.engine)->prompt_tokens, 21);
+    assert_int_equal(t.shown.len, 2);
+    session_template(t.s, &now, (TemplateLimits){.output = 8});
+    assert_false(session_ask(t.s, &m, &o, &t.f.err));
+    assert_int_equal(t.f.err.id, ERR_JINJA_OUTPUT);
+    talk_close(&t);
+}
+
 static void wrong_stops_and_a_missing_template_are_errors(void **state) {
     (void)state;
     Talk t;
@@ -174,6 +197,7 @@ int main(void) {
         cmocka_unit_test(stop_strings_are_cut_before_they_are_shown),
         cmocka_unit_test(an_answer_can_be_cancelled_at_any_token),
         cmocka_unit_test(a_second_turn_keeps_the_first_ones_cache),
+        cmocka_unit_test(a_template_is_told_what_day_it_is),
         cmocka_unit_test(wrong_stops_and_a_missing_template_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

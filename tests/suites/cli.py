@@ -189,6 +189,20 @@ def run(tmp):
     case("a_prompt_longer_than_the_context_is_1", code == 1 and not out2 and "64" in err, err)
     code, out2, err = hob("run", "-m", MODEL, "--raw", "-p", "one two three four", "--ctx", "16", "-n", "0")
     case("a_full_context_ends_the_answer", code == 0 and out2, (code, err))
+    with open(MODEL, "rb") as f:
+        data = f.read()
+    # the model's own template, as long as it was, asks for the date
+    key = b"tokenizer.chat_template" + struct.pack("<I", 8)
+    at = data.index(key) + len(key)
+    length = struct.unpack_from("<Q", data, at)[0]
+    dated = b"{%% if strftime_now('%%Y') != '%s' %%}{{ raise_exception('wrong') }}{%% endif %%}hello" % (
+        time.strftime("%Y").encode())
+    path = os.path.join(tmp, "dated.gguf")
+    with open(path, "wb") as f:
+        f.write(data[:at + 8] + dated + b"{#" + b" " * (length - len(dated) - 4) + b"#}" + data[at + 8 + length:])
+    code, _, err = hob("run", "-m", path, "-p", "x", "-n", "1")
+    os.remove(path)
+    case("a_template_may_ask_for_the_date", code == 0, err)
     code, _, err = hob("run", "-m", MODEL, "-p", "x", "--device", "abacus")
     case("an_unknown_device_names_the_known", code == 1 and "cpu" in err, err)
     if os.path.exists("/dev/full"):

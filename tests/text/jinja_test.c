@@ -479,6 +479,41 @@ static void output_that_is_there_is_kept_and_not_counted(void **state) {
     arena_free(a);
 }
 
+static void a_clock_shows_the_date_of_its_seconds(void **state) {
+    (void)state;
+    static const struct {
+        i64 seconds;
+        ChatTime want;
+    } rows[] = {
+        {-1, {1970, 1, 1, 0, 0, 0}},
+        {0, {1970, 1, 1, 0, 0, 0}},
+        {951782400, {2000, 2, 29, 0, 0, 0}},
+        {951868799, {2000, 2, 29, 23, 59, 59}},
+        {951868800, {2000, 3, 1, 0, 0, 0}},
+        {1773500966, {2026, 3, 14, 15, 9, 26}},
+        {4107542399, {2100, 2, 28, 23, 59, 59}},
+        {4107542400, {2100, 3, 1, 0, 0, 0}},
+        {253402300799, {9999, 12, 31, 23, 59, 59}},
+        {INT64_MAX, {9999, 12, 31, 23, 59, 59}},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        ChatTime t = chat_time(rows[i].seconds);
+        assert_memory_equal(&t, &rows[i].want, sizeof t);
+    }
+    int month = 1; // every day of four hundred years is the day after another
+    for (i64 day = 1, last = 1; day < 146097; day++, last++) {
+        ChatTime t = chat_time(day * 86400);
+        if (t.day == 1) {
+            assert_true(last >= 28 && last <= 31);
+            month = month % 12 + 1;
+            last = 0;
+        } else {
+            assert_int_equal(t.day, last + 1);
+        }
+        assert_int_equal(t.month, month);
+    }
+}
+
 static void without_a_clock_the_date_function_is_not_defined(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
@@ -569,6 +604,7 @@ int main(void) {
         cmocka_unit_test(wide_templates_are_fine),
         cmocka_unit_test(a_template_is_compiled_once_and_rendered_often),
         cmocka_unit_test(output_that_is_there_is_kept_and_not_counted),
+        cmocka_unit_test(a_clock_shows_the_date_of_its_seconds),
         cmocka_unit_test(without_a_clock_the_date_function_is_not_defined),
         cmocka_unit_test(long_conversations_stay_cheap),
         cmocka_unit_test(json_is_read_strictly),

@@ -41,7 +41,7 @@ interface Exports {
     hob_w_load_done(page: number): number;
     hob_w_load_total(page: number): number;
     hob_w_info(page: number): void;
-    hob_w_ask(page: number, json: number, n: number, now: number): number;
+    hob_w_ask(page: number, json: number, n: number, now: number, zone: number): number;
     hob_w_cancel(page: number): void;
     hob_w_stats(page: number): void;
     hob_w_answer(page: number, ticket: number, ok: number, token: number): void;

@@ -188,7 +188,9 @@ async function answer(id: number, request: string): Promise<void> {
         if (asking) throw failure("ENGINE_BUSY", "an answer is being made; stop it first");
         const { core, gpu } = open;
         const { c, page } = core;
-        if (!c.hob_w_ask(page, ...core.arg(0, request), Math.floor(Date.now() / 1000))) throw core.error();
+        const now = new Date();
+        const seconds = Math.floor(now.getTime() / 1000), zone = -60 * now.getTimezoneOffset();
+        if (!c.hob_w_ask(page, ...core.arg(0, request), seconds, zone)) throw core.error();
         asking = id;
         let state: number;
         do {
