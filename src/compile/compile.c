@@ -127,7 +127,7 @@ static void cost(const Graph *g, const Group *gr, u32 n, Step *s) {
 
 static bool make_step(Compile *c, const Graph *g, const Group *gr, const MemPlan *plan, u32 n,
                       Step *s) {
-    const Made *made;
+    const Made *made = NULL;
     if (!find_made(c, g, gr, n, &made)) return false;
     const Lowered *l = &made->lowered;
     const ProgKernel *k = &c->kernels.at[made->kernel];

@@ -70,7 +70,7 @@ bool bind_tensor(Compile *c, const Graph *g, int tensor, const MemPlan *plan, Bi
         return true;
     case TEN_CONST:
     case TEN_CACHE: {
-        u32 b;
+        u32 b = 0;
         if (!named_buffer(c, t, t->kind == TEN_CONST ? BUF_CONST : BUF_KV, &b)) return false;
         *out = (Binding){b, 0, c->buffers.at[b].size};
         return true;

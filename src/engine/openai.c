@@ -176,7 +176,7 @@ static bool read_field(Arena *a, FieldKind kind, Str name, JVal v, OpenaiRequest
     AnswerOptions *o = &out->answer;
     double d;
     i64 i;
-    bool b;
+    bool b = false;
     if (v.type == J_NONE && kind != F_MESSAGES) return true; // null: as if it were not there
     switch (kind) {
     case F_MESSAGES: return read_messages(a, v, &out->messages, err);

@@ -208,7 +208,7 @@ static Var *read_symbol(KernelReader *kr) {
 
 static bool read_sym(KernelReader *kr) {
     Kernel *k = kr->k;
-    u32 word;
+    u32 word = 0;
     if (k->nsyms == (int)COUNT_OF(k->sym))
         FAIL(ERR_LOOP_LIMIT, "a kernel has at most %d symbols", (int)COUNT_OF(k->sym));
     Var *v = read_symbol(kr);

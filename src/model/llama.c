@@ -138,10 +138,6 @@ static int weight(Builder *b, const char *what, i64 rows, i64 cols, bool needed)
     return model_weight(b->f, layer_name(b, what), (u64)rows, (u64)cols, needed, b->layer);
 }
 
-static int node1(Builder *b, OpId op, int x, const OpAttr *attr, const char *name) {
-    return graph_node(b->f->graph, op, 1, &x, attr, layer_name(b, name), b->layer);
-}
-
 static int node2(Builder *b, OpId op, int x, int y, const OpAttr *attr, const char *name) {
     return graph_node(b->f->graph, op, 2, (int[]){x, y}, attr, layer_name(b, name), b->layer);
 }

@@ -11,13 +11,13 @@
 typedef struct Rng {
     u64 s;
 } Rng;
-static u32 rnd(Rng *r) {
+static inline u32 rnd(Rng *r) {
     r->s = r->s * 6364136223846793005u + 1442695040888963407u;
     return (u32)(r->s >> 33);
 }
-static i64 rnd_in(Rng *r, i64 lo, i64 hi) { return lo + rnd(r) % (hi - lo + 1); }
-static i64 rnd_of(Rng *r, int n, const i64 *v) { return v[rnd(r) % (u32)n]; }
-static float rnd_f(Rng *r) { return (float)((double)rnd(r) / 1073741824.0 - 1.0); }
+static inline i64 rnd_in(Rng *r, i64 lo, i64 hi) { return lo + rnd(r) % (hi - lo + 1); }
+static inline i64 rnd_of(Rng *r, int n, const i64 *v) { return v[rnd(r) % (u32)n]; }
+static inline float rnd_f(Rng *r) { return (float)((double)rnd(r) / 1073741824.0 - 1.0); }
 
 typedef struct Case { // a formula with its data
     Formula *f;
@@ -36,7 +36,7 @@ typedef struct Maker {
     const Var *n;
 } Maker;
 
-static const Expr *ax_(Maker *m, Stage *s, const char *name, const Expr *ext, bool red) {
+static inline const Expr *ax_(Maker *m, Stage *s, const char *name, const Expr *ext, bool red) {
     i64 lo, hi;
     expr_range(ext, &lo, &hi);
     Var *v = var_new(m->x, name, TY_I32, 0, hi - 1);
@@ -46,19 +46,19 @@ static const Expr *ax_(Maker *m, Stage *s, const char *name, const Expr *ext, bo
         s->ax[s->nax++] = (Axis){v, ext};
     return ex_var(m->x, v);
 }
-static Stage *st_(Maker *m, const char *name, ReduceOp op) {
+static inline Stage *st_(Maker *m, const char *name, ReduceOp op) {
     Stage *s = &m->f->stage[m->f->nstages++];
     *s = (Stage){.name = name, .op = op};
     return s;
 }
-static const Buffer *res_(Maker *m, Stage *s, const Expr *body) {
+static inline const Buffer *res_(Maker *m, Stage *s, const Expr *body) {
     const Expr *d[4];
     for (int i = 0; i < s->nax; i++) d[i] = s->ax[i].extent;
     s->body = body;
     return s->out = buffer_new(m->x, s->name, (Type)body->type, SCOPE_TEMP, s->nax, d);
 }
-static const Buffer *arg_(Maker *m, const char *name, Type t, int nd, i64 d0, i64 d1,
-                          bool written) {
+static inline const Buffer *arg_(Maker *m, const char *name, Type t, int nd, i64 d0, i64 d1,
+                                 bool written) {
     const Expr *d[2] = {ex_int(m->x, d0), ex_int(m->x, d1)};
     Buffer *b = buffer_new(m->x, name, t, SCOPE_ARG, nd, d);
     b->written = written;
@@ -74,7 +74,7 @@ static const Buffer *arg_(Maker *m, const char *name, Type t, int nd, i64 d0, i6
 #define L1(b, i)    ex_load(m->x, (b), (const Expr *[]){(i)})
 #define L2(b, i, j) ex_load(m->x, (b), (const Expr *[]){(i), (j)})
 
-static const Buffer *weight_(Maker *m, QuantId q, i64 rows, i64 k, u32 R) {
+static inline const Buffer *weight_(Maker *m, QuantId q, i64 rows, i64 k, u32 R) {
     u64 bytes;
     must(quant_bytes(q, (u64)rows, (u64)k, R, &bytes));
     const Buffer *b = arg_(m, "w", TY_U32, 1, (i64)(bytes / 4), 1, false);
@@ -88,7 +88,7 @@ static const Buffer *weight_(Maker *m, QuantId q, i64 rows, i64 k, u32 R) {
 enum { EPI_PLAIN, EPI_RESIDUAL, EPI_PAIR, EPI_NORM, EPI_COUNT };
 
 // y[n,o] = epilogue(sum_k x[n,k] w[o,k]); rows of the symbol at most n_most
-static void make_matmul(Maker *m, QuantId q, i64 n_most, i64 O, i64 K, u32 R, int epi) {
+static inline void make_matmul(Maker *m, QuantId q, i64 n_most, i64 O, i64 K, u32 R, int epi) {
     Exprs *x = m->x;
     Var *n = var_new(x, "n", TY_I32, 1, n_most);
     m->f->sym[0].var = n, m->f->sym[0].word = PARAM_N, m->f->nsyms = 1;
@@ -143,7 +143,7 @@ static void make_matmul(Maker *m, QuantId q, i64 n_most, i64 O, i64 K, u32 R, in
 }
 
 // y[n,k] = x[n,k] * g[k] / sqrt(mean x^2): and a maximum with its first place, a softmax
-static void make_rows(Maker *m, i64 n_most, i64 K, int kind) {
+static inline void make_rows(Maker *m, i64 n_most, i64 K, int kind) {
     Exprs *x = m->x;
     Var *n = var_new(x, "n", TY_I32, 1, n_most);
     m->f->sym[0].var = n, m->f->sym[0].word = PARAM_N, m->f->nsyms = 1;
@@ -191,7 +191,7 @@ static void make_rows(Maker *m, i64 n_most, i64 K, int kind) {
     s->store[s->nstores++] = (Store){Y, {i, k}, ex_div(x, L2(e, i, k), L1(sum, i)), NULL};
 }
 
-static void make_map(Maker *m, i64 n_most, i64 K) {
+static inline void make_map(Maker *m, i64 n_most, i64 K) {
     Exprs *x = m->x;
     Var *n = var_new(x, "n", TY_I32, 1, n_most);
     m->f->sym[0].var = n, m->f->sym[0].word = PARAM_N, m->f->nsyms = 1;
@@ -208,7 +208,7 @@ static void make_map(Maker *m, i64 n_most, i64 K) {
 }
 
 // The parameter block, last of the arguments.
-static void finish_case(Maker *m, i64 n, i64 chunk, i64 pos0, i64 pos_most) {
+static inline void finish_case(Maker *m, i64 n, i64 chunk, i64 pos0, i64 pos_most) {
     i64 words = PARAM_ROWS + ROW_WORDS * chunk;
     int at = -1;
     for (int i = 0; i < m->f->nargs; i++)
@@ -224,8 +224,8 @@ static void finish_case(Maker *m, i64 n, i64 chunk, i64 pos0, i64 pos_most) {
     m->c->n = n;
 }
 
-static void make_attention(Maker *m, const AttentionShape *s, const Profile *p, i64 n, i64 pos0,
-                           Nest **nest) {
+static inline void make_attention(Maker *m, const AttentionShape *s, const Profile *p, i64 n,
+                                  i64 pos0, Nest **nest) {
     Err err = {0};
     if (!attention_nest(m->a, m->x, s, p, nest, m->c->dims, &err)) abort();
     m->f = (Formula *)(*nest)->f;
@@ -244,7 +244,7 @@ static void make_attention(Maker *m, const AttentionShape *s, const Profile *p, 
 }
 
 // ---- running ------------------------------------------------------------------------------------
-static bool env_var(void *user, const Var *v, Value *out) {
+static inline bool env_var(void *user, const Var *v, Value *out) {
     const Case *c = user;
     for (int i = 0; i < c->f->nsyms; i++)
         if (c->f->sym[i].var == v) return *out = (Value){.type = TY_I32, .i = c->n}, true;
@@ -252,13 +252,13 @@ static bool env_var(void *user, const Var *v, Value *out) {
         if (c->f->dim[i] == v) return *out = (Value){.type = TY_I32, .i = c->dims[i]}, true;
     return false;
 }
-static i64 case_int(const Case *c, const Expr *e) {
+static inline i64 case_int(const Case *c, const Expr *e) {
     Env env = {.var = env_var, .user = (void *)c};
     Value v;
     must(expr_eval(e, &env, &v));
     return v.i;
 }
-static bool env_load(void *user, const Buffer *b, const i64 *idx, Value *out) {
+static inline bool env_load(void *user, const Buffer *b, const i64 *idx, Value *out) {
     const Case *c = user;
     for (int i = 0; i < c->f->nargs; i++) {
         if (c->f->arg[i] != b) continue;
@@ -281,14 +281,14 @@ static bool env_load(void *user, const Buffer *b, const i64 *idx, Value *out) {
     return false;
 }
 
-static void case_grid(const Case *c, const Kernel *k, u32 grid[3]) {
+static inline void case_grid(const Case *c, const Kernel *k, u32 grid[3]) {
     for (int i = 0; i < 3; i++) grid[i] = (u32)case_int(c, k->grid[i]);
 }
 
 // Compares the written arguments with the referee at up to `most` points of the result stage.
 // Returns the largest error relative to max(1, |want|), or a negative number when an output was not
 // written.
-static double case_error(Case *c, Rng *r, int most) {
+static inline double case_error(Case *c, Rng *r, int most) {
     const Stage *out = &c->f->stage[c->f->nstages - 1];
     Env env = {.var = env_var, .load = env_load, .user = c};
     double worst = 0;
@@ -324,7 +324,7 @@ static double case_error(Case *c, Rng *r, int most) {
     return worst;
 }
 
-static void case_clear(Case *c) {
+static inline void case_clear(Case *c) {
     for (int i = 0; i < c->f->nargs; i++)
         if (c->f->arg[i]->written) memset(c->data[i].data, 0xff, c->data[i].elems * 4);
 }
