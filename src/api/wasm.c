@@ -156,7 +156,7 @@ static void out_clear(Page *p) {
 }
 
 PageState page_fail(Page *p) {
-    if (p->stage != STAGE_ANSWER || (p->m && p->m->device && p->m->device->lost))
+    if (p->stage < STAGE_ANSWER || (p->m && p->m->device && p->m->device->lost))
         p->stage = STAGE_FAILED;
     else
         p->stage = STAGE_READY; // this answer failed, the next may not
@@ -166,13 +166,14 @@ PageState page_fail(Page *p) {
     return PAGE_FAILED;
 }
 
-// Argument 0: the file's name.
-EXPORT(hob_w_open) void hob_w_open(Page *p, double size, const char *name, u32 name_n, u32 ctx) {
+// Argument 0: the file's name. ctx, chunk and rows of logits: 0 takes what is usual.
+EXPORT(hob_w_open)
+void hob_w_open(Page *p, double size, const char *name, u32 name_n, u32 ctx, u32 chunk, u32 rows) {
     p->source = (Source){.size = (u64)size,
                          .read = read_slots,
                          .user = p,
                          .name = arena_str(p->arena, (Str){name, name_n})};
-    p->ctx = ctx;
+    p->options = (ModelOptions){ctx, chunk, rows};
     p->stage = STAGE_FILE;
 }
 
@@ -204,8 +205,9 @@ EXPORT(hob_w_load) bool hob_w_load(Page *p, bool gpu) {
     p->err = (Err){0};
     must(p->stage == STAGE_HEADER);
     double start = clock_ms();
-    // a page reads one conversation: steps of a few rows run as those of many do
-    CompileOptions o = {.regimes = 1 << REGIME_ROW | 1 << REGIME_MANY};
+    // a page reads one conversation: steps of a few rows run as those of many do, if there are any
+    CompileOptions o = {.regimes = 1 << REGIME_ROW |
+                                   1 << (p->m->graph->chunk > 8 ? REGIME_MANY : REGIME_FEW)};
     bool ok = page_device(p, p->m, gpu, &p->err) && model_compile(p->m, &o, &p->err);
     p->compile_ms = clock_ms() - start;
     ok = ok && model_start(p->m, &p->err);
@@ -253,11 +255,11 @@ EXPORT(hob_w_info) void hob_w_info(Page *p) {
     if (m && m->program) {
         buf_fmt(&p->out, ",\"device\":\"%s\",\"profile\":", m->device->vt->name);
         json_str(&p->out, m->profile.name);
-        buf_fmt(
-            &p->out,
-            ",\"ctx\":%u,\"weight_bytes\":%U,\"kv_bytes\":%U,\"kernels\":%d,\"compile_ms\":%.1f",
-            m->program->ctx, m->program->weight_bytes, m->program->kv_bytes, m->program->nkernels,
-            p->compile_ms);
+        buf_fmt(&p->out,
+                ",\"ctx\":%u,\"vocab\":%u,\"weight_bytes\":%U,\"kv_bytes\":%U,\"kernels\":%d,"
+                "\"compile_ms\":%.1f",
+                m->program->ctx, m->program->vocab, m->program->weight_bytes, m->program->kv_bytes,
+                m->program->nkernels, p->compile_ms);
         buf_fmt(&p->out, ",\"steps\":%d", m->program->regimes[REGIME_ROW].nsteps);
     }
     buf_char(&p->out, '}');
@@ -310,6 +312,7 @@ bool hob_w_ask(Page *p, const char *json, u32 n, double now, double zone) {
 
 EXPORT(hob_w_cancel) void hob_w_cancel(Page *p) {
     if (p->stage == STAGE_ANSWER) session_cancel(p->session);
+    if (p->stage == STAGE_EVAL) p->eval.n = p->eval.done;
 }
 
 static void chunk_end(Page *p) { buf_char(&p->out, '\n'); }
@@ -366,6 +369,57 @@ EXPORT(hob_w_stats) void hob_w_stats(Page *p) {
     buf_char(&p->out, '}');
 }
 
+// ---- forced decoding ----------------------------------------------------------------------------
+
+// Argument 0: token ids; none: those of the last conversation. false: out says why.
+EXPORT(hob_w_eval) bool hob_w_eval(Page *p, const i32 *ids, u32 n, u32 rows) {
+    size_t all = n;
+    i32 *tokens = NULL;
+    p->err = (Err){0};
+    if (p->stage != STAGE_READY) {
+        err_set(&p->err, ERR_ENGINE_BUSY, "the model is loading, answering or failed");
+    } else {
+        if (!n) ids = engine_tokens(p->m->engine, &all);
+        arena_reset(p->request);
+        tokens = arena_try(p->request, all + 1, sizeof *ids);
+        if (!tokens)
+            err_set(&p->err, ERR_OUT_OF_MEMORY, "%U tokens", (u64)all);
+        else
+            memcpy(tokens, ids, all * sizeof *ids);
+    }
+    if (tokens &&
+        engine_eval_begin(p->m->engine, p->request, tokens, all, rows, &p->eval, &p->err)) {
+        p->stage = STAGE_EVAL;
+        return true;
+    }
+    out_clear(p);
+    openai_error(&p->err, &p->out);
+    return false;
+}
+
+// Where the logits lie of the rows that came last.
+EXPORT(hob_w_eval_logits) const float *hob_w_eval_logits(const Page *p) { return p->eval.logits; }
+
+// out, after PAGE_TEXT: for each row a token, the best next one, the log-probability of the one
+// that follows, and the margin; after PAGE_END: the last token. All as f64.
+static PageState eval_step(Page *p) {
+    EvalResult *r = &p->eval;
+    out_clear(p);
+    EngineState s = engine_eval_step(p->m->engine, r, &p->err);
+    if (s == ENGINE_FAILED) return page_fail(p);
+    if (s == ENGINE_WAITING) return PAGE_WAITING;
+    if (s == ENGINE_WORKING) return PAGE_WORKING;
+    for (size_t i = r->done - r->rows; s == ENGINE_TOKEN && i < r->done; i++) {
+        double row[4] = {r->tokens[i], r->top[i], r->logprob[i], r->margin[i]};
+        buf_add(&p->out, (Str){(const char *)row, sizeof row});
+    }
+    if (s == ENGINE_TOKEN) return PAGE_TEXT;
+    double last = r->tokens[r->done];
+    buf_add(&p->out, (Str){(const char *)&last, sizeof last});
+    p->stage = STAGE_READY;
+    return PAGE_END;
+}
+
 // ---- the state machine --------------------------------------------------------------------------
 
 static PageState file_step(Page *p) {
@@ -384,8 +438,7 @@ static PageState file_step(Page *p) {
         if ((p->m = model_new(log_line, p))) p->m->start_ms = start;
         return need(p);
     }
-    ModelOptions o = {.ctx = p->ctx};
-    if (!model_graph(p->m, &o, &p->err)) return page_fail(p);
+    if (!model_graph(p->m, &p->options, &p->err)) return page_fail(p);
     arena_free(p->front_arena);
     p->front_arena = NULL;
     p->front = NULL;
@@ -407,6 +460,7 @@ EXPORT(hob_w_step) PageState hob_w_step(Page *p) {
     }
     case STAGE_READY: return PAGE_IDLE;
     case STAGE_ANSWER: return answer_step(p);
+    case STAGE_EVAL: return eval_step(p);
     case STAGE_FAILED: return page_fail(p);
     }
     return PAGE_IDLE;

@@ -15,8 +15,8 @@ typedef enum PageState { // ORDER PAGE_STATE (web/src/core.ts)
     PAGE_NEED,    // bytes of the file are wanted: hob_w_need_*, then hob_w_filled
     PAGE_HEADER,  // the file is understood: choose a device (hob_w_load), or probe some first
     PAGE_READY,   // loaded
-    PAGE_TEXT,    // out: objects of the stream, a line each
-    PAGE_END,     // the answer is over; out: its last objects
+    PAGE_TEXT,    // out: objects of the stream, a line each; or an evaluation's figures
+    PAGE_END,     // the answer is over; out: its last objects; or the evaluation is
     PAGE_FAILED,  // out: {"error": ...}
 } PageState;
 
@@ -37,8 +37,16 @@ typedef struct Page {
     Model *m;
     Session *session;
     Source source;
-    enum { STAGE_FILE, STAGE_HEADER, STAGE_LOAD, STAGE_READY, STAGE_ANSWER, STAGE_FAILED } stage;
-    u32 ctx;
+    enum {
+        STAGE_FILE,
+        STAGE_HEADER,
+        STAGE_LOAD,
+        STAGE_READY,
+        STAGE_ANSWER,
+        STAGE_EVAL,
+        STAGE_FAILED
+    } stage;
+    ModelOptions options;
     // the file: its front while the header is read, then slots
     Arena *front_arena;
     u8 *front;
@@ -60,6 +68,7 @@ typedef struct Page {
     Buf text;
     bool first;
     u32 count;
+    EvalResult eval; // the evaluation being made
 } Page;
 
 bool page_device(Page *p, Model *m, bool gpu, Err *err);

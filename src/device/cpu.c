@@ -134,7 +134,7 @@ static bool interpret(Device *d, CpuKernel *k, const Share *s, const Step *st, E
         Buf b = {.ptr = line, .cap = sizeof line};
         buf_fmt(&b, "kernel %S is not among the %s kernels: it runs in the interpreter, slowly",
                 k->k->name, c->table.isa);
-        c->o.log(c->o.user, buf_str(&b));
+        (c->o.log)(c->o.user, buf_str(&b)); // in a page `log(` is JavaScript's
     }
     k->said = true;
     u64 bytes[STEP_MAX_BINDINGS];

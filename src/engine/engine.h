@@ -102,15 +102,28 @@ const DeviceBind *engine_bind(const Engine *e);
 typedef struct EvalResult {
     i32 *top;
     double *logprob, mean;
-    size_t n; // tokens - 1
+    double *margin; // how far the largest logit is above the second
+    size_t n;       // tokens - 1
     // set by the caller, may be NULL: sees every row of logits, the one after tokens[pos]
     void (*row)(void *user, size_t pos, const float *logits, u32 vocab);
     void *user;
+    size_t done;   // positions that have figures; the last `rows` of them came last
+    float *logits; // of those rows
+    u32 rows, most;
+    Ticket ticket; // of the rows that are awaited
+    const i32 *tokens;
 } EvalResult;
-// Device answers are awaited by polling, so this is for devices that make progress by themselves
-// (not for a page).
+// The tokens stay the caller's and must stay.
+bool engine_eval_begin(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 rows, EvalResult *out,
+                       Err *err);
+// TOKEN: rows came; DONE: all of them did. To end it early set n to done between two steps, and
+// step until DONE.
+EngineState engine_eval_step(Engine *e, EvalResult *r, Err *err);
+// The same to its end, by polling: for devices that make progress by themselves (not for a page).
 bool engine_eval(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 rows, EvalResult *out,
                  Err *err);
+// The conversation: the prompt and the answer that were given last, with the token that ended it.
+const i32 *engine_tokens(const Engine *e, size_t *n);
 
 // ---- session.c ----------------------------------------------------------------------------------
 enum { STOPS_MAX = 4, STOP_BYTES_MAX = 256 };

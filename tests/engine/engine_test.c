@@ -266,8 +266,32 @@ static void eval_reads_logits_of_every_row(void **state) {
     assert_int_equal(r.n, 11);
     assert_int_equal(r.top[10], 0);
     for (size_t i = 0; i < r.n; i++) // the null device's logits are all zero
-        assert_true(r.logprob[i] < -5.55 && r.logprob[i] > -5.56);
+        assert_true(r.logprob[i] < -5.55 && r.logprob[i] > -5.56 && r.margin[i] == 0);
+    assert_true(r.mean < -5.55 && r.mean > -5.56);
     assert_false(engine_eval(f.engine, f.arena, prompt, 1, 0, &r, &f.err));
+    fake_close(&f);
+}
+
+static void eval_of_a_device_that_answers_later_can_be_ended_early(void **state) {
+    (void)state;
+    Fake f;
+    fake_open(&f, true);
+    fake_load(&f);
+    EvalResult r = {0};
+    EngineState s;
+    assert_true(engine_eval_begin(f.engine, f.arena, prompt, 12, 1, &r, &f.err));
+    while ((s = engine_eval_step(f.engine, &r, &f.err)) != ENGINE_DONE) {
+        assert_true(s != ENGINE_FAILED);
+        if (s == ENGINE_TOKEN) assert_int_equal(r.rows, 1);
+        if (s == ENGINE_TOKEN && r.done == 3) r.n = r.done;
+    }
+    assert_int_equal(r.done, 3);
+    assert_true(ask(&f, 20, 0)); // the next answer begins anew
+    while ((s = fake_step(&f)) != ENGINE_DONE) assert_true(s != ENGINE_FAILED);
+    size_t n;
+    const i32 *tokens = engine_tokens(f.engine, &n);
+    assert_true(n > 12);
+    assert_memory_equal(tokens, prompt, 12 * sizeof *tokens);
     fake_close(&f);
 }
 
@@ -286,6 +310,7 @@ int main(void) {
         cmocka_unit_test(every_failing_call_is_an_error),
         cmocka_unit_test(each_kernel_is_checked_once_and_before_it_runs),
         cmocka_unit_test(eval_reads_logits_of_every_row),
+        cmocka_unit_test(eval_of_a_device_that_answers_later_can_be_ended_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

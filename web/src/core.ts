@@ -25,7 +25,7 @@ interface Exports {
     hob_w_arg(page: number, i: number, n: number): number;
     hob_w_out(page: number): number;
     hob_w_out_n(page: number): number;
-    hob_w_open(page: number, size: number, name: number, n: number, ctx: number): void;
+    hob_w_open(page: number, size: number, name: number, n: number, ctx: number, chunk: number, rows: number): void;
     hob_w_adapter(page: number, base: number, baseN: number, text: number, textN: number): number;
     hob_w_step(page: number): number;
     hob_w_need_off(page: number): number;
@@ -43,6 +43,8 @@ interface Exports {
     hob_w_info(page: number): void;
     hob_w_ask(page: number, json: number, n: number, now: number, zone: number): number;
     hob_w_cancel(page: number): void;
+    hob_w_eval(page: number, ids: number, n: number, rows: number): number;
+    hob_w_eval_logits(page: number): number;
     hob_w_stats(page: number): void;
     hob_w_answer(page: number, ticket: number, ok: number, token: number): void;
     hob_w_lost(page: number): void;
@@ -80,6 +82,7 @@ export class Core {
             hob_gpu: (at: number, n: number) => host.gpu(new Uint32Array(memory.buffer, at, n)),
             hob_log: (at: number, n: number) => host.log(text.decode(new Uint8Array(memory.buffer, at, n))),
             exp: Math.exp, // src/api/wasm_math.h
+            log: Math.log,
             sin: Math.sin,
             cos: Math.cos,
             pow: Math.pow,
@@ -111,6 +114,20 @@ export class Core {
         if (at === 0) throw failure("OUT_OF_MEMORY", `a text of ${data.length} bytes`);
         this.bytes(at, data.length).set(data);
         return [at, data.length];
+    }
+
+    /** Puts token ids into argument buffer 0: their address and count. */
+    ids(value: ArrayLike<number>): [at: number, n: number] {
+        const at = this.c.hob_w_arg(this.page, 0, value.length * 4);
+        if (at === 0) throw failure("OUT_OF_MEMORY", `${value.length} tokens`);
+        new Int32Array(this.c.memory.buffer, at, value.length).set(value);
+        return [at, value.length];
+    }
+
+    /** The output as numbers. */
+    numbers(): Float64Array {
+        const at = this.c.hob_w_out(this.page);
+        return new Float64Array(this.c.memory.buffer.slice(at, at + this.c.hob_w_out_n(this.page)));
     }
 
     out(): string {

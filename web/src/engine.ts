@@ -1,6 +1,6 @@
 // engine.ts: the page's end: a worker that holds the model, and chat completions over it in OpenAI's shapes.
 import { HobError, failure, type ErrorBody } from "./errors.js";
-import type { FromWorker, ToWorker } from "./protocol.js";
+import type { FromWorker, Sizes, ToWorker } from "./protocol.js";
 import type { SourceInput } from "./source.js";
 import type {
     AnswerStats,
@@ -13,6 +13,8 @@ import type {
     EngineInfo,
     EngineOptions,
     Completions,
+    EvaluateRequest,
+    Evaluation,
 } from "./types.js";
 
 /** One answer on its way: objects that came and were not taken yet, or somebody waiting for the next. */
@@ -102,6 +104,7 @@ class PageEngine implements Engine {
     stats: AnswerStats | null = null;
     private readonly worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "hob" });
     private readonly answers = new Map<number, Answer>();
+    private readonly evaluations = new Map<number, { done(e: Evaluation): void; fail(e: Error): void }>();
     private opening: { done(): void; fail(e: Error): void; options: Partial<EngineOptions> } | null = null;
     private count = 0;
 
@@ -121,6 +124,8 @@ class PageEngine implements Engine {
         this.opening = null;
         for (const a of this.answers.values()) a.end({ message, type: "server_error", param: null, code: "PAGE" });
         this.answers.clear();
+        for (const e of this.evaluations.values()) e.fail(error);
+        this.evaluations.clear();
     }
 
     private hear(m: FromWorker): void {
@@ -148,6 +153,10 @@ class PageEngine implements Engine {
                 this.answers.get(m.id)?.take(m.lines);
                 this.finish(m.id, null);
                 break;
+            case "evaluated":
+                this.evaluations.get(m.id)?.done(m.result);
+                this.evaluations.delete(m.id);
+                break;
             case "error":
                 this.finish(m.id, m.error);
                 break;
@@ -157,6 +166,8 @@ class PageEngine implements Engine {
     private finish(id: number, error: ErrorBody | null): void {
         this.answers.get(id)?.end(error);
         this.answers.delete(id);
+        if (error) this.evaluations.get(id)?.fail(new HobError(error));
+        this.evaluations.delete(id);
     }
 
     open(input: SourceInput | null, transfer: Transferable[], options: Partial<EngineOptions>): Promise<void> {
@@ -166,12 +177,13 @@ class PageEngine implements Engine {
                 this.close();
                 fail(options.signal!.reason as Error);
             });
-            this.post({ type: "open", source: input, device: options.device ?? "auto", ctx: options.ctx ?? 0 }, transfer);
+            const sizes: Sizes = [options.ctx ?? 0, options.chunk ?? 0, options.rows ?? 0];
+            this.post({ type: "open", source: input, device: options.device ?? "auto", sizes }, transfer);
         });
     }
 
-    async reload(options: Pick<EngineOptions, "device" | "ctx" | "onProgress">): Promise<void> {
-        if (this.answers.size) throw failure("ENGINE_BUSY", "an answer is being made; stop it first");
+    async reload(options: Pick<EngineOptions, "device" | "ctx" | "chunk" | "rows" | "onProgress">): Promise<void> {
+        if (this.answers.size || this.evaluations.size) throw failure("ENGINE_BUSY", "an answer is being made; stop it first");
         await this.open(null, [], options);
     }
 
@@ -188,6 +200,20 @@ class PageEngine implements Engine {
             return whole as unknown as ChatCompletion;
         }
         throw failure("PAGE", "the answer ended without a word");
+    }
+
+    evaluate(request: EvaluateRequest = {}, options: CreateOptions = {}): Promise<Evaluation> {
+        return new Promise((done, fail) => {
+            const id = ++this.count;
+            const abort = () => {
+                this.post({ type: "cancel", id });
+                fail(options.signal!.reason as Error);
+            };
+            if (options.signal?.aborted) return fail(options.signal.reason as Error);
+            options.signal?.addEventListener("abort", abort, { once: true });
+            this.evaluations.set(id, { done, fail });
+            this.post({ type: "evaluate", id, request: { ...request, tokens: request.tokens && Int32Array.from(request.tokens) } });
+        });
     }
 
     close(): void {

@@ -1,12 +1,15 @@
 // protocol.ts: what crosses between the page and the worker.
 import type { ErrorBody } from "./errors.js";
 import type { SourceInput } from "./source.js";
-import type { AnswerStats, DeviceName, EngineInfo, Progress } from "./types.js";
+import type { AnswerStats, DeviceName, EngineInfo, Evaluation, EvaluateRequest, Progress } from "./types.js";
 
 export type ToWorker =
-    | { type: "open"; source: SourceInput | null; device: DeviceName | "auto"; ctx: number } // null: the same again
+    | { type: "open"; source: SourceInput | null; device: DeviceName | "auto"; sizes: Sizes } // null: the same again
     | { type: "ask"; id: number; request: string }
+    | { type: "evaluate"; id: number; request: EvaluateRequest }
     | { type: "cancel"; id: number };
+
+export type Sizes = [ctx: number, chunk: number, rows: number]; // 0: what is usual
 
 export type FromWorker =
     | { type: "progress"; progress: Progress }
@@ -15,4 +18,5 @@ export type FromWorker =
     | { type: "failed"; error: ErrorBody } // opening failed
     | { type: "text"; id: number; lines: string } // objects of the stream, one a line
     | { type: "end"; id: number; lines: string; stats: AnswerStats }
+    | { type: "evaluated"; id: number; result: Evaluation }
     | { type: "error"; id: number; error: ErrorBody };

@@ -81,6 +81,7 @@ export interface EngineInfo {
     device: DeviceName;
     profile: string;
     ctx: number;
+    vocab: number;
     weight_bytes: number;
     kv_bytes: number;
     kernels: number;
@@ -107,9 +108,37 @@ export interface EngineOptions {
     device?: DeviceName | "auto";
     /** Context length; the model's own, at most 2,048, by default. */
     ctx?: number;
+    /** Rows of a prompt that are read in one step; 256 by default. */
+    chunk?: number;
+    /** Rows of logits that `evaluate` may read at once; 1 by default. */
+    rows?: number;
     onProgress?: (p: Progress) => void;
     onLog?: (line: string) => void;
     signal?: AbortSignal;
+}
+
+/** Forced decoding: the tokens are fed one after another, whatever the model would have chosen. */
+export interface EvaluateRequest {
+    /** Token ids; without them, those of the last answer's conversation. */
+    tokens?: ArrayLike<number>;
+    /** Rows fed at once: 1 runs the kernels of decoding; as many as the engine was opened with by default. */
+    rows?: number;
+    /** Positions whose logits are wanted as well. */
+    logits?: number[];
+}
+
+/** What the model thinks after each token but the last: one entry a position. */
+export interface Evaluation {
+    tokens: Int32Array;
+    /** The id with the largest logit. */
+    top: Int32Array;
+    /** Natural logarithm of the probability of the token that follows. */
+    logprob: Float64Array;
+    /** How far the largest logit is above the second. */
+    margin: Float64Array;
+    mean: number;
+    /** By position: a logit for each id. */
+    logits: Map<number, Float32Array>;
 }
 
 export interface CreateOptions {
@@ -126,7 +155,9 @@ export interface Engine {
     readonly chat: { readonly completions: Completions };
     readonly info: EngineInfo;
     readonly stats: AnswerStats | null;
+    /** What the model thinks of given tokens: how two devices are compared end to end. The next answer begins anew. */
+    evaluate(request?: EvaluateRequest, options?: CreateOptions): Promise<Evaluation>;
     /** Opens the same file again, on another device perhaps; nothing is asked of the person. */
-    reload(options: Pick<EngineOptions, "device" | "ctx" | "onProgress">): Promise<void>;
+    reload(options: Pick<EngineOptions, "device" | "ctx" | "chunk" | "rows" | "onProgress">): Promise<void>;
     close(): void;
 }

@@ -5,7 +5,7 @@ import { HobError, errorBody, failure } from "./errors.js";
 import { Gpu } from "./gpu.js";
 import type { FromWorker, ToWorker } from "./protocol.js";
 import { openSource, type ModelSource } from "./source.js";
-import type { AnswerStats, DeviceName, EngineInfo, Progress, Trial } from "./types.js";
+import type { AnswerStats, DeviceName, EngineInfo, EvaluateRequest, Progress, Trial } from "./types.js";
 
 const CORE = new URL("./wasm/hob.wasm", import.meta.url);
 const KERNELS = new URL("./wasm/kernels_simd128.wasm", import.meta.url);
@@ -15,7 +15,7 @@ const SLICE_MS = 12; // work between two looks at the messages
 let source: ModelSource | null = null;
 let modules: Promise<[WebAssembly.Module, WebAssembly.Module]> | null = null;
 let open: { core: Core; gpu: Gpu | null } | null = null;
-let asking = 0; // id of the answer being made
+let asking = 0; // id of the answer or evaluation being made
 let cancelled = 0;
 
 const post = (m: FromWorker) => postMessage(m);
@@ -25,6 +25,7 @@ onmessage = (e: MessageEvent<ToWorker>) => {
     const m = e.data;
     if (m.type === "cancel") cancelled = m.id;
     if (m.type === "ask") void answer(m.id, m.request);
+    if (m.type === "evaluate") void evaluate(m.id, m.request);
     if (m.type === "open") void openModel(m).catch((e) => post({ type: "failed", error: errorBody(e) }));
 };
 
@@ -119,7 +120,7 @@ async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
             if (!ok) throw core.error();
         }
         progress({ stage: "header" });
-        core.c.hob_w_open(core.page, source!.size, ...core.arg(0, source!.name), m.ctx);
+        core.c.hob_w_open(core.page, source!.size, ...core.arg(0, source!.name), ...m.sizes);
         if ((await run(core, gpu, () => core.c.hob_w_step(core.page))) !== STATE.HEADER) throw explain(core, gpu);
 
         const { device, why, trials } = await choose(core, gpu, adapter, m.device);
@@ -182,15 +183,14 @@ async function trial(core: Core, gpu: Gpu | null, t: Trial): Promise<Trial> {
     return { ...t, ms, gbps };
 }
 
-async function answer(id: number, request: string): Promise<void> {
+/** Begins what is asked for and steps until its end, `piece` by piece; gives what is to be posted then. */
+async function make(id: number, begin: (core: Core) => number, piece: (core: Core) => void, end: (core: Core) => FromWorker): Promise<void> {
     try {
         if (!open) throw failure("ENGINE_BUSY", "no model is open");
         if (asking) throw failure("ENGINE_BUSY", "an answer is being made; stop it first");
         const { core, gpu } = open;
         const { c, page } = core;
-        const now = new Date();
-        const seconds = Math.floor(now.getTime() / 1000), zone = -60 * now.getTimezoneOffset();
-        if (!c.hob_w_ask(page, ...core.arg(0, request), seconds, zone)) throw core.error();
+        if (!begin(core)) throw core.error();
         asking = id;
         let state: number;
         do {
@@ -200,16 +200,60 @@ async function answer(id: number, request: string): Promise<void> {
             };
             state = await run(core, gpu, step);
             if (state === STATE.TEXT) {
-                post({ type: "text", id, lines: core.out() });
+                piece(core);
                 await breathe();
             }
         } while (state === STATE.TEXT);
         if (state !== STATE.END) throw explain(core, gpu);
-        const lines = core.out();
+        const last = end(core);
         asking = 0;
-        post({ type: "end", id, lines, stats: core.stats<AnswerStats>() });
+        post(last);
     } catch (e) {
         if (asking === id) asking = 0;
         post({ type: "error", id, error: errorBody(e) });
     }
+}
+
+function answer(id: number, request: string): Promise<void> {
+    const now = new Date();
+    const seconds = Math.floor(now.getTime() / 1000), zone = -60 * now.getTimezoneOffset();
+    return make(
+        id,
+        (core) => core.c.hob_w_ask(core.page, ...core.arg(0, request), seconds, zone),
+        (core) => post({ type: "text", id, lines: core.out() }),
+        (core) => ({ type: "end", id, lines: core.out(), stats: core.stats<AnswerStats>() }),
+    );
+}
+
+function evaluate(id: number, request: EvaluateRequest): Promise<void> {
+    const rows: number[][] = []; // token, top, logprob, margin: src/api/wasm.c
+    const logits = new Map<number, Float32Array>();
+    const piece = (core: Core) => {
+        const at = core.c.hob_w_eval_logits(core.page);
+        const figures = core.numbers();
+        const { vocab } = core.info<EngineInfo>();
+        for (let i = 0; i < figures.length; i += 4) {
+            if (request.logits?.includes(rows.length))
+                logits.set(rows.length, new Float32Array(core.c.memory.buffer, at + i * vocab, vocab).slice());
+            rows.push([...figures.subarray(i, i + 4)]);
+        }
+    };
+    return make(
+        id,
+        (core) => core.c.hob_w_eval(core.page, ...core.ids(request.tokens ?? []), request.rows ?? 0),
+        piece,
+        (core) => {
+            const column = (k: number) => rows.map((r) => r[k]!);
+            const logprob = Float64Array.from(column(2));
+            const result = {
+                tokens: Int32Array.from([...column(0), ...core.numbers()]),
+                top: Int32Array.from(column(1)),
+                logprob,
+                margin: Float64Array.from(column(3)),
+                mean: logprob.reduce((a, b) => a + b, 0) / logprob.length,
+                logits,
+            };
+            return { type: "evaluated", id, result };
+        },
+    );
 }
