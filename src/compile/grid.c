@@ -68,6 +68,7 @@ bool grid_make(Compile *c, const Kernel *k, const i32 *dims, u32 n_max, GridDim 
     for (int i = 0; i < 3; i++) {
         out[i] = (GridDim){.a = 0, .b = 1, .c = 1, .d = 1};
         if (k->grid[i] == NULL) continue;
+        i64 most = c->p->gpu ? kernel_grid_most(k, c->p, i) : INT32_MAX;
         GridEnv ge = {.k = k, .dims = dims};
         Env env = {.var = grid_var, .user = &ge};
         for (u32 n = 1; n <= n_max; n++) {
@@ -79,10 +80,9 @@ bool grid_make(Compile *c, const Kernel *k, const i32 *dims, u32 n_max, GridDim 
                 return err_subject(c->err, k->name);
             }
             f[n] = v.i;
-            if (f[n] < 1 || f[n] > (c->p->gpu ? c->p->max_grid : INT32_MAX)) {
+            if (f[n] < 1 || f[n] > most) {
                 err_set(c->err, ERR_COMPILE_GRID,
-                        "%D workgroups at %u rows; the device runs 1 to %D", f[n], n,
-                        c->p->max_grid);
+                        "%D workgroups at %u rows; the device runs 1 to %D", f[n], n, most);
                 return err_subject(c->err, k->name);
             }
         }

@@ -174,10 +174,10 @@ static void unbind(Device *d, u32 index) {
     ((Webgpu *)d->self)->binds.at[index] = (DeviceBind){0};
 }
 
-static u32 *put_steps(u32 *c, const Submit *s, const Regime *r, int first, int last) {
-    for (int i = first; i < last; i++) {
+static u32 *put_steps(u32 *c, const Submit *s, const Program *p, int first, int last) {
+    for (int i = first; i < last; i++, c += 3) {
         *c++ = (u32)i;
-        for (int k = 0; k < 3; k++) *c++ = grid_count(&r->steps[i].grid[k], s->n, s->m);
+        step_grid(p, &p->regimes[s->regime].steps[i], s->n, s->m, c);
     }
     return c;
 }
@@ -186,7 +186,6 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
     Webgpu *w = d->self;
     u32 index = handle_index(s->bound.id);
     const Program *p = w->binds.at[index].program;
-    const Regime *r = &p->regimes[s->regime];
     u32 head = PARAM_ROWS + ROW_WORDS * s->n; // what lies behind it is not read
     u32 steps = (u32)(s->last - s->first + s->last2 - s->first2);
     u32 *c = command(d, WEBGPU_SUBMIT, 8 + (u64)head + 4 * (u64)steps, err);
@@ -201,8 +200,8 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
     *c++ = steps;
     memcpy(c, s->params, head * 4);
     c += head;
-    c = put_steps(c, s, r, s->first, s->last);
-    put_steps(c, s, r, s->first2, s->last2);
+    c = put_steps(c, s, p, s->first, s->last);
+    put_steps(c, s, p, s->first2, s->last2);
     flush(w);
     return true;
 }

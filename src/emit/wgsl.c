@@ -61,13 +61,16 @@ static int loop(Emit *e, const Stmt *s, const char *name) {
         expr_range(e->k->grid[d], &lo, &hi);
         guard = s->extent != e->k->grid[d];
         if (d == 0 && folds(e)) {
-            i64 y = 1;
-            if (e->k->grid[1] && (!expr_is_int(e->k->grid[1], &y) || y != 1))
+            if (hi > kernel_grid_most(e->k, e->p, 0))
                 return emit_fail(e, ERR_EMIT_GRID,
-                                 "%D workgroups in x cannot be folded into y, which is in use", hi),
+                                 "%D workgroups in x are too many or cannot be folded into y, "
+                                 "which is in use",
+                                 hi),
                        -1;
             buf_fmt(&at, "i32(wg.x + wg.y * %Du)", e->p->max_grid);
             guard = true;
+        } else if (d == 1 && folds(e)) {
+            buf_add(&at, S("0")); // it is 1, and wg.y is a part of x
         } else if (e->p && hi > e->p->max_grid) {
             return emit_fail(e, ERR_EMIT_GRID, "%D workgroups in %c are more than the device takes",
                              hi, xyz[d]),

@@ -234,6 +234,9 @@ Stmt *stmt_new(Arena *a, Block *into, StmtKind k);
 // schedules. (declared with the graph's lowering in lower.h)
 
 // ---- verify.c: types, bounds by intervals (under guards), barrier uniformity, workgroup memory, bindings, grid ----
+// The most workgroups that one dimension of its grid may have: in x those that can be folded into
+// y, where y is always 1 (grid_most).
+i64 kernel_grid_most(const Kernel *k, const Profile *p, int dim);
 bool kernel_verify(const Kernel *k, const Profile *p, Err *err);
 
 // ---- print.c, read.c: the text form -------------------------------------------------------------

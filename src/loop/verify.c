@@ -384,6 +384,12 @@ static bool check_args(Verify *v) {
            fail(v, ERR_LOOP_SCOPE, "symbols need a read-only argument params of i32");
 }
 
+i64 kernel_grid_most(const Kernel *k, const Profile *p, int dim) {
+    i64 lo = 1, hi = 1;
+    if (k->grid[1]) expr_range(k->grid[1], &lo, &hi);
+    return dim == 0 && hi == 1 && p->gpu ? grid_most(p) : p->max_grid;
+}
+
 static bool check_launch(Verify *v) {
     const Kernel *k = v->k;
     i64 lo, hi;
@@ -402,11 +408,11 @@ static bool check_launch(Verify *v) {
         if (k->grid[i]->type != TY_I32 || k->grid[i]->loads)
             return fail(v, ERR_LOOP_TYPE, "a grid is i32 and loads nothing");
         if (!check_expr(v, k->grid[i])) return false;
-        prover_range(v->prover, k->grid[i], 0, v->p->max_grid, &lo, &hi);
-        if (lo < 0 || (v->p->gpu && hi > v->p->max_grid))
-            return fail(v, ERR_LOOP_GRID,
-                        "%D workgroups in one dimension, the profile allows %D; fold the grid", hi,
-                        v->p->max_grid);
+        i64 most = kernel_grid_most(k, v->p, i);
+        prover_range(v->prover, k->grid[i], 0, most, &lo, &hi);
+        if (lo < 0 || (v->p->gpu && hi > most))
+            return fail(v, ERR_LOOP_GRID, "%D workgroups in %c, the profile allows %D", hi,
+                        "xyz"[i], most);
     }
     return true;
 }

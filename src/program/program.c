@@ -13,6 +13,19 @@ u32 grid_count(const GridDim *g, u32 n, u32 m) {
     return v > UINT32_MAX ? UINT32_MAX : (u32)v;
 }
 
+i64 grid_most(const Profile *p) {
+    i64 row = p->max_grid; // the number in x of the last row's tail is an i32 too
+    return row > INT32_MAX / 2 ? INT32_MAX : MIN2(row * row, INT32_MAX - row);
+}
+
+void step_grid(const Program *p, const Step *s, u32 n, u32 m, u32 out[3]) {
+    for (int i = 0; i < 3; i++) out[i] = grid_count(&s->grid[i], n, m);
+    u32 row = (u32)MIN2(p->profile.max_grid, (i64)UINT32_MAX);
+    if (out[0] <= row || !p->profile.gpu) return;
+    out[1] = (u32)(((u64)out[0] + row - 1) / row);
+    out[0] = row;
+}
+
 static bool bad(Err *err, Str subject, const char *what) {
     err_set(err, ERR_PROGRAM_INVALID, "%s", what);
     return err_subject(err, subject);
@@ -45,7 +58,10 @@ static bool verify_step(const Program *p, const Regime *r, const Step *s, Err *e
     for (int i = 0; i < 3; i++) {
         const GridDim *g = &s->grid[i];
         if (g->c == 0 || g->d == 0) return bad(err, s->name, "its grid is empty");
-        if (p->profile.gpu && (i64)grid_count(g, r->n, p->m_max) > p->profile.max_grid)
+        // x may be folded into y where that is not in use
+        bool folds = i == 0 && grid_count(&s->grid[1], r->n, p->m_max) == 1;
+        i64 most = folds ? grid_most(&p->profile) : p->profile.max_grid;
+        if (p->profile.gpu && (i64)grid_count(g, r->n, p->m_max) > most)
             return bad(err, s->name, "its grid is larger than the device allows");
     }
     return true;

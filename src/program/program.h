@@ -178,6 +178,12 @@ static inline u64 program_param_stride(const Program *p) {
     return p->buffers[p->buf_params].size / PARAM_SLOTS;
 }
 u32 grid_count(const GridDim *g, u32 n, u32 m);
+// A device that takes few workgroups in x takes them in rows of max_grid: what is too many is
+// folded into y, if the kernel has no y of its own. The printed kernel counts on it (emit/wgsl.c)
+// and skips the last row's tail. The most that fit in x so:
+i64 grid_most(const Profile *p);
+// The workgroups of a step as the device gets them.
+void step_grid(const Program *p, const Step *s, u32 n, u32 m, u32 out[3]);
 // Every step's ranges inside its buffers for all n <= its regime's n; grids within limits. For
 // programs from outside.
 bool program_verify(const Program *p, Err *err);

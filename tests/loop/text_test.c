@@ -318,9 +318,15 @@ static void profiles_set_the_limits(void **state) {
     p.shared_bytes = 128;
     assert_int_equal(verify(matmul, p, NULL), ERR_LOOP_SHARED);
     p = gpu();
-    p.max_grid = 4;
+    p.max_grid = 1; // x is 2, and y is in use
     assert_int_equal(verify(matmul, p, NULL), ERR_LOOP_GRID);
     assert_int_equal(verify(matmul, cpu(), NULL), ERR_LOOP_THREADS);
+    const char *folds = "kernel f\n  arg y: i32[10] written\n  wg 1, 1, 1\n  grid 10\n"
+                        "  for wg.x i in 0..10 {\n    y[i] = i\n  }\n";
+    p.max_grid = 4; // three rows of four
+    assert_int_equal(verify(folds, p, NULL), ERR_NONE);
+    p.max_grid = 3; // three rows of three are nine
+    assert_int_equal(verify(folds, p, NULL), ERR_LOOP_GRID);
     const char *lanes =
         "kernel l\n  arg y: f32[8] written\n  wg 4, 2, 1\n  subgroups\n  for thread.y r in 0..2 {\n"
         "    for lane i in 0..4 {\n      y[r*4 + i] = subgroup_add(f32(i))\n    }\n  }\n";

@@ -81,6 +81,28 @@ static void grids_round_up_and_are_never_empty(void **state) {
         UINT32_MAX);
 }
 
+static void what_is_too_many_in_x_is_folded_into_y(void **state) {
+    (void)state;
+    Program p = {.m_max = 1};
+    assert_true(profile_named(S("gpu"), &p.profile));
+    assert_int_equal(p.profile.max_grid, 65535);
+    const struct {
+        u32 d, x, y;
+    } rows[] = {{65535, 65535, 1}, {65536, 65535, 2}, {131070, 65535, 2}, {131071, 65535, 3}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        Step s = {.grid = {{0, 1, 1, rows[i].d, false}, {0, 1, 1, 1, false}, {0, 1, 1, 7, false}}};
+        u32 grid[3];
+        step_grid(&p, &s, 1, 1, grid);
+        assert_int_equal(grid[0], rows[i].x);
+        assert_int_equal(grid[1], rows[i].y);
+        assert_int_equal(grid[2], 7);
+    }
+    // the tail of the last row has numbers too, and those are i32
+    assert_int_equal(grid_most(&p.profile), INT32_MAX - 65535);
+    p.profile.max_grid = 256;
+    assert_int_equal(grid_most(&p.profile), 65536);
+}
+
 // Each of these makes one thing wrong in a right program.
 static void break_kernel(Program *p) { p->regimes[0].steps[0].kernel = 99; }
 static void break_buffer(Program *p) { p->regimes[0].steps[0].bind[0].buffer = 99; }
@@ -91,6 +113,13 @@ static void break_empty(Program *p) { p->regimes[0].steps[0].bind[0].size = 0; }
 static void break_grid(Program *p) { p->regimes[0].steps[0].grid[0].c = 0; }
 static void break_large_grid(Program *p) {
     p->regimes[0].steps[0].grid[1] = (GridDim){.b = 1, .c = 1, .d = 70000};
+}
+static void break_folded_grid(Program *p) { // there is no y left to fold into
+    p->regimes[0].steps[0].grid[0] = (GridDim){.b = 1, .c = 1, .d = 70000};
+    p->regimes[0].steps[0].grid[1] = (GridDim){.b = 1, .c = 1, .d = 2};
+}
+static void break_endless_grid(Program *p) {
+    p->regimes[0].steps[0].grid[0] = (GridDim){.b = 1, .c = 1, .d = INT32_MAX};
 }
 static void break_ranges(Program *p) { p->regimes[0].head = p->regimes[0].nsteps + 1; }
 static void break_rows(Program *p) { p->regimes[0].n = p->chunk + 1; }
@@ -120,10 +149,11 @@ static void break_both_ways(Program *p) { // one buffer read and written in one 
 static void a_program_that_lies_is_refused(void **state) {
     (void)state;
     void (*const lies[])(Program *) = {
-        break_kernel,  break_buffer, break_offset,     break_end,      break_wrap,
-        break_empty,   break_grid,   break_large_grid, break_ranges,   break_rows,
-        break_ring,    break_logits, break_params,     break_m,        break_weight,
-        break_segment, break_weave,  break_workgroup,  break_bindings, break_both_ways,
+        break_kernel,      break_buffer,       break_offset,     break_end,      break_wrap,
+        break_empty,       break_grid,         break_large_grid, break_ranges,   break_rows,
+        break_ring,        break_logits,       break_params,     break_m,        break_weight,
+        break_segment,     break_weave,        break_workgroup,  break_bindings, break_both_ways,
+        break_folded_grid, break_endless_grid,
     };
     LlamaShape s = {.hidden = 64,
                     .ffn = 96,
@@ -160,6 +190,7 @@ int main(void) {
         cmocka_unit_test(a_profile_hash_is_of_what_shapes_kernels),
         cmocka_unit_test(errors_in_a_profile_say_where),
         cmocka_unit_test(grids_round_up_and_are_never_empty),
+        cmocka_unit_test(what_is_too_many_in_x_is_folded_into_y),
         cmocka_unit_test(a_program_that_lies_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
