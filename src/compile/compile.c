@@ -120,6 +120,14 @@ static void cost(const Graph *g, const Group *gr, u32 n, Step *s) {
             s->flops += 4 * (u64)n * (u64)nd->attr.heads * (u64)nd->attr.head_dim * g->ctx;
             break;
         case OP_rms_norm: s->flops += 4 * out; break;
+        case OP_embed: { // of the table, bound as a whole, it reads a row for each of its own
+            const Weight *w = g->tensors.at[nd->in[0]].weight;
+            u64 table;
+            if (quant_bytes(w->encoding, w->rows, w->cols, w->interleave, &table))
+                s->bytes -= table - table / w->rows * MIN2(n, w->rows);
+            s->flops += out;
+            break;
+        }
         default: s->flops += out; break;
         }
     }

@@ -103,7 +103,8 @@ static bool node(Eval *ev, const Expr *e, Value *out) {
     case EX_ICONST: out->i = e->i; return true;
     case EX_FCONST: out->f = e->f; return true;
     case EX_VAR: return ev->env->var && ev->env->var(ev->env->user, e->var, out);
-    case EX_SELECT: // only the branch taken: the other may load where there is nothing
+    case EX_SELECT: // a formula's branches guard each other; a kernel's do not, its verifier sees
+                    // to it
         return eval(ev, e->args[0], &a[0]) && eval(ev, e->args[a[0].i ? 1 : 2], out);
     default: break;
     }

@@ -109,6 +109,30 @@ static void layers_share_their_kernels(void **state) {
     arena_free(a);
 }
 
+// The table is bound as a whole, but a step reads a row of it for each of its own.
+static void an_embedding_costs_the_rows_it_reads(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Profile p;
+    Err err = {0};
+    Program *prog;
+    profile_named(S("gpu"), &p);
+    CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &plain), .graph_file = S("t")};
+    assert_true(compile_program(a, NULL, &o, &prog, &err));
+    u64 bytes[2];
+    for (int r = 0; r < 2; r++) {
+        const Regime *g = &prog->regimes[r ? REGIME_FEW : REGIME_ROW];
+        const Step *s = NULL;
+        for (int i = 0; i < g->nsteps && !s; i++)
+            if (str_eq(g->steps[i].name, S("x0"))) s = &g->steps[i];
+        assert_non_null(s);
+        bytes[r] = s->bytes;
+    }
+    u64 row = 64 / 32 * 20 + 64 * 4; // q4_1 in, f32 out
+    assert_int_equal(bytes[1] - bytes[0], 7 * row);
+    arena_free(a);
+}
+
 static void at_most_24_pipelines_for_a_first_answer(void **state) {
     (void)state;
     static const char *const profiles[] = {"gpu", "software"};
@@ -239,6 +263,7 @@ static void the_menu_has_every_kernel_of_an_odd_model(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_share_their_kernels),
+        cmocka_unit_test(an_embedding_costs_the_rows_it_reads),
         cmocka_unit_test(at_most_24_pipelines_for_a_first_answer),
         cmocka_unit_test(a_programs_schedules_replay),
         cmocka_unit_test(a_walk_shows_every_stage_of_a_tensors_step),
