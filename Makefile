@@ -14,14 +14,14 @@ all: native
 
 native:
 	@$(SETUP) native
-	@cmake --preset native $(CMAKE_QUIET)
+	@cmake --preset native $(CMAKE_QUIET) >/dev/null
 	@cmake --build --preset native -j $(JOBS)
 
 CMAKE_QUIET = --log-level=WARNING
 
 asan:
 	@$(SETUP) native test
-	@cmake --preset asan $(CMAKE_QUIET)
+	@cmake --preset asan $(CMAKE_QUIET) >/dev/null
 	@cmake --build --preset asan -j $(JOBS)
 
 wasm: native
