@@ -18,6 +18,16 @@ static Str tiny_graph(Arena *a, int vocab) {
                    vocab, vocab, vocab);
 }
 
+static void open_tiny(Run *r, const char *profile, int vocab) {
+    Arena *a = arena_new(NULL);
+    Profile p;
+    *r = (Run){0};
+    assert_true(profile_named(str_c(profile), &p));
+    if (!run_open_text(r, tiny_graph(a, vocab), &p, "")) run_show(&r->err);
+    assert_int_equal(r->err.id, ERR_NONE);
+    arena_free(a);
+}
+
 // ---- the reference: what DESIGN calls the integer sampler, written down once more from its definition ----
 static u32 mix32(u32 a) {
     a = (a ^ a >> 16) * 0x7feb352du;
@@ -103,12 +113,8 @@ static float gauss(u32 *s) {
 }
 
 static void check_profile(const char *profile, int vocab, int rounds) {
-    Arena *a = arena_new(NULL);
-    Profile p;
-    assert_true(profile_named(str_c(profile), &p));
-    Run r = {0};
-    if (!run_open_text(&r, tiny_graph(a, vocab), &p, "")) run_show(&r.err);
-    assert_int_equal(r.err.id, ERR_NONE);
+    Run r;
+    open_tiny(&r, profile, vocab);
     const Regime *g = &r.p->regimes[REGIME_ROW];
     u32 s = 1;
     for (int round = 0; round < rounds; round++) {
@@ -136,7 +142,6 @@ static void check_profile(const char *profile, int vocab, int rounds) {
         assert_int_equal(run_ring(&r)[(pos + 1) & (TOKEN_RING - 1)], best);
     }
     run_close(&r);
-    arena_free(a);
 }
 
 static void sampler_agrees_with_the_reference_on_every_profile(void **state) {
@@ -151,11 +156,8 @@ static void sampler_agrees_with_the_reference_on_every_profile(void **state) {
 
 static void powers_in_the_table_are_right_to_the_last_bits(void **state) {
     (void)state;
-    Arena *a = arena_new(NULL);
-    Profile p;
-    Run r = {0};
-    profile_named(S("gpu"), &p);
-    assert_true(run_open_text(&r, tiny_graph(a, 300), &p, ""));
+    Run r;
+    open_tiny(&r, "gpu", 300);
     const u32 *t = exp2_table(&r);
     for (int i = 0; i < 32; i++) {
         assert_true(fabs(t[i] - exp2(-i / 32.0) * 4294967296.0) < 8);
@@ -166,16 +168,12 @@ static void powers_in_the_table_are_right_to_the_last_bits(void **state) {
         assert_true(fabs(weight_of(d, t) - want) < 2 + want * 1e-3);
     }
     run_close(&r);
-    arena_free(a);
 }
 
 static void tokens_come_as_often_as_the_softmax_says(void **state) {
     (void)state;
-    Arena *a = arena_new(NULL);
-    Profile p;
-    Run r = {0};
-    profile_named(S("gpu"), &p);
-    assert_true(run_open_text(&r, tiny_graph(a, 300), &p, ""));
+    Run r;
+    open_tiny(&r, "gpu", 300);
     enum { N = 20000 };
     static int seen[300];
     double sum = 0;
@@ -193,16 +191,12 @@ static void tokens_come_as_often_as_the_softmax_says(void **state) {
         assert_true(fabs(seen[i] - e) < 5 * sqrt(e) + 2);
     }
     run_close(&r);
-    arena_free(a);
 }
 
 static void a_logit_that_is_not_a_number_still_gives_a_token(void **state) {
     (void)state;
-    Arena *a = arena_new(NULL);
-    Profile p;
-    Run r = {0};
-    profile_named(S("gpu"), &p);
-    assert_true(run_open_text(&r, tiny_graph(a, 300), &p, ""));
+    Run r;
+    open_tiny(&r, "gpu", 300);
     const Regime *g = &r.p->regimes[REGIME_ROW];
     for (int i = 0; i < 300; i++) run_logits(&r)[i] = i % 2 ? NAN : -INFINITY;
     run_rows(&r, 5, 1);
@@ -214,7 +208,6 @@ static void a_logit_that_is_not_a_number_still_gives_a_token(void **state) {
         assert_in_range(run_ring(&r)[6], 0, 299);
     }
     run_close(&r);
-    arena_free(a);
 }
 
 int main(void) {

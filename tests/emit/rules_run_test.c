@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include <dlfcn.h>
 #include <unistd.h>
-#include "cases.h"
+#include "../loop/cases.h"
 #include "emit/emit.h"
 
 typedef void (*Fn)(void *const *arg, const i32 *dims, i32 begin, i32 end);

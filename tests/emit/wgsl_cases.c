@@ -8,7 +8,7 @@
 // Nothing is compared here. Profiles: one row a thread without barriers; shared memory with and
 // without subgroups; and a device that takes so few workgroups in x that grids are folded into y.
 #include <stdio.h>
-#include "cases.h"
+#include "../loop/cases.h"
 #include "emit/emit.h"
 
 enum { MOST_OUTPUTS = 64 };

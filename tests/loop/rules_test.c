@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "formulas.h"
+#include "cases.h"
 
 static const char *const profile_names[] = {"cpu", "cpu4", "software", "gpu", "gpu"};
 
@@ -15,66 +15,17 @@ static int cases(void) {
     return s ? atoi(s) : 100;
 }
 
-enum { KIND_ROW, KIND_ROWS, KIND_REDUCE, KIND_MAP, KIND_ATTENTION };
-
-static i64 odd_size(Rng *r, i64 most) { // 1, primes, and sizes that no tile divides
-    static const i64 some[] = {1, 2, 3, 7, 13, 31, 61, 97, 127};
-    return rnd(r) % 2 ? MIN2(rnd_of(r, 9, some), most) : rnd_in(r, 1, most);
-}
-
-// A random nest of a kind, with its data; the profile's dims are off: shapes are constants here.
-static Nest *random_nest(Arena *a, Rng *r, int kind, Case *c, Profile *p) {
-    Exprs *x = exprs_new(a);
-    int which = (int)(rnd(r) % COUNT_OF(profile_names));
+// A random nest of a kind for a random profile; its dims are off: shapes are constants here.
+static Nest *nest_of(Arena *a, Rng *r, int kind, Case *c, Profile *p) {
+    u32 which = rnd(r) % COUNT_OF(profile_names);
     assert_true(profile_named(str_c(profile_names[which]), p));
     p->dims = 0;
     if (which == 4) p->subgroup = 4;
-    Formula *f = NEW(a, Formula);
-    *f = (Formula){.x = x, .name = "k"};
-    *c = (Case){.f = f};
-    Maker m = {a, x, f, r, c, NULL};
-    i64 most = kind == KIND_ROW    ? 1
-               : kind == KIND_ROWS ? rnd_in(r, 2, 20)
-                                   : rnd_in(r, 1, 20),
-        n = rnd_in(r, 1, most);
-    Nest *nest = NULL;
-    if (kind == KIND_ATTENTION) {
-        AttentionShape s = {.kv_heads = rnd_in(r, 1, 3),
-                            .head_dim = rnd_in(r, 1, 24) * (rnd(r) % 2 ? 4 : 3),
-                            .ctx = rnd_in(r, most, 40),
-                            .parts = rnd(r) % 2 ? 1 : rnd_in(r, 2, 5),
-                            .rows = most};
-        s.heads = s.kv_heads * rnd_in(r, 1, 3);
-        make_attention(&m, &s, p, n, rnd_in(r, 0, s.ctx - n), &nest);
-        snprintf(c->what, sizeof c->what, "%s attention kv %d h %d d %d ctx %d parts %d n %d",
-                 profile_names[which], (int)s.kv_heads, (int)s.heads, (int)s.head_dim, (int)s.ctx,
-                 (int)s.parts, (int)n);
-        return nest;
-    }
-    i64 K = odd_size(r, 150);
-    if (kind == KIND_MAP) {
-        make_map(&m, most, K);
-    } else if (kind == KIND_REDUCE) {
-        if (rnd(r) % 3 == 0) K = 64 * rnd_in(r, 1, 4); // what a workgroup's threads share
-        make_rows(&m, most, K, (int)rnd_in(r, 0, 2));
-    } else {
-        QuantId q = (QuantId)rnd_in(r, 0, QUANT_COUNT - 1);
-        int epi = (int)rnd_in(r, 0, EPI_COUNT - 1);
-        i64 O = odd_size(r, 70);
-        K = (i64)round_up((u64)K, quant_info(q)->block);
-        if (epi == EPI_PAIR) O = 2 * odd_size(r, 35);
-        if (kind == KIND_ROWS && rnd(r) % 3 == 0) // what tiles in workgroup memory take
-            most = rnd_in(r, 16, 40), n = rnd_in(r, 1, most), O = 32 * rnd_in(r, 1, 3),
-            K = 32 * rnd_in(r, 1, 4);
-        make_matmul(&m, q, most, O, K, (u32)p->vec, epi);
-        snprintf(c->what, sizeof c->what, "%s matmul %s n %d/%d O %d K %d epilogue %d",
-                 profile_names[which], quant_info(q)->name, (int)n, (int)most, (int)O, (int)K, epi);
-    }
-    if (!c->what[0])
-        snprintf(c->what, sizeof c->what, "%s kind %d n %d/%d K %d", profile_names[which], kind,
-                 (int)n, (int)most, (int)K);
-    finish_case(&m, n, most, 0, 100);
-    return nest_new(a, f, p);
+    Nest *n = random_nest(a, r, kind, p, c);
+    size_t end = strlen(c->what);
+    snprintf(c->what + end, sizeof c->what - end, " for %s%s", profile_names[which],
+             which == 4 ? " with subgroups" : "");
+    return n;
 }
 
 static void fail_case(const Case *c, const Nest *n, const char *stage, const Err *e) {
@@ -109,17 +60,10 @@ static void check_kind(int kind, const char *rule) {
         Arena *a = arena_new(NULL);
         Case c;
         Profile p;
-        Nest *n = random_nest(a, &r, kind, &c, &p);
-        const Rule *rl = rule_for(n);
-        assert_string_equal(rl->name, rule);
-        i64 value[RULE_MAX_PARAMS];
-        rule_defaults(rl, n, value);
-        for (int k = 0; k < RULE_MAX_PARAMS && rl->param[k].name; k++)
-            if (rnd(&r) % 2) value[k] = rl->param[k].values[rnd(&r) % (u32)rl->param[k].n];
+        Nest *n = nest_of(a, &r, kind, &c, &p);
+        assert_string_equal(rule_for(n)->name, rule);
         Err e = {0};
-        Buf text = {.arena = a};
-        if (!rl->write(n, value, &text, &e) || !schedule_apply(n, buf_str(&text), S("rule"), &e))
-            fail_case(&c, n, "rule", &e);
+        if (!random_rule(a, &r, n, &e)) fail_case(&c, n, "rule", &e);
         double err = run_nest(a, &c, n, &p, &r);
         if (!(err >= 0 && err < 2e-4))
             fail_msg("%s: off by %g\n%.*s", c.what, err, (int)n->log.len, n->log.ptr);
@@ -162,7 +106,7 @@ static void naive_nest_equals_the_formula(void **s) {
         Arena *a = arena_new(NULL);
         Case c;
         Profile p;
-        Nest *n = random_nest(a, &r, (int)(rnd(&r) % 4), &c, &p);
+        Nest *n = nest_of(a, &r, (int)(rnd(&r) % 4), &c, &p);
         double err = run_nest(a, &c, n, NULL, &r);
         if (!(err >= 0 && err < 2e-4)) fail_msg("%s: off by %g", c.what, err);
         arena_free(a);
@@ -179,7 +123,7 @@ static void dropping_a_primitive_is_refused_or_stays_right(void **s) {
         Arena *a = arena_new(NULL);
         Case c;
         Profile p;
-        Nest *n = random_nest(a, &r, i % 5, &c, &p);
+        Nest *n = nest_of(a, &r, i % 5, &c, &p);
         Err e = {0};
         assert_true(rule_apply(n, &e));
         if (n->direct) { // its parameters: each by itself is optional

@@ -2,22 +2,8 @@
 # Printed WGSL of every rule on unlike profiles, run in a headless Chromium, against the float64 referee: 40 random
 # (shape, parameter) cases for each rule, HOB_CASES for another number (tests/emit/wgsl_cases.c, tests/web/kernels.mjs).
 cd "$(dirname "$0")/../.." || exit 1
-if ! command -v node >/dev/null || [ ! -d web/node_modules/playwright-core ]; then
-    echo "SKIP printed_wgsl: needs: sudo apt-get install nodejs npm, then python3 tools/setup web"
-    exit 0
-fi
-python3 tools/setup --quiet --optional browser >/dev/null 2>&1
-if [ -z "${CHROME:-}" ]; then
-    for name in chromium chromium-browser google-chrome google-chrome-stable chrome microsoft-edge microsoft-edge-stable \
-        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
-        if command -v "$name" >/dev/null 2>&1; then CHROME=$(command -v "$name"); break; fi
-    done
-fi
-if [ -z "${CHROME:-}" ]; then
-    echo "SKIP printed_wgsl: needs: sudo apt-get install chromium"
-    exit 0
-fi
-export CHROME
+NAME=printed_wgsl
+. tests/browser.sh
 mkdir -p build/tests/wgsl
 if ! { cmake --preset native --log-level=ERROR && cmake --build --preset native -j 2 --target hob_core &&
     ${CC:-cc} -std=c11 -D_DEFAULT_SOURCE -O1 -Isrc tests/emit/wgsl_cases.c build/native/libhob_core.a \

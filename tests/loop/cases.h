@@ -1,20 +1,20 @@
-// tests/emit/cases.h: scheduled kernels of every rule on random shapes, with data: what printed
-// text is run on.
-#ifndef TEST_EMIT_CASES_H
-#define TEST_EMIT_CASES_H
+// tests/loop/cases.h: nests of every kind on random shapes, with data, and their rules with random
+// parameters: what is interpreted here and what printed text is run on in tests/emit/.
+#ifndef TEST_CASES_H
+#define TEST_CASES_H
 
-#include "../loop/formulas.h"
+#include "formulas.h"
 
 enum { KIND_ROW, KIND_ROWS, KIND_REDUCE, KIND_MAP, KIND_ATTENTION, KIND_COUNT };
 
-static i64 odd_size(Rng *r,
-                    i64 most) { // 1, primes, sizes that no tile divides, and some that tiles do
+// 1, primes, sizes that no tile divides, and some that tiles do
+static inline i64 odd_size(Rng *r, i64 most) {
     static const i64 some[] = {1, 2, 3, 7, 13, 31, 61, 97, 127, 32, 64};
     return rnd(r) % 2 ? MIN2(rnd_of(r, 11, some), most) : rnd_in(r, 1, most);
 }
 
-// A kernel of a kind for a profile, by its rule with random parameters.
-static Kernel *random_kernel(Arena *a, Rng *r, int kind, const Profile *p, Case *c) {
+// A random nest of a kind for a profile.
+static inline Nest *random_nest(Arena *a, Rng *r, int kind, const Profile *p, Case *c) {
     Exprs *x = exprs_new(a);
     Formula *f = NEW(a, Formula);
     *f = (Formula){.x = x, .name = "k"};
@@ -61,17 +61,27 @@ static Kernel *random_kernel(Arena *a, Rng *r, int kind, const Profile *p, Case 
                      (int)K);
         nest = nest_new(a, f, p);
     }
+    return nest;
+}
+
+// Schedules it by its rule, each parameter its default or any that the rule allows.
+static inline bool random_rule(Arena *a, Rng *r, Nest *nest, Err *err) {
     const Rule *rl = rule_for(nest);
     i64 value[RULE_MAX_PARAMS];
     rule_defaults(rl, nest, value);
     for (int k = 0; k < RULE_MAX_PARAMS && rl->param[k].name; k++)
         if (rnd(r) % 2) value[k] = rl->param[k].values[rnd(r) % (u32)rl->param[k].n];
-    Err e = {0};
     Buf text = {.arena = a};
+    return rl->write(nest, value, &text, err) &&
+           schedule_apply(nest, buf_str(&text), S("rule"), err);
+}
+
+// A kernel of a kind for a profile, by its rule with random parameters.
+static inline Kernel *random_kernel(Arena *a, Rng *r, int kind, const Profile *p, Case *c) {
+    Nest *nest = random_nest(a, r, kind, p, c);
+    Err e = {0};
     Kernel *k = NULL;
-    if (!rl->write(nest, value, &text, &e) ||
-        !schedule_apply(nest, buf_str(&text), S("rule"), &e) || !nest_build(a, nest, &k, &e) ||
-        !kernel_verify(k, p, &e)) {
+    if (!random_rule(a, r, nest, &e) || !nest_build(a, nest, &k, &e) || !kernel_verify(k, p, &e)) {
         fprintf(stderr, "%s: %s\n", c->what, e.msg);
         return NULL;
     }
