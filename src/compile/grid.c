@@ -60,6 +60,13 @@ static bool fit(const i64 *f, u32 n_max, GridDim *g) {
             *g = (GridDim){.a = a, .b = 0, .c = c, .d = (u32)d};
             if ((i64)grid_count(g, n_max, n_max) == f[n_max] && matches(f, n_max, g)) return true;
         }
+    for (i64 c = 2; c <= 1024; c++) { // many units a row: those few a that give the last n
+        i64 last = f[n_max] / d;
+        for (i64 a = (last - 1) * c / n_max + 1; a * n_max <= last * c; a++) {
+            *g = (GridDim){.a = (u32)a, .b = 0, .c = (u32)c, .d = (u32)d};
+            if (matches(f, n_max, g)) return true;
+        }
+    }
     return false;
 }
 

@@ -15,6 +15,7 @@ typedef struct MenuGraph {
                   // a time
     i64 logits;   // most rows that get logits: one, or several (forced decoding)
     i64 hidden, ffn; // 64; or sizes that are no whole tiles of a kernel
+    i64 vocab;       // whole tiles or not as well
 } MenuGraph;
 
 enum { HEADS = 2, VOCAB = 320, CTX = 64, CHUNK = 16 };
@@ -39,9 +40,9 @@ static void project(Buf *b, const MenuGraph *m, const char *name, const char *x,
 static Str graph_text(Arena *a, const MenuGraph *m) {
     Buf b = {.arena = a};
     i64 d = m->head_dim, hidden = m->hidden, ffn = m->ffn, q = HEADS * d, kv = d;
-    buf_fmt(&b, "graph ctx=%d chunk=%d m=%D vocab=%d layers=1\n", (i32)CTX, (i32)CHUNK, m->logits,
-            (i32)VOCAB);
-    weight(&b, "embd", m->rest, VOCAB, hidden);
+    buf_fmt(&b, "graph ctx=%d chunk=%d m=%D vocab=%D layers=1\n", (i32)CTX, (i32)CHUNK, m->logits,
+            m->vocab);
+    weight(&b, "embd", m->rest, m->vocab, hidden);
     weight(&b, "wq", m->q, q, hidden);
     weight(&b, "wk", m->k, kv, hidden);
     weight(&b, "wv", m->v, kv, hidden);
@@ -100,25 +101,30 @@ bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
     EmitMenu *menu = emit_menu_begin(a, &p, isa, out);
     for (int q = 0; q < QUANT_COUNT; q++) {
         const char *e = quant_info((QuantId)q)->name;
-        for (i64 m = 1; m <= 2; m++)
-            if (!add_graph(a, menu, &p, &(MenuGraph){e, e, e, e, e, e, false, 32, m, 64, 64}, err))
+        for (i64 m = 1; m <= 3; m++)
+            if (!add_graph(a, menu, &p,
+                           &(MenuGraph){e, e, e, e, e, e, false, 32, MIN2(m, 2), 64, 64,
+                                        m == 3 ? VOCAB + 3 : VOCAB},
+                           err))
                 return false;
         // the same apart: each projection a matmul of its own, with a bias, and gate and up not
         // woven; heads of 40, so that the rows of a weight are no whole tiles
         const char *other = q == QUANT_F32 ? "f16" : "f32";
-        if (!add_graph(a, menu, &p, &(MenuGraph){e, other, e, e, other, e, true, 40, 1, 64, 64},
-                       err))
+        if (!add_graph(a, menu, &p,
+                       &(MenuGraph){e, other, e, e, other, e, true, 40, 1, 64, 64, VOCAB}, err))
             return false;
         // sizes that are no whole tiles, as far as the encoding's blocks let k be so
         bool odd = quant_info((QuantId)q)->block <= 2;
         const char *rest = odd ? e : "f16";
         if (!add_graph(a, menu, &p,
-                       &(MenuGraph){e, e, e, e, e, rest, false, 10, 1, odd ? 50 : 64, 46}, err))
+                       &(MenuGraph){e, e, e, e, e, rest, false, 10, 1, odd ? 50 : 64, 46, VOCAB},
+                       err))
             return false;
     }
-    if (!add_graph(a, menu, &p,
-                   &(MenuGraph){"f32", "f32", "f32", "f32", "f32", "f32", true, 10, 1, 64, 64},
-                   err))
+    if (!add_graph(
+            a, menu, &p,
+            &(MenuGraph){"f32", "f32", "f32", "f32", "f32", "f32", true, 10, 1, 64, 64, VOCAB},
+            err))
         return false;
     emit_menu_end(menu);
     return true;

@@ -80,8 +80,10 @@ bool lower_silu_mul(Lower *l, const Node *nd) {
     LowerValue v = lower_over(l, nd, lower_rows(l, l->g->tensors.at[nd->in[0]].dim[0]), ext);
     v.true_cols = true_cols;
     const Expr *n = lower_ax(l, &v, 0), *o = lower_ax(l, &v, 1);
-    v.e = ex_mul(l->x, silu(l->x, lower_read(l, nd->in[0], "a", cols, n, o)),
-                 lower_read(l, nd->in[1], "b", cols, n, o));
+    // one after the other: a call's arguments are evaluated in any order, and bindings are in order
+    const Expr *b = lower_read(l, nd->in[1], "b", cols, n, o);
+    const Expr *a = lower_read(l, nd->in[0], "a", cols, n, o);
+    v.e = ex_mul(l->x, silu(l->x, a), b);
     lower_result(l, nd, &v);
     return true;
 }
