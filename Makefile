@@ -50,10 +50,11 @@ schedules:
 	@$(SETUP) native test
 	@.venv/bin/python tools/test.py loop/rules
 
-# texts through our tokenizer and the peers'
+# texts through our tokenizer and the reference library's; then models in a page against NumPy and the native tool
 parity:
-	@$(SETUP) native model test
+	@$(SETUP) native wasm web model test
 	@.venv/bin/python tools/test.py tokenizer_parity
+	@HOB_FULL=1 .venv/bin/python tests/suites/forced.py
 
 check: native
 	@$(SETUP) --optional check

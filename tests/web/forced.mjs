@@ -1,0 +1,92 @@
+// Runs models in a page by the package's public surface alone, and writes down what they think of given tokens.
+//
+//     node forced.mjs JOBS.json OUT      JOBS: [{id, model, device, gpu, chunk, rows, evaluate: [{tokens, rows, logits}],
+//                                        ask: [text], max_tokens}]; model: a path inside the repository
+//
+// A line of JSON a job: {id, error} or {id, info, compile_ms, evaluate: [...], ask: [...], seconds}. An evaluation has
+// tokens, top, logprob and margin, and its logits, in order of position, lie in OUT/id.N.f32. An answer is evaluated with
+// its own tokens. gpu: the adapter does not say that it is software, so that the schedules of a GPU run.
+import fs from "node:fs";
+import http from "node:http";
+import path from "node:path";
+import { OFFLINE, launch } from "../../web/tools/chrome.mjs";
+import { AS_GPU, ROOT } from "./lib.mjs";
+
+const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
+
+function serve() {
+    const server = http.createServer((request, answer) => {
+        const name = decodeURIComponent(new URL(request.url, "http://x/").pathname);
+        if (name === "/") return answer.setHeader("Content-Type", "text/html").end("<!doctype html><title>forced</title>");
+        const file = path.join(ROOT, name);
+        if (!file.startsWith(ROOT + path.sep) || !fs.existsSync(file)) return answer.writeHead(404).end();
+        const size = fs.statSync(file).size;
+        answer.setHeader("Content-Type", TYPES[path.extname(file)] ?? "application/octet-stream");
+        const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
+        if (!range) return fs.createReadStream(file).pipe(answer);
+        const [from, to] = [Number(range[1]), Math.min(range[2] ? Number(range[2]) : size - 1, size - 1)];
+        answer.writeHead(206, { "Content-Range": `bytes ${from}-${to}/${size}`, "Content-Length": to - from + 1 });
+        fs.createReadStream(file, { start: from, end: to }).pipe(answer);
+    });
+    return new Promise((done) => server.listen(0, "127.0.0.1", () => done(server)));
+}
+
+// In the page.
+async function runJob(job) {
+    const start = performance.now();
+    const { createEngine } = await import("/web/lib/index.js");
+    const engine = await createEngine({ ...job, model: `/${job.model}`, ctx: job.ctx ?? 0 });
+    const out = { id: job.id, info: engine.info, evaluate: [], ask: [] };
+    const base64 = async (parts) =>
+        new Promise((done) => {
+            const reader = new FileReader();
+            reader.onload = () => done(reader.result.split(",")[1]);
+            reader.readAsDataURL(new Blob(parts));
+        });
+    const evaluate = async (request) => {
+        const began = performance.now();
+        const e = await engine.evaluate(request);
+        const [tokens, top, logprob, margin] = [e.tokens, e.top, e.logprob, e.margin].map((x) => [...x]);
+        const seconds = (performance.now() - began) / 1000;
+        return { tokens, top, logprob, margin, seconds, logits: e.logits.size ? await base64([...e.logits.values()]) : null };
+    };
+    try {
+        for (const request of job.evaluate ?? []) out.evaluate.push(await evaluate(request));
+        for (const content of job.ask ?? []) {
+            const messages = [{ role: "user", content }];
+            const answer = await engine.chat.completions.create({ messages, max_tokens: job.max_tokens, temperature: 0 });
+            const own = await evaluate({});
+            out.ask.push({ text: answer.choices[0].message.content, prompt: answer.usage.prompt_tokens, ...own });
+        }
+        out.seconds = (performance.now() - start) / 1000;
+        return out;
+    } finally {
+        engine.close();
+    }
+}
+
+const [jobs, folder] = [JSON.parse(fs.readFileSync(process.argv[2], "utf8")), process.argv[3]];
+const server = await serve();
+const browser = await launch([OFFLINE]);
+for (const gpu of [false, true]) {
+    if (!jobs.some((j) => Boolean(j.gpu) === gpu)) continue;
+    const context = await browser.newContext();
+    if (gpu)
+        await context.route(/\/worker\.js$/, async (route) => {
+            const reply = await route.fetch();
+            await route.fulfill({ response: reply, body: AS_GPU + (await reply.text()) });
+        });
+    const page = await context.newPage();
+    await page.goto(`http://127.0.0.1:${server.address().port}/`);
+    for (const job of jobs.filter((j) => Boolean(j.gpu) === gpu)) {
+        const out = await page.evaluate(runJob, job).catch((e) => ({ id: job.id, error: e.message.split("\n")[0] }));
+        for (const [i, e] of (out.evaluate ?? []).entries()) {
+            if (e.logits) fs.writeFileSync(path.join(folder, `${job.id}.${i}.f32`), Buffer.from(e.logits, "base64"));
+            delete e.logits;
+        }
+        console.log(JSON.stringify(out));
+    }
+    await context.close();
+}
+await browser.close();
+server.close();
