@@ -100,8 +100,7 @@ static EngineState check_steps(Engine *e, int regime, int first, int last, Err *
     for (int i = first; i < last; i++) {
         u32 k = e->p->regimes[regime].steps[i].kernel;
         if (e->checked[k]) continue;
-        // answers that are awaited are not for us to take
-        EngineState s = e->nflight ? ENGINE_WAITING : settle(e, 0, err);
+        EngineState s = settle(e, 0, err);
         if (s == ENGINE_WORKING)
             s = e->d.hooks.check_kernel(e->d.hooks.user, e, regime, (u32)i, err);
         if (s != ENGINE_DONE) return s;
@@ -185,6 +184,9 @@ static EngineState prefill(Engine *e, Err *err) {
     bool last = e->cached + n == e->prompt;
     EngineState s =
         engine_check(e, engine_regime(e, n), last ? sampler_of(e) : RUN_NONE, last, err);
+    // what decodes is checked here too: once the answer streams, nothing interrupts it
+    if (s == ENGINE_DONE && last && e->limit > e->prompt + 1)
+        s = engine_check(e, engine_regime(e, 1), sampler_of(e), true, err);
     if (s != ENGINE_DONE) return s;
     if ((s = settle(e, DEPTH_MAX - 1, err)) != ENGINE_WORKING) return s;
     if (!engine_ring_write(e, e->cached, n, err)) return ENGINE_FAILED;
@@ -231,10 +233,6 @@ static EngineState decode(Engine *e, Err *err) {
         return ENGINE_DONE;
     }
     while (e->nflight < e->d.depth && e->asked < e->limit) {
-        EngineState s = engine_check(e, engine_regime(e, 1), sampler_of(e), true, err);
-        if (s == ENGINE_WAITING && e->nflight)
-            break; // a check wants the device to itself: the token in flight comes first
-        if (s != ENGINE_DONE) return s;
         if (device_outstanding(e->d.device) >= DEPTH_MAX) break;
         if (!submit_token(e, e->asked - 1, 1, err)) return ENGINE_FAILED;
     }

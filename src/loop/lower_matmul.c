@@ -22,9 +22,8 @@ bool lower_matmul(Lower *l, const Node *nd) {
     const Expr *k = lower_dim(l, "K", w->cols, block, MENU_MAX_K, block);
     // Whole tiles of several vectors are a kernel of their own at build time: nothing to cut, more
     // rows in flight.
-    i64 tile = w->rows % (TILE_VECTORS * weave) == 0 ? TILE_VECTORS * weave : 1;
-    const Expr *o =
-        lower_dim(l, "N", w->rows, tile, max_rows(w->encoding, TILE_VECTORS * weave), tile);
+    i64 whole = MAX2(TILE_VECTORS * l->p->vec, weave), tile = w->rows % whole == 0 ? whole : 1;
+    const Expr *o = lower_dim(l, "N", w->rows, tile, max_rows(w->encoding, whole), tile);
     const Expr *padded = lower_int(l, (i64)round_up(w->rows, (u64)weave));
     const Expr *words = NULL;
     if (l->p->dims) {

@@ -21,6 +21,7 @@ static const struct {
     {"gpu", 0, 1, false},
     {"vec", 1, 16, true},
     {"threads", 1, 256, false},
+    {"weave", 1, 8, true},
     {"wg_size", 1, 1024, true},
     {"max_wg_size", 1, 1024, true},
     {"shared_bytes", 0, 1 << 20, false},
@@ -85,6 +86,7 @@ bool profile_named(Str name, Profile *out) {
         p.attn_parts = 1;
         p.step_cost = 2000;
         p.row_tile = 8;
+        p.weave = 4;
         p.max_binding_bytes = (i64)1 << 40;
         p.max_buffer_bytes = (i64)1 << 40;
         p.max_grid = (i64)1 << 31;
