@@ -1,9 +1,8 @@
-// expr/expr.c: the interning table, the constructors, and walks over shared nodes.
+// expr/expr.c: the interning table and the constructors.
 //
 // Constructors fold constants and apply identities that are always right, so that a formula built
 // by hand has no litter; canonical forms of index arithmetic are the simplifier's business. Nodes
-// are never freed alone: they live in the table's arena. Walks visit a shared node once, by memo
-// tables that the Exprs keeps and reuses.
+// are never freed alone: they live in the table's arena.
 #include "expr/expr_int.h"
 
 static const u8 op_args[EX_COUNT] = {
@@ -89,7 +88,7 @@ static void table_grow(Exprs *x) {
     }
 }
 
-static const Expr *intern(Exprs *x, Expr e) {
+const Expr *ex_intern(Exprs *x, Expr e) {
     e.hash = node_hash(&e);
     size_t at = e.hash & (x->cap - 1);
     for (; x->slot[at]; at = (at + 1) & (x->cap - 1))
@@ -112,8 +111,8 @@ static const Expr *intern(Exprs *x, Expr e) {
 // ---- leaves -------------------------------------------------------------------------------------
 
 static const Expr *iconst(Exprs *x, Type t, i64 v) {
-    return intern(x,
-                  (Expr){.op = EX_ICONST, .type = t, .i = t == TY_BOOL ? v != 0 : wrap_to(t, v)});
+    return ex_intern(
+        x, (Expr){.op = EX_ICONST, .type = t, .i = t == TY_BOOL ? v != 0 : wrap_to(t, v)});
 }
 
 const Expr *ex_int(Exprs *x, i64 v) {
@@ -131,11 +130,11 @@ const Expr *ex_f32(Exprs *x, double v) {
     const double largest = 0x1.fffffep+127;
     must(v == v);
     v = v > largest ? largest : v < -largest ? -largest : (double)(float)v;
-    return intern(x, (Expr){.op = EX_FCONST, .type = TY_F32, .f = v});
+    return ex_intern(x, (Expr){.op = EX_FCONST, .type = TY_F32, .f = v});
 }
 
 const Expr *ex_var(Exprs *x, const Var *v) {
-    return intern(x, (Expr){.op = EX_VAR, .type = v->type, .var = v});
+    return ex_intern(x, (Expr){.op = EX_VAR, .type = v->type, .var = v});
 }
 
 const Expr *ex_load(Exprs *x, const Buffer *b, const Expr *const *idx) {
@@ -144,7 +143,13 @@ const Expr *ex_load(Exprs *x, const Buffer *b, const Expr *const *idx) {
         must(type_is_int(idx[i]->type));
         e.args[i] = idx[i];
     }
-    return intern(x, e);
+    return ex_intern(x, e);
+}
+
+bool expr_is_int(const Expr *e, i64 *v) {
+    if (e->op != EX_ICONST) return false;
+    *v = e->i;
+    return true;
 }
 
 // ---- folding ------------------------------------------------------------------------------------
@@ -294,7 +299,7 @@ static const Expr *binary(Exprs *x, ExprOp op, const Expr *a, const Expr *b) {
     else if (a->op == EX_FCONST && b->op == EX_FCONST)
         r = fold_floats(x, op, a->f, b->f);
     if (!r) r = identity2(x, op, a, b);
-    return r ? r : intern(x, (Expr){.op = op, .type = t, .nargs = 2, .args = {a, b}});
+    return r ? r : ex_intern(x, (Expr){.op = op, .type = t, .nargs = 2, .args = {a, b}});
 }
 
 static double half_lo(i64 w) { return f16_to_f32((u16)(u32)w); }
@@ -328,7 +333,7 @@ static const Expr *unary(Exprs *x, ExprOp op, const Expr *a) {
     case EX_SUBMAX: must(t != TY_BOOL); break;
     default: must((op == EX_EXP || op == EX_SIN2PI || op == EX_COS2PI) && t == TY_F32); break;
     }
-    return intern(x, (Expr){.op = op, .type = t, .nargs = 1, .args = {a}});
+    return ex_intern(x, (Expr){.op = op, .type = t, .nargs = 1, .args = {a}});
 }
 
 const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b, const Expr *c) {
@@ -341,7 +346,7 @@ const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b, const Exp
         if (a->op == EX_ICONST) return a->i ? b : c;
         if (b == c) return b;
         if (a->op == EX_LNOT) return ex_select(x, a->args[0], c, b);
-        return intern(x, (Expr){.op = op, .type = b->type, .nargs = 3, .args = {a, b, c}});
+        return ex_intern(x, (Expr){.op = op, .type = b->type, .nargs = 3, .args = {a, b, c}});
     default: must(!"an operation with arguments"); return NULL;
     }
 }
@@ -353,7 +358,7 @@ const Expr *ex_cast(Exprs *x, Type t, const Expr *a) {
     if (a->op == EX_FCONST) return iconst(x, t, saturate_to_int(t, a->f));
     if (a->op == EX_CAST && type_is_int(t) && type_is_int(a->type) && type_is_int(a->args[0]->type))
         return ex_cast(x, t, a->args[0]); // i32(u32(i)) is i
-    return intern(x, (Expr){.op = EX_CAST, .type = t, .nargs = 1, .args = {a}});
+    return ex_intern(x, (Expr){.op = EX_CAST, .type = t, .nargs = 1, .args = {a}});
 }
 
 const Expr *ex_bitcast(Exprs *x, Type t, const Expr *a) {
@@ -366,169 +371,5 @@ const Expr *ex_bitcast(Exprs *x, Type t, const Expr *a) {
         float f = bits_f32((u32)a->i);
         if (f - f == 0) return ex_f32(x, f);
     }
-    return intern(x, (Expr){.op = EX_BITCAST, .type = t, .nargs = 1, .args = {a}});
-}
-
-// ---- walks --------------------------------------------------------------------------------------
-
-Memo *memo_take(Exprs *x) {
-    Memo *m = x->memos;
-    if (m) {
-        x->memos = m->next;
-    } else {
-        m = NEW(x->arena, Memo);
-        m->home = x;
-        m->cap = 64;
-        m->slot = NEW_N(x->arena, MemoSlot, m->cap);
-    }
-    m->now++;
-    m->n = 0;
-    return m;
-}
-
-void memo_give(Memo *m) {
-    m->next = m->home->memos;
-    m->home->memos = m;
-}
-
-MemoSlot *memo_at(Memo *m, const Expr *e, bool *fresh) {
-    if (m->n >= m->cap / 2) {
-        MemoSlot *old = m->slot;
-        size_t cap = m->cap;
-        m->cap *= 2;
-        m->slot = NEW_N(m->home->arena, MemoSlot, m->cap);
-        for (size_t i = 0; i < cap; i++) {
-            if (old[i].stamp != m->now) continue;
-            size_t at = old[i].key->hash & (m->cap - 1);
-            while (m->slot[at].stamp == m->now) at = (at + 1) & (m->cap - 1);
-            m->slot[at] = old[i];
-        }
-    }
-    size_t at = e->hash & (m->cap - 1);
-    while (m->slot[at].stamp == m->now && m->slot[at].key != e) at = (at + 1) & (m->cap - 1);
-    MemoSlot *s = &m->slot[at];
-    *fresh = s->stamp != m->now;
-    if (*fresh) {
-        s->key = e;
-        s->stamp = m->now;
-        m->n++;
-    }
-    return s;
-}
-
-bool expr_is_int(const Expr *e, i64 *v) {
-    if (e->op != EX_ICONST) return false;
-    *v = e->i;
-    return true;
-}
-
-typedef struct Walk {
-    Memo *seen;
-    void (*fn)(void *user, const Expr *e);
-    void *user;
-} Walk;
-
-static void walk(Walk *w, const Expr *e) {
-    bool fresh;
-    memo_at(w->seen, e, &fresh);
-    if (!fresh) return;
-    for (int i = 0; i < e->nargs; i++) walk(w, e->args[i]);
-    w->fn(w->user, e);
-}
-
-void expr_walk(const Expr *e, void (*fn)(void *user, const Expr *e), void *user) {
-    Walk w = {memo_take(e->home), fn, user};
-    walk(&w, e);
-    memo_give(w.seen);
-}
-
-static bool find(Memo *seen, const Expr *e, const Var *v, const Buffer *b) {
-    if (v ? e->top < v->id : !e->loads) return false;
-    if ((v && e->op == EX_VAR && e->var == v) || (b && e->op == EX_LOAD && e->buf == b))
-        return true;
-    if (e->nargs == 0) return false;
-    bool fresh;
-    memo_at(seen, e, &fresh);
-    if (!fresh) return false;
-    for (int i = 0; i < e->nargs; i++)
-        if (find(seen, e->args[i], v, b)) return true;
-    return false;
-}
-
-bool expr_uses(const Expr *e, const Var *v) {
-    if (e->top <= v->id) return e->op == EX_VAR ? e->var == v : e->top == v->id;
-    Memo *m = memo_take(e->home);
-    bool r = find(m, e, v, NULL);
-    memo_give(m);
-    return r;
-}
-
-bool expr_loads(const Expr *e, const Buffer *b) {
-    if (!e->loads) return false;
-    Memo *m = memo_take(e->home);
-    bool r = find(m, e, NULL, b);
-    memo_give(m);
-    return r;
-}
-
-typedef struct Mapping {
-    Exprs *x;
-    Memo *done;
-    ExprMap fn;
-    void *user;
-} Mapping;
-
-static const Expr *rebuilt(Exprs *x, const Expr *e, const Expr *const *args) {
-    switch (e->op) {
-    case EX_LOAD: return ex_load(x, e->buf, args);
-    case EX_CAST: return ex_cast(x, (Type)e->type, args[0]);
-    case EX_BITCAST: return ex_bitcast(x, (Type)e->type, args[0]);
-    default: return ex_node(x, (ExprOp)e->op, args[0], args[1], args[2]);
-    }
-}
-
-static const Expr *map(Mapping *m, const Expr *e) {
-    bool fresh;
-    MemoSlot *s = memo_at(m->done, e, &fresh);
-    if (!fresh) return s->e;
-    s->e = e; // shared nodes are finished before they are met again: trees have no cycles
-    const Expr *args[BUFFER_MAX_DIMS] = {0}, *r = e;
-    bool changed = false;
-    for (int i = 0; i < e->nargs; i++) {
-        args[i] = map(m, e->args[i]);
-        changed |= args[i] != e->args[i];
-    }
-    if (changed || e->home != m->x) r = e->nargs ? rebuilt(m->x, e, args) : intern(m->x, *e);
-    r = m->fn(m->user, m->x, r);
-    memo_at(m->done, e, &fresh)->e = r;
-    return r;
-}
-
-const Expr *expr_map(Exprs *x, const Expr *e, ExprMap fn, void *user) {
-    Mapping m = {x, memo_take(x), fn, user};
-    const Expr *r = map(&m, e);
-    memo_give(m.done);
-    return r;
-}
-
-typedef struct Subst {
-    const Var *const *vars;
-    const Expr *const *by;
-    int n;
-} Subst;
-
-static const Expr *subst(void *user, Exprs *x, const Expr *e) {
-    const Subst *s = user;
-    (void)x;
-    if (e->op == EX_VAR)
-        for (int i = 0; i < s->n; i++)
-            if (s->vars[i] == e->var) return s->by[i];
-    return e;
-}
-
-const Expr *expr_subst(Exprs *x, const Expr *e, const Var *const *vars, const Expr *const *by,
-                       int n) {
-    bool used = false;
-    for (int i = 0; i < n && !used; i++) used = e->top >= vars[i]->id;
-    return used || e->home != x ? expr_map(x, e, subst, &(Subst){vars, by, n}) : e;
+    return ex_intern(x, (Expr){.op = EX_BITCAST, .type = t, .nargs = 1, .args = {a}});
 }

@@ -56,6 +56,9 @@ struct Exprs {
     Lin *lins;
 };
 
+// expr.c: the one node that is like e; e itself is not kept.
+const Expr *ex_intern(Exprs *x, Expr e);
+
 // linear.c: false: too many terms, or a coefficient leaves 64 bits; the caller keeps what it had.
 Lin *lin_take(Exprs *x, Type t); // 0
 void lin_give(Exprs *x, Lin *l);

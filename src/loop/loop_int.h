@@ -18,9 +18,12 @@ static inline int loop_thread_dim(LoopKind k) { return k == LOOP_THREAD_Y; }
 void nest_log(Nest *n, const char *fmt, ...);             // one line of the log
 NestStage *nest_loop(Nest *n, Str name, int *at, Err *e); // "stage.loop"
 
-// stages.c
+// stages.c; new_stages.c makes more of them
 int stage_reads(NestStage *s, const Buffer *b, const Expr **out,
                 int max); // its distinct loads of b; -1: more than max
+void stage_rewrite(NestStage *s, Exprs *x, ExprMap fn, void *user); // all expressions of a stage
+// Puts p's computation into c's loop `at`, and shrinks it to what an iteration reads.
+bool stage_place(Nest *n, NestStage *p, NestStage *c, int at, Err *e);
 const Expr *stage_in_loops(const Nest *n, const NestStage *c,
                            const Expr *e); // axes replaced by their loops' expressions
 

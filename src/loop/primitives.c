@@ -3,7 +3,7 @@
 //
 // Each checks its legality, edits the nest and writes itself into the nest's log in canonical form,
 // so that the log replayed on the naive nest gives this nest. What moves computations between
-// stages is in stages.c.
+// stages is in stages.c and new_stages.c.
 #include "loop/loop_int.h"
 
 void nest_log(Nest *n, const char *fmt, ...) {

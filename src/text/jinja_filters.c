@@ -1,5 +1,4 @@
-// text/jinja_filters.c: the filters over single values, the table's look-up, and the binding of
-// arguments.
+// text/jinja_filters.c: the filters over single values, and the table's look-up.
 //
 // One row a filter: its name, its parameters in order, how many are required, its function. Filters
 // over sequences are the other half of the table, in jinja_sequences.c. tojson is transformers' (no
@@ -11,60 +10,6 @@
 
 static bool give(JVal *out, JVal v) {
     *out = v;
-    return true;
-}
-
-// ---- arguments ----------------------------------------------------------------------------------
-
-bool jinja_arg_int(Jinja *j, JVal v, i64 missing, i64 *out) {
-    *out = missing;
-    if (v.type == J_MISSING) return true;
-    if (v.type == J_UNDEFINED) return jinja_use_undefined(j, v);
-    if (!jval_is_int(v))
-        return jinja_fail(j, ERR_JINJA_TYPE, "an integer is wanted, not '%s'", jval_type(v));
-    *out = jval_as_int(v);
-    return true;
-}
-
-bool jinja_arg_str(Jinja *j, JVal v, Str missing, Str *out) {
-    *out = missing;
-    return v.type == J_MISSING || jval_text(j, v, out);
-}
-
-bool jinja_bind(Jinja *j, const char *what, Str name, const char *params, int required,
-                const JArgs *args, JVal *v) {
-    Str names[JINJA_PARAMS], rest = str_c(params);
-    size_t n = 0;
-    if (params[0] == '*') {
-        if (args->n < (size_t)required)
-            return jinja_fail(j, ERR_JINJA_ARGS, "%s %S wants at least %d arguments", what, name,
-                              required);
-        return true;
-    }
-    while (rest.len) {
-        must(n < JINJA_PARAMS);
-        names[n] = str_cut(rest, ',', &rest);
-        v[n] = n < args->n ? args->pos[n] : (JVal){.type = J_MISSING};
-        n++;
-    }
-    if (args->n > n)
-        return jinja_fail(j, ERR_JINJA_ARGS, "%s %S takes at most %d arguments (%D given)", what,
-                          name, (int)n, (i64)args->n);
-    for (size_t k = 0; k < args->nkw; k++) {
-        size_t i = 0;
-        while (i < n && !str_eq(names[i], args->kw[k])) i++;
-        if (i == n)
-            return jinja_fail(j, ERR_JINJA_ARGS, "%s %S has no argument named %S", what, name,
-                              args->kw[k]);
-        if (v[i].type != J_MISSING)
-            return jinja_fail(j, ERR_JINJA_ARGS, "%s %S got two values for %S", what, name,
-                              args->kw[k]);
-        v[i] = args->kwval[k];
-    }
-    for (size_t i = 0; i < (size_t)required; i++)
-        if (v[i].type == J_MISSING)
-            return jinja_fail(j, ERR_JINJA_ARGS, "%s %S wants the argument %S", what, name,
-                              names[i]);
     return true;
 }
 

@@ -254,7 +254,9 @@ const JPair *jdict_find(const JDict *d, JVal key);
 bool jval_hashable(JVal v);
 bool jval_eq(Jinja *j, JVal x, JVal y, bool *out);
 bool jval_cmp(Jinja *j, JVal x, JVal y, const char *op,
-              int *out);                      // fails on types without order; NaN: 2
+              int *out);             // fails on types without order; NaN: 2
+bool jval_deep(Jinja *j, u32 depth); // false: fails, the value nests too deep
+// jinja_repr.c
 bool jval_str_add(Jinja *j, JVal v, Buf *b);  // Python's str()
 bool jval_repr_add(Jinja *j, JVal v, Buf *b); // Python's repr()
 bool jval_text(Jinja *j, JVal v, Str *out);   // str() as a string; a string is itself
@@ -286,6 +288,14 @@ bool jinja_percent(Jinja *j, Str fmt, JVal arg, Str *out);         // the operat
 bool jinja_strftime(Jinja *j, Str fmt, const ChatTime *t, Str *out);
 
 // ---- jinja_methods.c ----------------------------------------------------------------------------
+typedef struct JMethodRow {
+    u8 type;
+    const char *name, *params; // "*": as they come
+    int required;
+    bool (*fn)(Jinja *j, JVal self, const JVal *v, const JArgs *args, JVal *out);
+} JMethodRow;
+extern const JMethodRow jinja_string_methods[]; // jinja_strmethods.c
+extern const size_t jinja_string_method_count;
 bool jinja_method_find(u8 type, Str name, i32 *row);
 bool jinja_method_mutates(u8 type, Str name); // a method that the sandbox forbids
 bool jinja_method_call(Jinja *j, const JMethod *m, const JArgs *args, JVal *out);
@@ -314,6 +324,12 @@ bool jinja_buf_ok(Jinja *j, const Buf *b);
 // Evaluates the arguments of a call, filter or test; `room` more named ones can be added.
 bool jinja_eval_args(Jinja *j, const JNode *n, size_t room, JArgs *a);
 bool jinja_add_kw(Jinja *j, JArgs *a, size_t room, Str name, JVal v);
+// Arguments by place or name -> the parameters of a row: "a,b,c", of which some are required.
+bool jinja_bind(Jinja *j, const char *what, Str name, const char *params, int required,
+                const JArgs *args, JVal *v);
+// A number that a parameter must be; J_MISSING gives the default.
+bool jinja_arg_int(Jinja *j, JVal v, i64 missing, i64 *out);
+bool jinja_arg_str(Jinja *j, JVal v, Str missing, Str *out); // by str()
 bool jinja_call(Jinja *j, JVal f, const JArgs *args, JVal *out);
 bool jinja_eval_call(Jinja *j, const JNode *n, JVal *out); // a N_CALL
 // Runs a body in a scope (NULL: fails) and gives what it wrote as a string.
@@ -338,15 +354,10 @@ typedef struct JFilterRow {
     int required;
     JFilterFn fn;
 } JFilterRow;
-bool jinja_bind(Jinja *j, const char *what, Str name, const char *params, int required,
-                const JArgs *args, JVal *v);
 i32 jinja_filter_find(Str name); // -1: none
 i32 jinja_test_find(Str name);
 bool jinja_filter(Jinja *j, i32 row, JVal v, const JArgs *args, JVal *out);
 bool jinja_test(Jinja *j, i32 row, JVal v, const JArgs *args, bool *out);
-// A number that a parameter must be; J_MISSING gives the default.
-bool jinja_arg_int(Jinja *j, JVal v, i64 missing, i64 *out);
-bool jinja_arg_str(Jinja *j, JVal v, Str missing, Str *out); // by str()
 
 // ---- jinja_sequences.c: the filters over sequences ----------------------------------------------
 extern const JFilterRow jinja_sequence_filters[];

@@ -1,5 +1,5 @@
-// text/jinja_parse.h: private to the parser's two files: its state, and what statements use of
-// expressions.
+// text/jinja_parse.h: private to the parser's files: its state, its tools, and what statements use
+// of expressions.
 #ifndef HOB_JINJA_PARSE_H
 #define HOB_JINJA_PARSE_H
 
@@ -25,7 +25,7 @@ typedef VEC(JNode *) NodeVec;
 
 #define FAIL(p, at, ...) (jlex_fail(&(p)->lex, (at), __VA_ARGS__), (JNode *)NULL)
 
-// ---- jinja_expr.c -------------------------------------------------------------------------------
+// ---- jinja_tokens.c -----------------------------------------------------------------------------
 bool jp_next(Parser *p); // to the next token
 bool jp_peek(Parser *p); // p->ahead is the token after the current one
 bool jp_is_op(const Parser *p, u16 op);
@@ -39,6 +39,7 @@ JNode *jp_done(Parser *p, JNode *n); // called when a node has its children; NUL
 JNode *jp_listed(Parser *p, JNode *n, const NodeVec *v); // the same, with v as its list
 i32 jp_symbol(Parser *p, Str name);
 JNode *jp_name_node(Parser *p, Str name, u32 pos);
+// ---- jinja_expr.c -------------------------------------------------------------------------------
 JNode *jp_expr(Parser *p);
 JNode *jp_tuple(Parser *p, bool with_condition, bool may_be_empty);
 JNode *jp_filters(Parser *p, JNode *n, bool block);
