@@ -54,9 +54,13 @@ def compile_one(source, flags, newest):
         return obj, ""
     # yyjson: small before fast, and numbers are read by our own str_to_f64 (src/text/jinja_json.c)
     extra = ["-w", "-Dstrtod=json_strtod", "-Dalways_inline=__unused__"] if source.startswith("third_party/") else []
-    p = subprocess.run(ZIG + flags + extra + ["-c", source, "-o", obj], stdout=subprocess.PIPE,
+    new = obj[:-2] + ".new.o"  # half an object of a build that was cut off must not look finished
+    p = subprocess.run(ZIG + flags + extra + ["-c", source, "-o", new], stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, universal_newlines=True)
-    return (obj if p.returncode == 0 else None), p.stdout
+    if p.returncode != 0:
+        return None, p.stdout
+    os.replace(new, obj)
+    return obj, p.stdout
 
 
 def link(objects, flags, out):

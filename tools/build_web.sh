@@ -4,14 +4,15 @@
 set -eu
 unset TEMP # a setting of `make run`; programs take it for a folder
 cd "$(dirname "$0")/.."
-out=web/dist/index.html
-if [ -f "$out" ] && [ -z "$(find web/src web/app web/*.json web/*.ts build/wasm/*.wasm src/base/err.def tools/build_web.sh \
+out=build/web.built # written last: a page whose building was cut off is built again
+if [ -f "$out" ] && [ -f web/dist/index.html ] && [ -z "$(find web/src web/app web/*.json web/*.ts build/wasm/*.wasm src/base/err.def tools/build_web.sh \
     src/device/webgpu_commands.def -newer "$out" -type f ! -path 'web/src/wasm/*' -print | head -n 1)" ]; then
     exit 0
 fi
 python3 tools/gen_errors.py
 mkdir -p web/src/wasm
 cp build/wasm/hob.wasm build/wasm/kernels_simd128.wasm web/src/wasm/
+rm -f "$out"
 cd web
 PATH="$PWD/node_modules/.bin:$PATH"
 if [ -x node_modules/.bin/wasm-opt ]; then
@@ -36,3 +37,5 @@ for path in sorted(glob.glob("dist/**", recursive=True)):
         total += len(gzip.compress(open(path, "rb").read(), 9))
 print("web/dist: %d KB gzipped, wasm included" % round(total / 1024))
 PY
+cd ..
+: >"$out"
