@@ -242,11 +242,6 @@ def argmax_join():
                [(2, {"size": RING_SIZE, "at": sorted(after.items())})], rows={NEXT: at}, ctx=5000)
 
 
-def sample_max():
-    x = real(2, 2)
-    yield case([value(x, "m")], [(-1, x.max(1))])
-
-
 def keys_of(x, inv_temp):
     def fixed(v):
         scaled = np.clip(v.astype("<f4") * np.float32(inv_temp), -2.0**29, 2.0**29)
@@ -258,7 +253,7 @@ def sample_key():
     x = logits_of()
     for temperature in (1.0, 0.7, 0.01):
         inv = int(round(65536 / temperature))
-        yield case([value(x, "m"), value(x.max(1), "m")], [(-1, keys_of(x, inv))], params={PARAM_INV_TEMP: inv})
+        yield case([value(x, "m"), value(blocks(x, -np.inf).max(2), "m")], [(-1, keys_of(x, inv))], params={PARAM_INV_TEMP: inv})
 
 
 def digits_of(keys, limit, shift):
@@ -266,15 +261,18 @@ def digits_of(keys, limit, shift):
     return (blocks(keys, -1)[:, None] >= want).sum(3)
 
 
-START = tensor("const", [1], np.array([0]), "i32")
+START = tensor("const", [4, 2], np.array([[0, 16]] * 4), "i32")  # a row of the graph's m_max each
+
+
+def known(limit, shift):
+    return value(np.stack([limit, np.full_like(limit, shift)], 1), "m", "i32")
 
 
 def sample_count():
     keys = keys_of(logits_of(), 65536)
-    yield case([value(keys, "m", "i32"), START], [(-1, digits_of(keys, np.array([0, 0]), 16))], attr={"shift": 16})
+    yield case([value(keys, "m", "i32"), START], [(-1, digits_of(keys, np.array([0, 0]), 16))])
     limit = np.array([0xC0000, 0x90000])
-    yield case([value(keys, "m", "i32"), value(limit, "m", "i32")], [(-1, digits_of(keys, limit, 12))],
-               attr={"shift": 12})
+    yield case([value(keys, "m", "i32"), known(limit, 12)], [(-1, digits_of(keys, limit, 12))])
 
 
 def sample_digit():
@@ -284,9 +282,10 @@ def sample_digit():
         for shift in (16, 12):
             counts = digits_of(keys, limit, shift)
             enough = (counts.sum(2) >= (min(top_k, 300) or 300)).sum(1)
-            yield case([value(counts, "m", "i32"), START if shift == 16 else value(limit, "m", "i32")],
-                       [(-1, limit + (enough << shift))], attr={"shift": shift}, params={PARAM_TOP_K: top_k})
-            limit = limit + (enough << shift)
+            after = limit + (enough << shift)
+            yield case([value(counts, "m", "i32"), START if shift == 16 else known(limit, shift)],
+                       [(-1, np.stack([after, np.full_like(after, shift - 4)], 1))], params={PARAM_TOP_K: top_k})
+            limit = after
 
 
 def weights_of(keys, limit):
@@ -294,30 +293,24 @@ def weights_of(keys, limit):
     return np.where((keys >= limit[:, None]) & (keys > 0), w, 0).astype("i8")
 
 
+def exp2_table():  # ten bits of the exponent's fraction: 2^-10 of a doubling
+    table = [min(2**32 - 1, int(2.0 ** (32 - i / 32))) for i in range(32)]
+    return tensor("const", [64], np.array(table + [min(2**32 - 1, int(2.0 ** (32 - i / 1024))) for i in range(32)]), "u32")
+
+
 def sample_weight():
     keys, limit = keys_of(logits_of(), 40000), np.array([0, KEY_TOP - 300000])
-    table = [min(2**32 - 1, int(2.0 ** (32 - i / 32))) for i in range(32)]
-    table += [min(2**32 - 1, int(2.0 ** (32 - i / 1024))) for i in range(32)]
-    # ten bits of the exponent's fraction: 2^-10 of a doubling
-    yield case([value(keys, "m", "i32"), value(limit, "m", "i32"), tensor("const", [64], np.array(table), "u32")],
-               [(-1, weights_of(keys, limit))], tolerance=1e-3)
+    yield case([value(keys, "m", "i32"), known(limit, 0), exp2_table()], [(-1, weights_of(keys, limit))], tolerance=1e-3)
 
 
-def sums():
-    keys = keys_of(logits_of(), 65536)
-    w = weights_of(keys, np.array([0, KEY_TOP - 200000]))
-    s = blocks(w, 0).sum(2)
-    return w, s, np.cumsum((s + 1) >> 1, 1)  # two blocks of at most 2^31: halves fit
+def weights():
+    w = weights_of(keys_of(logits_of(), 65536), np.array([0, KEY_TOP - 200000]))
+    return w, blocks(w, 0).sum(2)
 
 
 def sample_sum():
-    w, s, _ = sums()
+    w, s = weights()
     yield case([value(w, "m", "u32")], [(-1, s)])
-
-
-def sample_prefix():
-    _, s, p = sums()
-    yield case([value(s, "m", "u32")], [(-1, p)])
 
 
 def mix(a):
@@ -348,28 +341,14 @@ def below(prefix, seed, position, which):
 SEEDS = (1, 0xFEDCBA9876543210, 77)
 
 
-def sample_block():
-    _, _, p = sums()
-    for seed in SEEDS:
-        at = [9, 4000]
-        yield case([value(p, "m", "u32")], [(-1, np.array([below(p[i], seed, at[i], 0) for i in range(2)]))],
-                   params=seed_words(seed), rows={NEXT: at}, ctx=5000)
-
-
-def sample_within():
-    w, _, _ = sums()
-    for chosen in ([0, 1], [1, 0]):
-        yield case([value(w, "m", "u32"), value(np.array(chosen), "m", "i32")],
-                   [(-1, np.cumsum(blocks(w, 0)[[0, 1], chosen], 1))])
-
-
 def sample_join():
-    w, _, _ = sums()
-    chosen, at = [1, 0], [9, RING_SIZE + 4]
-    prefix = np.cumsum(blocks(w, 0)[[0, 1], chosen], 1)
+    w, sums = weights()
+    at, prefix = [9, RING_SIZE + 4], np.cumsum((sums + 1) >> 1, 1)  # two blocks of at most 2^31: halves fit
     for seed in SEEDS:
-        after = {p % RING_SIZE: chosen[i] * BLOCK + below(prefix[i], seed, p, 1) for i, p in enumerate(at)}
-        yield case([value(prefix, "m", "u32"), value(np.array(chosen), "m", "i32"), ring({})],
+        chosen = [below(prefix[i], seed, at[i], 0) for i in range(2)]
+        within = np.cumsum(blocks(w, 0)[[0, 1], chosen], 1)
+        after = {p % RING_SIZE: chosen[i] * BLOCK + below(within[i], seed, p, 1) for i, p in enumerate(at)}
+        yield case([value(w, "m", "u32"), value(sums, "m", "u32"), ring({})],
                    [(2, {"size": RING_SIZE, "at": sorted(after.items())})], params=seed_words(seed), rows={NEXT: at},
                    ctx=5000)
 

@@ -53,7 +53,6 @@ typedef struct OpAttr { // zero where an operator has no use for a field
     double eps;
     i64 heads, kv_heads, head_dim, rot_dim, ctx, parts, index, q_rows, k_rows;
     i64 keys;  // append: 1 keys, 0 values
-    i64 shift; // sample_count, sample_digit: the digit's place; -1 in a threshold that is 0
                // everywhere
 } OpAttr;
 

@@ -236,34 +236,24 @@ static bool infer_argmax_join(const Infer *c) {
 
 static bool infer_sample(const Infer *c) { return infer_argmax(c); }
 
-static bool infer_sample_max(const Infer *c) {
-    if (!is_m(c->in[0], TY_F32, 2, sample_blocks(c->g), 0))
-        return kind(c, "it needs argmax_part's result");
-    return result(c, TY_F32, 1, DIM_M, dim_const(0), dim_const(0));
-}
-
 static bool infer_sample_key(const Infer *c) {
     if (!is_logits(c, c->in[0])) return kind(c, "it needs m x vocab logits");
-    if (!is_m(c->in[1], TY_F32, 1, 0, 0)) return kind(c, "it needs sample_max's result");
+    if (!is_m(c->in[1], TY_F32, 2, sample_blocks(c->g), 0))
+        return kind(c, "it needs argmax_part's result");
     return result(c, TY_I32, 2, DIM_M, dim_const(c->g->vocab), dim_const(0)) &&
            ranged(c, 0, (1 << SAMPLE_KEY_BITS) - 1);
 }
 
-// The threshold before the first digit is nobody's result: a constant of one zero.
-static bool is_threshold(const Tensor *t) {
-    return is_m(t, TY_I32, 1, 0, 0) || (t->kind == TEN_CONST && t->type == TY_I32 && t->nd == 1);
-}
-static bool digit_attr(const Infer *c) {
-    i64 s = c->nd->attr.shift;
-    if (s < 0 || s > SAMPLE_KEY_BITS - SAMPLE_DIGIT_BITS || s % SAMPLE_DIGIT_BITS != 0)
-        return shape(c, "shift is not the place of a digit");
-    return true;
+// A threshold and the place of the next digit. Before the first digit it is nobody's result: a
+// constant.
+static bool is_threshold(const Infer *c, const Tensor *t) {
+    return is_m(t, TY_I32, 2, 2, 0) || (t->kind == TEN_CONST && t->type == TY_I32 && t->nd == 2 &&
+                                        t->dim[0].c == c->g->m_max && t->dim[1].c == 2);
 }
 
 static bool infer_sample_count(const Infer *c) {
     if (!is_m(c->in[0], TY_I32, 2, c->g->vocab, 0)) return kind(c, "it needs sample_key's result");
-    if (!is_threshold(c->in[1])) return kind(c, "it needs a threshold");
-    if (!digit_attr(c)) return false;
+    if (!is_threshold(c, c->in[1])) return kind(c, "it needs a threshold");
     i64 digits = (1 << SAMPLE_DIGIT_BITS) - 1;
     return result(c, TY_I32, 3, DIM_M, dim_const(digits), dim_const(sample_blocks(c->g))) &&
            ranged(c, 0, ARG_BLOCK);
@@ -273,15 +263,14 @@ static bool infer_sample_digit(const Infer *c) {
     i64 digits = (1 << SAMPLE_DIGIT_BITS) - 1;
     if (!is_m(c->in[0], TY_I32, 3, digits, sample_blocks(c->g)))
         return kind(c, "it needs sample_count's result");
-    if (!is_threshold(c->in[1])) return kind(c, "it needs a threshold");
-    if (!digit_attr(c)) return false;
-    return result(c, TY_I32, 1, DIM_M, dim_const(0), dim_const(0)) &&
+    if (!is_threshold(c, c->in[1])) return kind(c, "it needs a threshold");
+    return result(c, TY_I32, 2, DIM_M, dim_const(2), dim_const(0)) &&
            ranged(c, 0, (1 << SAMPLE_KEY_BITS) - 1);
 }
 
 static bool infer_sample_weight(const Infer *c) {
     if (!is_m(c->in[0], TY_I32, 2, c->g->vocab, 0)) return kind(c, "it needs sample_key's result");
-    if (!is_threshold(c->in[1])) return kind(c, "it needs a threshold");
+    if (!is_threshold(c, c->in[1])) return kind(c, "it needs a threshold");
     const Tensor *t = c->in[2];
     if (t->kind != TEN_CONST || t->type != TY_U32 || t->nd != 1 || t->dim[0].c != 64)
         return kind(c, "it needs the exp2 table of 64 words");
@@ -295,29 +284,11 @@ static bool infer_sample_sum(const Infer *c) {
     return result(c, TY_U32, 2, DIM_M, dim_const(sample_blocks(c->g)), dim_const(0));
 }
 
-static bool infer_sample_prefix(const Infer *c) {
-    if (!is_m(c->in[0], TY_U32, 2, sample_blocks(c->g), 0))
-        return kind(c, "it needs sample_sum's result");
-    return result(c, TY_U32, 2, DIM_M, dim_const(sample_blocks(c->g)), dim_const(0));
-}
-
-static bool infer_sample_block(const Infer *c) {
-    if (!is_m(c->in[0], TY_U32, 2, sample_blocks(c->g), 0))
-        return kind(c, "it needs sample_prefix's result");
-    return result(c, TY_I32, 1, DIM_M, dim_const(0), dim_const(0)) &&
-           ranged(c, 0, sample_blocks(c->g) - 1);
-}
-
-static bool infer_sample_within(const Infer *c) {
+static bool infer_sample_join(const Infer *c) {
     if (!is_m(c->in[0], TY_U32, 2, c->g->vocab, 0))
         return kind(c, "it needs sample_weight's result");
-    if (!is_m(c->in[1], TY_I32, 1, 0, 0)) return kind(c, "it needs sample_block's result");
-    return result(c, TY_U32, 2, DIM_M, dim_const(ARG_BLOCK), dim_const(0));
-}
-
-static bool infer_sample_join(const Infer *c) {
-    if (!is_m(c->in[0], TY_U32, 2, ARG_BLOCK, 0)) return kind(c, "it needs sample_within's result");
-    if (!is_m(c->in[1], TY_I32, 1, 0, 0)) return kind(c, "it needs sample_block's result");
+    if (!is_m(c->in[1], TY_U32, 2, sample_blocks(c->g), 0))
+        return kind(c, "it needs sample_sum's result");
     if (c->in[2]->kind != TEN_RING) return kind(c, "it needs the token ring");
     return true;
 }

@@ -273,6 +273,10 @@ bool lower_group(Arena *a, Exprs *x, const Graph *g, const Group *gr, const Prof
     Buf name = {.arena = a};
     // Kernels made at build time must serve every chunk: all regimes of more than one row are one.
     i64 most = p->dims && regime_n > 1 ? 4096 : (i64)regime_n;
+    // What a step does once need not be fast: a GPU runs one row by the kernel of many rows, since
+    // a pipeline takes long to make.
+    OpId op = g->nodes.at[gr->node[0]].op;
+    if (p->gpu && gr->nnodes == 1 && (op == OP_rope_table || op == OP_embed)) most = (i64)g->chunk;
     i64 m = MIN2((i64)g->m_max, (i64)regime_n);
     Lower l = {.arena = a,
                .x = x,

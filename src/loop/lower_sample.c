@@ -61,25 +61,19 @@ static const Expr *in_block(Lower *l, const Vocab *v, const Buffer *buf, const E
     return ex_select(x, ex_le(x, id, last), value, past);
 }
 
-// The threshold so far of row m: a constant zero before the first digit.
-static const Expr *threshold(Lower *l, int tensor, const Expr *rows, const Expr *m) {
-    const Tensor *t = &l->g->tensors.at[tensor];
-    if (t->kind == TEN_CONST)
-        return lower_load(l, arg1(l, tensor, "start", TY_I32, lower_int(l, 1)), lower_int(l, 0),
-                          NULL);
-    return lower_load(l, arg1(l, tensor, "limit", TY_I32, rows), m, NULL);
+// What the search knows of row m: the threshold so far (0), or the place of the next digit (1).
+static const Expr *known(Lower *l, int tensor, const Expr *rows, const Expr *m, int which) {
+    return lower_load(l, arg2(l, tensor, "from", TY_I32, rows, lower_int(l, 2)), m,
+                      lower_int(l, which));
 }
 
-bool lower_sample_max(Lower *l, const Node *nd) {
-    Vocab v = vocab_of(l);
-    const Buffer *part = arg2(l, nd->in[0], "part", TY_F32, v.rows, v.blocks);
-    Stage *s = lower_stage(l, "top");
-    const Expr *m = lower_axis(l, s, "m", v.rows), *b = lower_red(l, s, "b", v.blocks);
-    const Buffer *top = lower_temp(l, s, RED_MAX, lower_load(l, part, m, b));
-    s = lower_stage(l, "out");
-    m = lower_axis(l, s, "m", v.rows);
-    lower_store(s, arg1(l, nd->out, "y", TY_F32, v.rows), 1, &m, lower_load(l, top, m, NULL), NULL);
-    return true;
+static const Expr *threshold(Lower *l, int tensor, const Expr *rows, const Expr *m) {
+    return known(l, tensor, rows, m, 0);
+}
+
+static const Expr *digit_place(Lower *l, int tensor, const Expr *rows, const Expr *m) {
+    return ex_min(l->x, known(l, tensor, rows, m, 1),
+                  lower_int(l, SAMPLE_KEY_BITS - SAMPLE_DIGIT_BITS));
 }
 
 // logit * 2^16 / temperature, truncated, within +-2^29 whatever the logit
@@ -95,11 +89,14 @@ bool lower_sample_key(Lower *l, const Node *nd) {
     Exprs *x = l->x;
     Vocab v = vocab_of(l);
     const Buffer *logits = arg2(l, nd->in[0], "logits", TY_F32, v.rows, v.vocab);
-    const Buffer *top = arg1(l, nd->in[1], "top", TY_F32, v.rows);
-    Stage *s = lower_stage(l, "out");
+    const Buffer *part = arg2(l, nd->in[1], "part", TY_F32, v.rows, v.blocks);
+    Stage *s = lower_stage(l, "top");
+    const Expr *m = lower_axis(l, s, "m", v.rows), *i = lower_red(l, s, "b", v.blocks);
+    const Buffer *top = lower_temp(l, s, RED_MAX, lower_load(l, part, m, i));
+    s = lower_stage(l, "out");
     const Expr *at[2] = {lower_axis(l, s, "m", v.rows), lower_axis(l, s, "v", v.vocab)};
-    const Expr *a = fixed(l, lower_load(l, top, at[0], NULL)),
-               *b = fixed(l, lower_load(l, logits, at[0], at[1]));
+    const Expr *a = fixed(l, lower_load(l, top, at[0], NULL));
+    const Expr *b = fixed(l, lower_load(l, logits, at[0], at[1]));
     const Expr *away =
         ex_max(x, ex_min(x, ex_sub(x, a, b), lower_int(l, KEY_TOP)), lower_int(l, 0));
     const Expr *key = ex_sub(x, lower_int(l, KEY_TOP), away);
@@ -110,14 +107,14 @@ bool lower_sample_key(Lower *l, const Node *nd) {
 bool lower_sample_count(Lower *l, const Node *nd) {
     Exprs *x = l->x;
     Vocab v = vocab_of(l);
-    const Expr *digits = lower_int(l, DIGITS),
-               *shift = lower_dim(l, "shift", nd->attr.shift, 0, SAMPLE_KEY_BITS, 1);
+    const Expr *digits = lower_int(l, DIGITS);
     const Buffer *key = arg2(l, nd->in[0], "key", TY_I32, v.rows, v.vocab);
     Stage *s = lower_stage(l, "count");
     const Expr *m = lower_axis(l, s, "m", v.rows), *j = lower_axis(l, s, "j", digits);
     const Expr *b = lower_axis(l, s, "b", v.blocks), *i = lower_red(l, s, "i", v.block);
     const Expr *limit = threshold(l, nd->in[1], v.rows, m);
-    const Expr *want = ex_add(x, limit, ex_shl(x, ex_add(x, j, lower_int(l, 1)), shift));
+    const Expr *place = digit_place(l, nd->in[1], v.rows, m);
+    const Expr *want = ex_add(x, limit, ex_shl(x, ex_add(x, j, lower_int(l, 1)), place));
     const Expr *k = in_block(l, &v, key, m, b, i, lower_int(l, -1));
     const Buffer *count = lower_temp(l, s, RED_SUM, counted(x, ex_le(x, want, k)));
     s = lower_stage(l, "out");
@@ -132,8 +129,7 @@ bool lower_sample_count(Lower *l, const Node *nd) {
 bool lower_sample_digit(Lower *l, const Node *nd) {
     Exprs *x = l->x;
     Vocab v = vocab_of(l);
-    const Expr *digits = lower_int(l, DIGITS),
-               *shift = lower_dim(l, "shift", nd->attr.shift, 0, SAMPLE_KEY_BITS, 1);
+    const Expr *digits = lower_int(l, DIGITS);
     const Expr *dims[3] = {v.rows, digits, v.blocks};
     const Buffer *count = lower_arg(l, nd->in[0], "count", TY_I32, 3, dims);
     Stage *s = lower_stage(l, "total");
@@ -154,9 +150,14 @@ bool lower_sample_digit(Lower *l, const Node *nd) {
     s = lower_stage(l, "out");
     m = lower_axis(l, s, "m", v.rows);
     const Expr *d = limited(x, lower_load(l, digit, m, NULL), DIGITS);
-    const Expr *limit = ex_add(x, threshold(l, nd->in[1], v.rows, m), ex_shl(x, d, shift));
+    const Expr *place = digit_place(l, nd->in[1], v.rows, m);
+    const Expr *limit = ex_add(x, threshold(l, nd->in[1], v.rows, m), ex_shl(x, d, place));
     limit = ex_max(x, ex_min(x, limit, lower_int(l, KEY_TOP)), lower_int(l, 0));
-    lower_store(s, arg1(l, nd->out, "y", TY_I32, v.rows), 1, &m, limit, NULL);
+    const Expr *lower =
+        ex_max(x, ex_sub(x, place, lower_int(l, SAMPLE_DIGIT_BITS)), lower_int(l, 0));
+    const Buffer *y = arg2(l, nd->out, "y", TY_I32, v.rows, lower_int(l, 2));
+    lower_store(s, y, 2, (const Expr *[]){m, lower_int(l, 0)}, limit, NULL);
+    lower_store(s, y, 2, (const Expr *[]){m, lower_int(l, 1)}, lower, NULL);
     return true;
 }
 
@@ -203,29 +204,6 @@ bool lower_sample_sum(Lower *l, const Node *nd) {
     return true;
 }
 
-// A block's sum is at most 2^31; shifted so that all of them fit u32, and rounded up so that no
-// weight is lost.
-bool lower_sample_prefix(Lower *l, const Node *nd) {
-    Exprs *x = l->x;
-    Vocab v = vocab_of(l);
-    i64 down = 0;
-    while ((((i64)1 << 31 >> down) + 1) * sample_blocks(l->g) > UINT32_MAX) down++;
-    const Expr *shift = ex_cast(x, TY_U32, lower_dim(l, "down", down, 0, 24, 1));
-    const Buffer *sum = arg2(l, nd->in[0], "sum", TY_U32, v.rows, v.blocks);
-    Stage *s = lower_stage(l, "prefix");
-    const Expr *m = lower_axis(l, s, "m", v.rows), *b = lower_axis(l, s, "b", v.blocks);
-    const Expr *i = lower_red(l, s, "i", v.blocks);
-    const Expr *carry = ex_sub(x, ex_shl(x, ex_uint(x, 1), shift), ex_uint(x, 1));
-    const Expr *part = ex_shr(x, ex_add(x, lower_load(l, sum, m, i), carry), shift);
-    const Buffer *prefix =
-        lower_temp(l, s, RED_SUM, ex_select(x, ex_le(x, i, b), part, ex_uint(x, 0)));
-    s = lower_stage(l, "out");
-    const Expr *at[2] = {lower_axis(l, s, "m", v.rows), lower_axis(l, s, "b", v.blocks)};
-    lower_store(s, arg2(l, nd->out, "y", TY_U32, v.rows, v.blocks), 2, at,
-                lower_load(l, prefix, at[0], at[1]), NULL);
-    return true;
-}
-
 // Random number `which` for the token after row m: a function of seed and position, nothing else.
 static const Expr *mix(Exprs *x, const Expr *a) {
     a = ex_mul(x, ex_xor(x, a, ex_shr(x, a, ex_uint(x, 16))), ex_uint(x, 0x7feb352du));
@@ -245,68 +223,59 @@ static const Expr *random_u32(Lower *l, const Vocab *v, const Expr *m, u32 which
     return a;
 }
 
-bool lower_sample_block(Lower *l, const Node *nd) {
+// How many of a row's prefix sums are at most random number `which`, as a share of their last one.
+static const Buffer *passed(Lower *l, const Vocab *v, const char *name, const Buffer *prefix,
+                            const Expr *n, u32 which) {
     Exprs *x = l->x;
-    Vocab v = vocab_of(l);
-    const Buffer *prefix = arg2(l, nd->in[0], "prefix", TY_U32, v.rows, v.blocks);
-    const Expr *last = ex_sub(x, v.blocks, lower_int(l, 1));
-    Stage *s = lower_stage(l, "before");
-    const Expr *m = lower_axis(l, s, "m", v.rows), *b = lower_red(l, s, "b", v.blocks);
-    const Expr *r = ex_mulhi(x, random_u32(l, &v, m, 0), lower_load(l, prefix, m, last));
-    const Expr *below = ex_le(x, lower_load(l, prefix, m, b), r);
-    const Buffer *before = lower_temp(l, s, RED_SUM, counted(x, below));
-    s = lower_stage(l, "out");
-    m = lower_axis(l, s, "m", v.rows);
-    const Expr *b0 = limited(x, lower_load(l, before, m, NULL), MENU_MAX_VOCAB / ARG_BLOCK);
-    const Expr *chosen = ex_max(x, ex_min(x, b0, last), lower_int(l, 0));
-    lower_store(s, arg1(l, nd->out, "y", TY_I32, v.rows), 1, &m, chosen, NULL);
-    return true;
+    Stage *s = lower_stage(l, name);
+    const Expr *m = lower_axis(l, s, "m", v->rows), *i = lower_red(l, s, "i", n);
+    const Expr *all = lower_load(l, prefix, m, ex_sub(x, n, lower_int(l, 1)));
+    const Expr *r = ex_mulhi(x, random_u32(l, v, m, which), all);
+    return lower_temp(l, s, RED_SUM, counted(x, ex_le(x, lower_load(l, prefix, m, i), r)));
 }
 
-static const Expr *chosen_block(Lower *l, const Vocab *v, int tensor, const Expr *m) {
-    const Expr *b = lower_load(l, arg1(l, tensor, "block", TY_I32, v->rows), m, NULL);
-    // made for any vocabulary, the kernel cannot know the range that the producer keeps
-    return l->p->dims ? ex_max(l->x, ex_min(l->x, b, ex_sub(l->x, v->blocks, lower_int(l, 1))),
-                               lower_int(l, 0))
-                      : b;
-}
-
-bool lower_sample_within(Lower *l, const Node *nd) {
+// A block's sum is at most 2^31; shifted so that all of them fit u32, and rounded up so that no
+// weight is lost.
+static const Buffer *block_prefix(Lower *l, const Node *nd, const Vocab *v) {
     Exprs *x = l->x;
-    Vocab v = vocab_of(l);
-    const Buffer *w = arg2(l, nd->in[0], "weight", TY_U32, v.rows, v.vocab);
-    Stage *s = lower_stage(l, "prefix");
-    const Expr *m = lower_axis(l, s, "m", v.rows), *i = lower_axis(l, s, "i", v.block),
-               *j = lower_red(l, s, "j", v.block);
-    const Expr *b = chosen_block(l, &v, nd->in[1], m);
-    const Expr *part = in_block(l, &v, w, m, b, j, ex_uint(x, 0));
-    const Buffer *prefix =
-        lower_temp(l, s, RED_SUM, ex_select(x, ex_le(x, j, i), part, ex_uint(x, 0)));
-    s = lower_stage(l, "out");
-    const Expr *at[2] = {lower_axis(l, s, "m", v.rows), lower_axis(l, s, "i", v.block)};
-    lower_store(s, arg2(l, nd->out, "y", TY_U32, v.rows, v.block), 2, at,
-                lower_load(l, prefix, at[0], at[1]), NULL);
-    return true;
+    i64 down = 0;
+    while ((((i64)1 << 31 >> down) + 1) * sample_blocks(l->g) > UINT32_MAX) down++;
+    const Expr *shift = ex_cast(x, TY_U32, lower_dim(l, "down", down, 0, 24, 1));
+    const Buffer *sum = arg2(l, nd->in[1], "sum", TY_U32, v->rows, v->blocks);
+    Stage *s = lower_stage(l, "blocks");
+    const Expr *m = lower_axis(l, s, "m", v->rows), *b = lower_axis(l, s, "b", v->blocks);
+    const Expr *i = lower_red(l, s, "i", v->blocks);
+    const Expr *carry = ex_sub(x, ex_shl(x, ex_uint(x, 1), shift), ex_uint(x, 1));
+    const Expr *part = ex_shr(x, ex_add(x, lower_load(l, sum, m, i), carry), shift);
+    return lower_temp(l, s, RED_SUM, ex_select(x, ex_le(x, i, b), part, ex_uint(x, 0)));
 }
 
 bool lower_sample_join(Lower *l, const Node *nd) {
     Exprs *x = l->x;
     Vocab v = vocab_of(l);
-    const Buffer *prefix = arg2(l, nd->in[0], "prefix", TY_U32, v.rows, v.block);
-    const Expr *ring_dim = lower_int(l, TOKEN_RING), *last = lower_int(l, ARG_BLOCK - 1);
-    Buffer *ring = lower_arg(l, nd->in[2], "ring", TY_I32, 1, &ring_dim);
-    Stage *s = lower_stage(l, "before");
-    const Expr *m = lower_axis(l, s, "m", v.rows), *i = lower_red(l, s, "i", v.block);
-    const Expr *r = ex_mulhi(x, random_u32(l, &v, m, 1), lower_load(l, prefix, m, last));
-    const Expr *below = ex_le(x, lower_load(l, prefix, m, i), r);
-    const Buffer *before = lower_temp(l, s, RED_SUM, counted(x, below));
+    const Buffer *w = arg2(l, nd->in[0], "weight", TY_U32, v.rows, v.vocab);
+    const Expr *ring_dim = lower_int(l, TOKEN_RING), *last = ex_sub(x, v.blocks, lower_int(l, 1));
+    const Buffer *before = passed(l, &v, "block", block_prefix(l, nd, &v), v.blocks, 0);
+
+    Stage *s = lower_stage(l, "within");
+    const Expr *m = lower_axis(l, s, "m", v.rows), *i = lower_axis(l, s, "i", v.block),
+               *j = lower_red(l, s, "j", v.block);
+    const Expr *b = limited(x, lower_load(l, before, m, NULL), MENU_MAX_VOCAB / ARG_BLOCK);
+    b = ex_max(x, ex_min(x, b, last), lower_int(l, 0));
+    const Expr *part = in_block(l, &v, w, m, b, j, ex_uint(x, 0));
+    const Buffer *prefix =
+        lower_temp(l, s, RED_SUM, ex_select(x, ex_le(x, j, i), part, ex_uint(x, 0)));
+    const Buffer *token = passed(l, &v, "token", prefix, v.block, 1);
+
     s = lower_stage(l, "out");
     m = lower_axis(l, s, "m", v.rows);
-    const Expr *at_i = limited(x, lower_load(l, before, m, NULL), ARG_BLOCK);
-    const Expr *id = ex_add(x, ex_mul(x, chosen_block(l, &v, nd->in[1], m), v.block), at_i);
+    b = limited(x, lower_load(l, before, m, NULL), MENU_MAX_VOCAB / ARG_BLOCK);
+    b = ex_max(x, ex_min(x, b, last), lower_int(l, 0));
+    const Expr *at_i = limited(x, lower_load(l, token, m, NULL), ARG_BLOCK);
+    const Expr *id = ex_add(x, ex_mul(x, b, v.block), at_i);
     id = ex_max(x, ex_min(x, id, ex_sub(x, v.vocab, lower_int(l, 1))), lower_int(l, 0));
     const Expr *at =
         ex_and(x, lower_row_field(l, v.rows, m, ROW_NEXT), lower_int(l, TOKEN_RING - 1));
-    lower_store(s, ring, 1, &at, id, NULL);
+    lower_store(s, lower_arg(l, nd->in[2], "ring", TY_I32, 1, &ring_dim), 1, &at, id, NULL);
     return true;
 }

@@ -18,6 +18,19 @@ static bool match_reduce(const Nest *n) {
     return !n->direct && rule_out(n)->def.nstores && any_reduction(n);
 }
 
+// Where a stage has several results a row, and partial ones of them all would be too much to share,
+// threads take whole results. The last axis is spread, the reduction stays with its thread.
+static bool spread_results(RuleWriter *w, const NestStage *s, i64 lanes) {
+    i64 all = 4 * lanes, ext = 1;
+    const char *name = s->def.name, *axis = s->def.nax ? s->def.ax[s->def.nax - 1].var->name : NULL;
+    if (!axis || !rule_loop_extent(s, axis, &ext)) return false;
+    all *= ext;
+    if (all <= w->t->profile->shared_bytes / 2) return false;
+    if (ext % lanes == 0 && rule_try(w, "split %s.%s %D ao at", name, axis, lanes))
+        rule_line(w, "bind %s.at thread.x", name);
+    return true;
+}
+
 // Sums of floats and maxima may be split into interleaved partial ones: lanes of a vector, or
 // threads.
 static void spread_reduction(RuleWriter *w, const char *stage, i64 lanes, bool threads) {
@@ -26,6 +39,7 @@ static void spread_reduction(RuleWriter *w, const char *stage, i64 lanes, bool t
     if (lanes < 2 || s->def.nred != 1 || s->def.nax >= MAX_AXES) return;
     const char *k = s->def.red[0].var->name;
     const char *part = arena_cstr(w->t->arena, str_fmt(w->t->arena, "%s_p", stage));
+    if (threads && spread_results(w, s, lanes)) return;
     bool divides = expr_divisor(s->def.red[0].extent) % lanes == 0;
     if (!divides || (rule_loop_extent(s, k, &ext) && ext < 2 * lanes)) return;
     rule_line(w, "split %s.%s %D kc lane", stage, k, lanes);

@@ -70,12 +70,21 @@ static const u32 *exp2_table(Arena *a) {
     return t;
 }
 
+// Where the search for the threshold begins: at 0, with the highest digit; for each row.
+static const u32 *search_start(Arena *a, u32 rows) {
+    u32 *t = NEW_N(a, u32, rows * 2);
+    for (u32 i = 0; i < rows; i++) t[2 * i + 1] = SAMPLE_KEY_BITS - SAMPLE_DIGIT_BITS;
+    return t;
+}
+
 static void sampler_constants(Parts *p) {
     if (p->start >= 0) return;
-    Dim one = dim_const(1), many = dim_const(64);
-    p->start = graph_tensor(p->g, TEN_CONST, TY_I32, 1, &one, "sample.start", -1);
-    p->g->tensors.at[p->start].data = NEW(p->g->arena, u32);
-    p->g->tensors.at[p->start].lo = p->g->tensors.at[p->start].hi = 0;
+    Dim pairs[2] = {dim_const(p->g->m_max), dim_const(2)}, many = dim_const(64);
+    p->start = graph_tensor(p->g, TEN_CONST, TY_I32, 2, pairs, "sample.start", -1);
+    Tensor *t = &p->g->tensors.at[p->start];
+    t->data = search_start(p->g->arena, p->g->m_max);
+    t->lo = 0; // as sample_digit's result has it, so that all rounds are one kernel
+    t->hi = (1 << SAMPLE_KEY_BITS) - 1;
     p->table = graph_tensor(p->g, TEN_CONST, TY_U32, 1, &many, "sample.exp2", -1);
     p->g->tensors.at[p->table].data = exp2_table(p->g->arena);
 }
@@ -84,23 +93,18 @@ static void split_sample(Parts *p, const Node *nd) {
     sampler_constants(p);
     int logits = nd->in[0], ring = nd->in[1], layer = nd->layer;
     int part = emit(p, OP_argmax_part, 1, &logits, NULL, "sample.part", layer);
-    int top = emit(p, OP_sample_max, 1, &part, NULL, "sample.max", layer);
-    int key = emit(p, OP_sample_key, 2, (int[]){logits, top}, NULL, "sample.key", layer);
-    int limit = p->start;
-    for (int shift = SAMPLE_KEY_BITS - SAMPLE_DIGIT_BITS; shift >= 0; shift -= SAMPLE_DIGIT_BITS) {
-        OpAttr attr = {.shift = shift};
-        const char *count = str_fmt(p->g->arena, "sample.count%d", shift).ptr;
-        const char *digit = str_fmt(p->g->arena, "sample.limit%d", shift).ptr;
-        int counts = emit(p, OP_sample_count, 2, (int[]){key, limit}, &attr, count, layer);
-        limit = emit(p, OP_sample_digit, 2, (int[]){counts, limit}, &attr, digit, layer);
+    int key = emit(p, OP_sample_key, 2, (int[]){logits, part}, NULL, "sample.key", layer);
+    int from = p->start;
+    for (int i = 0; i < SAMPLE_KEY_BITS / SAMPLE_DIGIT_BITS; i++) {
+        const char *count = str_fmt(p->g->arena, "sample.count%d", i).ptr;
+        const char *digit = str_fmt(p->g->arena, "sample.from%d", i).ptr;
+        int counts = emit(p, OP_sample_count, 2, (int[]){key, from}, NULL, count, layer);
+        from = emit(p, OP_sample_digit, 2, (int[]){counts, from}, NULL, digit, layer);
     }
     int weight =
-        emit(p, OP_sample_weight, 3, (int[]){key, limit, p->table}, NULL, "sample.weight", layer);
+        emit(p, OP_sample_weight, 3, (int[]){key, from, p->table}, NULL, "sample.weight", layer);
     int sum = emit(p, OP_sample_sum, 1, &weight, NULL, "sample.sum", layer);
-    int prefix = emit(p, OP_sample_prefix, 1, &sum, NULL, "sample.prefix", layer);
-    int block = emit(p, OP_sample_block, 1, &prefix, NULL, "sample.block", layer);
-    int within = emit(p, OP_sample_within, 2, (int[]){weight, block}, NULL, "sample.within", layer);
-    emit(p, OP_sample_join, 3, (int[]){within, block, ring}, NULL, "", layer);
+    emit(p, OP_sample_join, 3, (int[]){weight, sum, ring}, NULL, "", layer);
 }
 
 bool pass_parts(PassContext *c, Graph *g) {
