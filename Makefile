@@ -54,6 +54,7 @@ schedules:
 parity:
 	@$(SETUP) native wasm web model test
 	@.venv/bin/python tools/test.py tokenizer_parity
+	@HOB_FULL=1 ONLY="sampled first answer" sh tests/suites/web.sh
 	@HOB_FULL=1 .venv/bin/python tests/suites/forced.py
 
 check: native

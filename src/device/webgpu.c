@@ -150,7 +150,9 @@ static bool bind(Device *d, u32 index, const DeviceBind *b, Err *err) {
     *c++ = REGIME_COUNT;
     for (int r = 0; r < REGIME_COUNT; r++) {
         *c++ = (u32)p->regimes[r].nsteps;
-        *c++ = r == REGIME_FEW ? 0 : (u32)p->regimes[r].sample;
+        // soon wanted: all but the choice of a token, whose first step greedy and sampled ones
+        // share
+        *c++ = r == REGIME_FEW ? 0 : (u32)MIN2(p->regimes[r].greedy + 1, p->regimes[r].sample);
         for (int i = 0; i < p->regimes[r].nsteps; i++) {
             const Step *s = &p->regimes[r].steps[i];
             int nbind = p->kernels[s->kernel].nbind;

@@ -1,7 +1,8 @@
 // Runs models in a page by the package's public surface alone, and writes down what they think of given tokens.
 //
-//     node forced.mjs JOBS.json OUT      JOBS: [{id, model, device, gpu, chunk, rows, evaluate: [{tokens, rows, logits}],
-//                                        ask: [text], max_tokens}]; model: a path inside the repository
+//     node forced.mjs JOBS.json OUT      JOBS: [{id, model, device, gpu, chunk, rows, reloads,
+//                                        evaluate: [{tokens, rows, logits}], ask: [text], max_tokens}]; model: a path
+//                                        inside the repository; reloads: how often it is opened again first
 //
 // A line of JSON a job: {id, error} or {id, info, compile_ms, evaluate: [...], ask: [...], seconds}. An evaluation has
 // tokens, top, logprob and margin, and its logits, in order of position, lie in OUT/id.N.f32. An answer is evaluated with
@@ -51,6 +52,9 @@ async function runJob(job) {
         return { tokens, top, logprob, margin, seconds, logits: e.logits.size ? await base64([...e.logits.values()]) : null };
     };
     try {
+        for (let i = 0; i < (job.reloads ?? 0); i++) {
+            (out.compile_ms ??= [engine.info.compile_ms]).push(await engine.reload(job).then(() => engine.info.compile_ms));
+        }
         for (const request of job.evaluate ?? []) out.evaluate.push(await evaluate(request));
         for (const content of job.ask ?? []) {
             const messages = [{ role: "user", content }];

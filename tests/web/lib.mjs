@@ -50,6 +50,9 @@ const wrap = (type, method, name) => {
 };
 if (globalThis.GPUDevice) {
     wrap(GPUDevice, "createBindGroup", "groups");
+    const pipeline = GPUDevice.prototype.createComputePipelineAsync;
+    counts.names = [];
+    GPUDevice.prototype.createComputePipelineAsync = function (d) { counts.names.push(d.label); return pipeline.call(this, d); };
     wrap(GPUDevice, "createComputePipelineAsync", "pipelines");
     wrap(GPUDevice, "createComputePipeline", "pipelines");
     wrap(GPUQueue, "submit", "submits");
