@@ -52,8 +52,8 @@ typedef struct Tensor {
 typedef struct OpAttr { // zero where an operator has no use for a field
     double eps;
     i64 heads, kv_heads, head_dim, rot_dim, ctx, parts, index, q_rows, k_rows;
-    i64 keys;  // append: 1 keys, 0 values
-               // everywhere
+    i64 keys; // append: 1 keys, 0 values
+              // everywhere
 } OpAttr;
 
 typedef struct Node {
