@@ -83,7 +83,7 @@ def smol_jobs():
     # positions in chunks and by single rows: a software adapter does some ten a second of either
     for device, gpu, many, single in ([("webgpu", False, len(tokens) - 1, len(tokens) - 1),
                                        ("cpu", False, len(tokens) - 1, len(tokens) - 1), ("webgpu", True, 64, 16)] if FULL
-                                      else [("webgpu", False, 64, 8), ("cpu", False, 128, 32)]):
+                                      else [("webgpu", False, 32, 8), ("cpu", False, 128, 32)]):
         feeds = [{"tokens": tokens[:n + 1], "rows": rows, "logits": [p for p in want["positions"] if p < n]}
                  for n, rows in ((many, 64), (single, 1))]
         yield {"id": "default_model_on_" + device + "_as_gpu" * gpu, "device": device, "gpu": gpu, "model": MODEL,
