@@ -1,27 +1,25 @@
 // quant/q8_0.c: blocks of 32 signed bytes and a half-precision scale d: value = d * q.
 //
-// In the file a block is d, then 32 bytes in the order of k. In memory plane 0 holds the bytes,
-// four a word, and plane 1 the scales, two a word (an odd last one has an empty upper half).
+// In the file a block is d, then 32 bytes in the order of k. In memory plane 0 holds the bytes plus
+// 128, four a word (a field without a sign is a mask, one with it two shifts), and plane 1 the
+// scales, two a word (an odd last one has an empty upper half).
 #include "quant/quant_int.h"
 
 enum { BLOCK = 32, BYTES = 34 };
 
 static const Expr *value(const QuantAt *at) {
     Exprs *x = at->x;
-    // Shifting the byte to the top first lets one arithmetic shift bring it down with its sign.
-    const Expr *up =
-        ex_sub(x, ex_int(x, 24), ex_mul(x, ex_mod(x, at->k, ex_int(x, 4)), ex_int(x, 8)));
-    const Expr *word = quant_word(at, 0, ex_idiv(x, at->k, ex_int(x, 4)));
-    const Expr *q = ex_shr(x, ex_bitcast(x, TY_I32, ex_shl(x, word, up)), ex_int(x, 24));
+    const Expr *q = ex_and(x, quant_field(at, 8), ex_uint(x, 255));
     const Expr *d = quant_half(at, 1, ex_idiv(x, at->k, ex_int(x, BLOCK)));
-    return ex_mul(x, d, ex_cast(x, TY_F32, q));
+    return ex_mul(x, d, ex_sub(x, ex_cast(x, TY_F32, q), ex_f32(x, 128)));
 }
 
 static void repack(const u8 *row, size_t k, const RowWords *out) {
     for (size_t b = 0; b < k / BLOCK; b++, row += BYTES) {
         u32 *q = out->plane[0] + b * (BLOCK / 4) * out->step;
         u32 *d = out->plane[1] + b / 2 * out->step;
-        for (size_t j = 0; j < BLOCK / 4; j++) q[j * out->step] = get_u32(row + 2 + 4 * j);
+        for (size_t j = 0; j < BLOCK / 4; j++)
+            q[j * out->step] = get_u32(row + 2 + 4 * j) ^ 0x80808080; // adds 128 to each byte
         *d = b % 2 ? *d | (u32)get_u16(row) << 16 : get_u16(row);
     }
 }
