@@ -1,6 +1,6 @@
 # A thin front: what is missing is set up by tools/setup, CMake builds, tools/ does the rest.
 # ASK and the other settings reach the programs by the environment, never as text of a recipe.
-export ASK DEVICE N THREADS TEMP JSON PORT T CI
+export ASK DEVICE N THREADS TEMP JSON PORT T
 # what set-up left in the project's own environment comes first; what is on the machine is used as it is
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # `make` itself may hold a job server: ninja needs none

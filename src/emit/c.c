@@ -110,6 +110,8 @@ static void vectors(Buf *o, int n) {
         buf_fmt(o, "IDIOM %sx%d %sx%d_of(%s a) { return (%sx%d){", w, n, w, n, w, w, n);
         for (int i = 0; i < n; i++) buf_fmt(o, "%sa", i ? ", " : "");
         buf_fmt(o, "}; }\n");
+        buf_fmt(o, "IDIOM %sx%d %sx%d_in_order(%sx%d a) { IN_ORDER(a); return a; }\n", w, n, w, n,
+                w, n);
         buf_fmt(o,
                 "IDIOM %sx%d %sx%d_select(i32x%d c, %sx%d a, %sx%d b) { return (%sx%d)(((i32x%d)a "
                 "& c) | ((i32x%d)b & ~c)); }\n",
@@ -189,6 +191,10 @@ static void prelude(Buf *o, const Profile *p) {
                  "#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC diagnostic ignored "
                  "\"-Wpsabi\"\n#endif\n"
                  "#define IDIOM static inline __attribute__((always_inline, unused))\n"
+                 // clang makes wasm of a chain of sums as one tree: all sums of one vector, then
+                 // all of the next, each waiting for the one before it
+                 "#ifdef __wasm__\n#define IN_ORDER(a) __asm__ volatile(\"\" : \"+r\"(a))\n"
+                 "#else\n#define IN_ORDER(a) (void)a\n#endif\n"
                  "typedef int32_t i32;\ntypedef uint32_t u32;\ntypedef uint64_t u64;\ntypedef "
                  "float f32;\n"));
     static const char *const word[3] = {"i32", "u32", "f32"};
@@ -298,4 +304,5 @@ const Dialect dialect_c = {
     .begin = begin,
     .end = end,
     .loop = loop,
+    .in_order = "_in_order",
 };

@@ -143,6 +143,12 @@ static void store(Emit *e, const Stmt *s) {
         return;
     }
     Str t = text(e, v, e->lanes);
+    if (e->d->in_order && m->buf->scope == SCOPE_REG && v->op == EX_ADD) {
+        Buf kept = {.arena = e->arena};
+        e->d->type(&kept, (Type)v->type, e->lanes);
+        buf_fmt(&kept, "%s(%S)", e->d->in_order, t);
+        t = buf_str(&kept);
+    }
     Buf to = {.arena = e->arena};
     vector_place(e, m, base, true, &to);
     line(e, "%S = %S;", buf_str(&to), t);

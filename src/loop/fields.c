@@ -5,6 +5,7 @@
 // becomes one product for all lanes, which hoisting takes out of the loop. Only done in lane loops,
 // where x is the same for all lanes, and for fields that end below bit 31 (signed conversion is
 // what processors have) and fit a float's 24 bits.
+// Not where the profile's fields_stay is 0: eight masks are eight constants to keep at hand.
 #include "loop/loop_int.h"
 #include "loop/ptrmap.h"
 

@@ -35,6 +35,7 @@ static const struct {
     {"dot4", 0, 1, false},
     {"fuse_norm", 0, 1, false},
     {"fuse_epilogue", 0, 1, false},
+    {"fields_stay", 0, 1, false},
     {"attn_parts", 1, 64, false},
     {"row_tile", 1, 16, false},
     {"dims", 0, 1, false},
@@ -64,6 +65,7 @@ bool profile_named(Str name, Profile *out) {
     } else if (str_eq(name, S("cpu4"))) {
         p.name = S("cpu4");
         p.vec = 4;
+        p.fields_stay = 0; // a browser's compiler makes each mask anew in the loop
     } else if (str_eq(name, S("gpu"))) {
         p.name = S("gpu");
         p.gpu = 1;
