@@ -237,19 +237,27 @@ static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
     return true;
 }
 
-// A schedule file with a section for a kernel that is not there would be silently ignored: an error
-// instead.
+// A schedule file with a section for a kernel that is not there, or with lines before its first
+// section, would be silently ignored: an error instead.
 static bool check_sections(Compile *c) {
     Str rest = c->o->schedule_text;
+    bool any = false; // a section has begun: its lines are its kernel's
     for (int line = 1; rest.len > 0; line++) {
-        Str name;
-        if (!schedule_head(str_cut(rest, '\n', &rest), &name)) continue;
-        bool found = false;
-        for (size_t i = 0; i < c->kernels.n; i++)
-            found = found || str_eq(c->kernels.at[i].name, name);
-        if (found) continue;
-        err_set(c->err, ERR_COMPILE_SCHEDULE,
-                "no kernel is named '%S'; `hob inspect --dump schedule` lists them", name);
+        Str name = {0}, comment, one = str_cut(rest, '\n', &rest);
+        bool found = any;
+        if (schedule_head(one, &name)) {
+            any = true;
+            found = false;
+            for (size_t i = 0; i < c->kernels.n; i++)
+                found = found || str_eq(c->kernels.at[i].name, name);
+        }
+        if (found || str_trim(str_cut(one, '#', &comment)).len == 0) continue;
+        if (any)
+            err_set(c->err, ERR_COMPILE_SCHEDULE,
+                    "no kernel is named '%S'; `hob inspect --dump schedule` lists them", name);
+        else
+            err_set(c->err, ERR_COMPILE_SCHEDULE,
+                    "a schedule file begins with a line `kernel NAME:`; see docs/schedules.md");
         err_line(c->err, line, 1);
         return err_file(c->err, c->o->schedule_file);
     }

@@ -191,6 +191,11 @@ static void a_programs_schedules_replay(void **state) {
     assert_false(compile_program(a, NULL, &o, &again, &err));
     assert_int_equal(err.id, ERR_COMPILE_SCHEDULE);
     assert_int_equal(err.line, 3);
+    err = (Err){0};
+    o.schedule_text = S("# mine\nsplit out.o 8 xo xl\n");
+    assert_false(compile_program(a, NULL, &o, &again, &err));
+    assert_int_equal(err.id, ERR_COMPILE_SCHEDULE);
+    assert_int_equal(err.line, 2);
     arena_free(a);
 }
 
