@@ -236,6 +236,14 @@ await test("a dropped file becomes the model, and a wrong one is refused", async
         await p.page.waitForSelector("body[data-state=ready]", { timeout: 240_000 });
         const one = await ask(p, FIRST);
         must(!answers.cpu || answers.cpu.startsWith(one.answer + "|"), one.answer);
+        await drop(() => new File(["not a model"], "wrong.gguf"));
+        await p.page.waitForFunction(() => document.body.dataset.state === "ready" && /wrong\.gguf/.test(document.getElementById("error").textContent));
+        must((await ask(p, SECOND)).answer, "a wrong file took the open model away");
+        await p.page.evaluate(() => document.getElementById("error").replaceChildren());
+        await drop(() => document.getElementById("disk").files[0]);
+        await p.page.waitForFunction(() => document.body.dataset.state === "loading");
+        await p.page.waitForSelector("body[data-state=ready]", { timeout: 240_000 });
+        must(p.page.workers().length === 1, `${p.page.workers().length} workers: the model before was not closed`);
     } finally {
         await p.close();
     }

@@ -84,6 +84,7 @@ const chosen = () => document.querySelector<HTMLInputElement>("input[name=device
 
 async function load(input: ModelInput, on: Wish): Promise<void> {
     const turn = ++loads;
+    const before = { engine, model };
     const again = input === model ? engine : null;
     model = input;
     engine = null;
@@ -99,16 +100,24 @@ async function load(input: ModelInput, on: Wish): Promise<void> {
     try {
         const next = again ?? (await createEngine({ ...options, onLog: (line) => console.info(line) }));
         if (again) await again.reload(options);
+        if (before.engine !== next) before.engine?.close();
         if (turn !== loads) return next.close();
         engine = next;
         ready(next);
     } catch (e) {
-        again?.close();
+        const keep = turn === loads && !again ? before.engine : null;
+        if (!keep) before.engine?.close();
         if (turn !== loads) return;
-        $("device-name").textContent = "no model";
+        if (keep) {
+            // a file that is no model takes nothing away: the one that was open answers on
+            [engine, model] = [keep, before.model];
+            ready(keep);
+        } else {
+            $("device-name").textContent = "no model";
+            prompt.placeholder = "Drop a .gguf file to begin";
+        }
         fail(e, input instanceof File ? `${input.name} could not be opened` : "The model could not be loaded");
         $("loading").hidden = true;
-        prompt.placeholder = "Drop a .gguf file to begin";
     }
     void showHelp();
 }
