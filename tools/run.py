@@ -58,6 +58,18 @@ def main():
     for name, values in (("DEVICE", ("", "auto", "webgpu", "cpu")),):
         if os.environ.get(name, "") not in values:
             die("%s=%s: one of %s" % (name, os.environ[name], ", ".join(values[1:])))
+    for name, kind, least, most in (("N", int, 1, 1 << 20), ("THREADS", int, 0, 1 << 20), ("TEMP", float, 0, 2)):
+        text = os.environ.get(name)
+        if not text or (name == "TEMP" and os.path.isdir(text)):  # a machine's own TEMP is a folder
+            continue
+        try:
+            good = least <= kind(text) <= most
+        except ValueError:
+            good = False
+        if not good:
+            die("%s=%s: a number from %d to %d" % (name, text, least, most))
+    if os.environ.get("ASK") and not os.environ["ASK"].strip():
+        die("ASK holds no word; ask something: make run ASK=\"Why is the sky blue?\"")
     port = port_wanted()
     url = "http://127.0.0.1:%d/" % port
     who = serve.ours(port)
