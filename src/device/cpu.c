@@ -127,7 +127,8 @@ static void run_share(void *user, int thread) {
     if (begin < end) s->fn(s->arg, s->dims, (i32)begin, (i32)end);
 }
 
-static bool interpret(Device *d, CpuKernel *k, const Share *s, const Step *st, Err *err) {
+static bool interpret(Device *d, CpuKernel *k, const Share *s, const Step *st, const u32 grid[3],
+                      Err *err) {
     Cpu *c = d->self;
     if (!k->said && c->o.log) {
         char line[256];
@@ -140,7 +141,7 @@ static bool interpret(Device *d, CpuKernel *k, const Share *s, const Step *st, E
     u64 bytes[STEP_MAX_BINDINGS];
     for (int i = 0; i < k->k->nbind; i++) bytes[i] = st->bind[i].size;
     arena_reset(c->scratch);
-    return c->o.interp(c->o.user, c->scratch, k->k, s->arg, bytes, st->dims, 0, s->extent, err) ||
+    return c->o.interp(c->o.user, c->scratch, k->k, s->arg, bytes, st->dims, grid, err) ||
            (err_subject(err, st->name), false);
 }
 
@@ -149,13 +150,15 @@ static bool run_step(Device *d, const DeviceBind *b, const Step *st, const Submi
     Cpu *c = d->self;
     CpuKernel *k = &c->kernels.at[handle_index(b->kernels[st->kernel].id)];
     Share share = {.fn = k->fn, .dims = st->dims, .threads = pool_threads(c->pool)};
-    share.extent = grid_count(&st->grid[0], s->n, s->m);
+    u32 grid[3]; // a CPU's schedule has but x
+    step_grid(b->program, st, s->n, s->m, grid);
+    share.extent = grid[0];
     for (int i = 0; i < k->k->nbind; i++) {
         const Binding *bi = &st->bind[i];
         u64 off = bi->offset + (bi->buffer == b->program->buf_params ? params_offset : 0);
         share.arg[i] = c->buffers.at[handle_index(b->buffers[bi->buffer].id)].bytes + off;
     }
-    if (!share.fn) return interpret(d, k, &share, st, err);
+    if (!share.fn) return interpret(d, k, &share, st, grid, err);
     if (share.threads == 1 || share.extent < 2 || st->bytes + st->flops < SERIAL_WORK)
         share.fn(share.arg, share.dims, 0, (i32)share.extent);
     else

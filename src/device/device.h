@@ -90,9 +90,9 @@ struct Device {
 };
 
 // What a kernel that the build-time menu lacks is run by: the interpreter, which the run wing does
-// not know.
+// not know. grid: as in kernel_interp.
 typedef bool (*InterpFn)(void *user, Arena *scratch, const ProgKernel *k, void *const *arg,
-                         const u64 *bytes, const i32 *dims, u32 begin, u32 end, Err *err);
+                         const u64 *bytes, const i32 *dims, const u32 grid[3], Err *err);
 typedef struct DeviceOptions {
     int threads;                       // cpu; 0: all cores
     InterpFn interp;                   // cpu; NULL: a missing kernel is an error

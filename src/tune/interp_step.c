@@ -6,10 +6,10 @@
 #include "tune/tune.h"
 
 bool tune_interp(void *user, Arena *scratch, const ProgKernel *k, void *const *arg,
-                 const u64 *bytes, const i32 *dims, u32 begin, u32 end, Err *err) {
+                 const u64 *bytes, const i32 *dims, const u32 grid[3], Err *err) {
     (void)user;
     InterpArg args[STEP_MAX_BINDINGS];
     for (int i = 0; i < k->nbind; i++) args[i] = (InterpArg){arg[i], bytes[i] / 4};
-    InterpOptions o = {.grid_begin = begin};
-    return kernel_interp(scratch, k->ir, args, dims, (u32[3]){end, 1, 1}, &o, err);
+    InterpOptions o = {0};
+    return kernel_interp(scratch, k->ir, args, dims, grid, &o, err);
 }

@@ -8,7 +8,7 @@
 
 // interp_step.c: the cpu device's InterpFn
 bool tune_interp(void *user, Arena *scratch, const ProgKernel *k, void *const *arg,
-                 const u64 *bytes, const i32 *dims, u32 begin, u32 end, Err *err);
+                 const u64 *bytes, const i32 *dims, const u32 grid[3], Err *err);
 
 // selfcheck.c: the engine's check_kernel; user is a Checker. On the device that answers at once or
 // later alike.

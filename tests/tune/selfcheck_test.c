@@ -14,9 +14,9 @@ typedef struct Broken {
 } Broken;
 
 static bool interp(void *user, Arena *scratch, const ProgKernel *k, void *const *arg,
-                   const u64 *bytes, const i32 *dims, u32 begin, u32 end, Err *err) {
+                   const u64 *bytes, const i32 *dims, const u32 grid[3], Err *err) {
     const Broken *b = user;
-    if (!tune_interp(NULL, scratch, k, arg, bytes, dims, begin, end, err)) return false;
+    if (!tune_interp(NULL, scratch, k, arg, bytes, dims, grid, err)) return false;
     if (b->kernel < 0 || k->nest_key != b->p->kernels[b->kernel].nest_key) return true;
     for (int i = 0; i < k->nbind; i++)
         for (u64 w = 0; k->writes[i] && w < bytes[i] / 4; w++)
@@ -91,9 +91,10 @@ static void lab_close(Lab *l) {
 
 static void right_kernels_pass(void **state) {
     (void)state;
-    const char *const profiles[] = {"cpu", "cpu4"}; // kernels of the build, and the interpreter's
-    const u32 lengths[] = {1, 5, 12};               // each regime
-    for (int p = 0; p < 2; p++) {
+    // kernels of the build, and the interpreter's
+    const char *const profiles[] = {"cpu", "cpu4", "gpu"};
+    const u32 lengths[] = {1, 5, 12}; // each regime
+    for (int p = 0; p < 3; p++) {
         Lab l;
         lab_open(&l, profiles[p]);
         for (size_t i = 0; i < COUNT_OF(lengths); i++) {
