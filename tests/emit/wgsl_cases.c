@@ -20,7 +20,7 @@ static const struct {
     {"software", "software", 0, 65535, KIND_COUNT},
     {"gpu with subgroups", "gpu", 4, 65535, KIND_COUNT},
     {"gpu without subgroups", "gpu", 0, 65535, KIND_COUNT},
-    {"software, folded grid", "software", 0, 3, KIND_ROW + 1}, // the other kinds use y themselves
+    {"software, folded grid", "software", 0, 5, KIND_ROW + 1}, // the other kinds use y themselves
 };
 static const char *const kinds[KIND_COUNT] = {"matmul_row", "matmul_rows", "row_reduce", "map",
                                               "attention"};
