@@ -60,8 +60,8 @@ static bool text_of(Arena *a, const char *path, Str *out, Err *err) {
     bool ok = p && s.read(&s, 0, p, (size_t)s.size);
     *out = (Str){p, (size_t)s.size};
     source_file_close(&s);
-    if (ok) return true;
-    err_set(err, ERR_IO, "the file is too large or cannot be read");
+    if (ok && out->len > 0) return true;
+    err_set(err, ERR_IO, ok ? "the file is empty" : "the file is too large or cannot be read");
     return err_file(err, str_c(path));
 }
 

@@ -67,8 +67,11 @@ bool text_read(Arena *a, Str path, Str *out, Err *err) {
         bool ok = p && src.read(&src, 0, p, (size_t)src.size);
         *out = (Str){p, (size_t)src.size};
         source_file_close(&src);
-        if (ok) return true;
-        err_set(err, ERR_IO, p ? "the file cannot be read" : "the file is too large to be a text");
+        if (ok && out->len > 0) return true;
+        err_set(err, ERR_IO,
+                ok  ? "the file is empty"
+                : p ? "the file cannot be read"
+                    : "the file is too large to be a text");
         return err_file(err, path);
     }
     Buf b = {.arena = a, .limit = TEXT_MAX};

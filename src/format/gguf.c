@@ -14,9 +14,10 @@ enum {
 
 static bool check_count(Cursor *c, const char *what, u64 off, u64 count, u64 least, u64 most) {
     if (count > cursor_left(c) / least)
-        return gguf_fail(c, off, ERR_GGUF_COUNT,
-                         "%U %s cannot fit in the %U bytes left; the file is damaged", count, what,
-                         cursor_left(c));
+        return gguf_fail(
+            c, off, ERR_GGUF_COUNT,
+            "%U %s cannot fit in the %U bytes left; the file is damaged, download it again", count,
+            what, cursor_left(c));
     if (count > most)
         return gguf_fail(c, off, ERR_GGUF_COUNT, "%U %s are more than the %U that hob takes", count,
                          what, most);
@@ -26,12 +27,15 @@ static bool check_count(Cursor *c, const char *what, u64 off, u64 count, u64 lea
 static bool read_header(Cursor *c, Gguf *g, u64 *tensors, u64 *keys) {
     u32 magic;
     if (cursor_left(c) < 4)
-        return gguf_fail(c, 0, ERR_GGUF_MAGIC, "not a GGUF file: it has only %U bytes",
+        return gguf_fail(c, 0, ERR_GGUF_MAGIC,
+                         "not a GGUF file: it has only %U bytes; give a .gguf model file",
                          cursor_left(c));
     if (!cursor_u32(c, &magic)) return false;
     if (magic != 0x46554747) // "GGUF"
         return gguf_fail(c, 0, ERR_GGUF_MAGIC,
-                         "not a GGUF file: it begins with 0x%08x, not with \"GGUF\"", magic);
+                         "not a GGUF file: it begins with 0x%08x, not with \"GGUF\"; give a .gguf "
+                         "model file",
+                         magic);
     if (!cursor_u32(c, &g->version)) return false;
     if (g->version == 0x03000000 || g->version == 0x02000000)
         return gguf_fail(c, 4, ERR_GGUF_VERSION, "a big-endian file; convert it to little-endian");

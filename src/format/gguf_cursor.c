@@ -90,7 +90,8 @@ bool cursor_keep(Cursor *c, u64 n, const u8 **p) {
     }
     if (n > KEEP_MOST - c->kept)
         return gguf_fail(c, c->at, ERR_GGUF_LIMIT,
-                         "keys take more than %U MB; no model needs that, the file is damaged",
+                         "keys take more than %U MB; no model needs that, the file is damaged, "
+                         "download it again",
                          KEEP_MOST >> 20);
     u8 *copy = arena_try(c->a, n, 1);
     if (!copy)

@@ -40,7 +40,8 @@ static bool walk_elements(Cursor *c, u32 type, u64 n, int depth) {
     u64 size = gguf_type_size(type), least = size ? size : type == GT_STRING ? 8 : 12;
     if (n > cursor_left(c) / least)
         return gguf_fail(c, c->at, ERR_GGUF_COUNT,
-                         "an array of %U x %s cannot fit in the %U bytes left; the file is damaged",
+                         "an array of %U x %s cannot fit in the %U bytes left; the file is "
+                         "damaged, download it again",
                          n, gguf_type_name(type), cursor_left(c));
     if (size) return cursor_skip(c, n * size);
     if (depth == NEST_MOST)
@@ -100,8 +101,9 @@ static bool read_key_name(Cursor *c, Str *name) {
     *name = (Str){(const char *)p, (size_t)len};
     for (size_t i = 0; i < name->len; i++)
         if (p[i] <= ' ' || p[i] > '~')
-            return gguf_fail(c, off, ERR_GGUF_NAME,
-                             "a key's name holds the byte 0x%02x; the file is damaged", p[i]);
+            return gguf_fail(
+                c, off, ERR_GGUF_NAME,
+                "a key's name holds the byte 0x%02x; the file is damaged, download it again", p[i]);
     return true;
 }
 

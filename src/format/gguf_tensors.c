@@ -31,8 +31,10 @@ static bool read_name(Cursor *c, Str *name) {
     *name = (Str){(const char *)p, (size_t)len};
     for (size_t i = 0; i < name->len; i++)
         if (p[i] <= ' ' || p[i] == 127)
-            return gguf_fail(c, off, ERR_GGUF_NAME,
-                             "a tensor's name holds the byte 0x%02x; the file is damaged", p[i]);
+            return gguf_fail(
+                c, off, ERR_GGUF_NAME,
+                "a tensor's name holds the byte 0x%02x; the file is damaged, download it again",
+                p[i]);
     return true;
 }
 
@@ -65,9 +67,13 @@ static bool read_shape(Cursor *c, FileTensor *t, u64 *elements) {
     for (int i = 0; i < t->nd; i++) {
         off = c->at;
         if (!cursor_u64(c, &t->dims[i])) return false;
-        if (t->dims[i] == 0) return gguf_fail(c, off, ERR_GGUF_SHAPE, "dimension %d is 0", i);
+        if (t->dims[i] == 0)
+            return gguf_fail(c, off, ERR_GGUF_SHAPE,
+                             "dimension %d is 0; the file is damaged, download it again", i);
         if (!mul_u64(*elements, t->dims[i], elements))
-            return gguf_fail(c, off, ERR_GGUF_SHAPE, "its dimensions multiply to more than 2^64");
+            return gguf_fail(c, off, ERR_GGUF_SHAPE,
+                             "its dimensions multiply to more than 2^64; the file is damaged, "
+                             "download it again");
     }
     return true;
 }
@@ -96,8 +102,10 @@ static bool read_entry(Cursor *c, const Gguf *g, GgufEntry *e) {
     u64 off = c->at;
     if (!cursor_u64(c, &t->off)) return false;
     if (t->off % g->align != 0)
-        return gguf_fail(c, off, ERR_GGUF_OFFSET, "its data at 0x%X are not aligned to %U", t->off,
-                         g->align);
+        return gguf_fail(
+            c, off, ERR_GGUF_OFFSET,
+            "its data at 0x%X are not aligned to %U; the file is damaged, download it again",
+            t->off, g->align);
     return true;
 }
 

@@ -223,6 +223,10 @@ def run(tmp):
         f.write("nonsense here\n")
     code, edited, err = hob(*ask, "--graph", graph)
     case("an_error_in_a_dump_has_a_line", code == 1 and re.match(re.escape(graph) + r":\d+:\d+: ", err), err)
+    open(schedule, "w").close()
+    for option in ("--graph", "--schedule"):
+        code, _, err = hob(*ask, option, schedule)
+        case("an_empty_file_for_%s_is_1" % option[2:], code == 1 and "empty" in err, err)
     with open(schedule, "w") as f:
         f.write("kernel nobody_knows:\nsplit a.b 4 c d\n")
     code, edited, err = hob(*ask, "--schedule", schedule)
