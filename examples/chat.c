@@ -9,6 +9,7 @@
 
 /* Adds a message to the list that the next request holds; the text goes in as a JSON string. */
 static size_t add(char *list, size_t n, size_t size, const char *role, const char *text) {
+    if (size - n < 64) return size; /* full */
     n += (size_t)snprintf(list + n, size - n, "%s{\"role\":\"%s\",\"content\":\"", n ? "," : "",
                           role);
     for (; *text && n + 16 < size; text++) {
