@@ -2,7 +2,8 @@
 
 Unit tests are the programs that CMake builds from tests/*/*_test.c under the sanitizers; each cmocka test counts.
 A suite is an executable tests/suites/*.sh or *.py that prints `PASS name`, `FAIL name: why` and `SKIP name: why`
-lines (anything else is shown when it fails). With CI=true a skip is a failure. Arguments choose what runs:
+lines (anything else is shown when it fails). Unit tests and fuzz targets run JOBS at a time, suites one after the
+other: each uses the whole machine. With CI=true a skip is a failure. Arguments choose what runs:
 `tools/test.py base/ fuzz/ NAME...` keeps the programs and suites whose name contains one of them.
 """
 import json
@@ -12,10 +13,12 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = os.environ.get("JOBS", "2")
-FUZZ_SECONDS = 5
+FUZZ_SECONDS, FUZZ_RUNS = 5, 20000  # the first to come ends it; from a fixed seed: `make fuzz` looks for new inputs
 LIMIT = {"unit": 300, "fuzz": 120, "suite": 900}
 
 passed, failed, skipped, times = 0, [], [], []
@@ -46,6 +49,12 @@ def skip(name, why):
     skipped.append((name, why))
 
 
+def at_once(calls):
+    """The results of the calls, in their order, JOBS running at a time."""
+    with ThreadPoolExecutor(int(JOBS)) as pool:
+        return list(pool.map(lambda call: call(), calls))
+
+
 def missing_packages(*packages):
     return "needs: sudo apt-get install " + " ".join(packages)
 
@@ -74,11 +83,9 @@ def unit_tests():
         return
     listing = subprocess.run(["ctest", "--test-dir", "build/asan", "--show-only=json-v1"], cwd=ROOT,
                              stdout=subprocess.PIPE, universal_newlines=True)
-    for test in json.loads(listing.stdout)["tests"]:
-        name = test["name"]
-        if not want("unit/" + name):
-            continue
-        code, out, seconds = run(test["command"], LIMIT["unit"], SANITIZERS)
+    tests = [t for t in json.loads(listing.stdout)["tests"] if want("unit/" + t["name"])]
+    calls = [partial(run, t["command"], LIMIT["unit"], SANITIZERS) for t in tests]
+    for name, (code, out, seconds) in zip([t["name"] for t in tests], at_once(calls)):
         times.append((seconds, name))
         good = re.findall(r"^\[       OK \] (.*)$", out, re.M)
         bad = re.findall(r"^\[  FAILED  \] (\w+)$", out, re.M)
@@ -107,23 +114,27 @@ def fuzz_targets():
         return
     if not build("fuzz"):
         return
+    jobs = []
     for name in sources:
-        program = os.path.join("build", "fuzz", "fuzz", name + "_fuzz")
         corpus = os.path.join("tests", "fuzz", "corpus", name)
+        command = [os.path.join("build", "fuzz", "fuzz", name + "_fuzz"), "-timeout=10", "-rss_limit_mb=2048",
+                   "-artifact_prefix=build/"]
         have = [corpus] if os.path.isdir(os.path.join(ROOT, corpus)) else []
-        new = os.path.join("build", "corpus", name)
-        os.makedirs(os.path.join(ROOT, new), exist_ok=True)
-        options = ["-timeout=10", "-rss_limit_mb=2048", "-artifact_prefix=build/"]
-        for what, command in (("corpus", [program] + options + ["-runs=0"] + have),
-                              ("run", [program] + options + ["-max_total_time=%d" % FUZZ_SECONDS, new] + have)):
-            code, out, seconds = run(command, LIMIT["fuzz"], SANITIZERS)
-            times.append((seconds, "fuzz/%s/%s" % (name, what)))
-            if code == 0:
-                passed += 1
-            else:
-                keep = [l for l in out.splitlines() if "ERROR" in l or "runtime error" in l
-                        or re.match(r"\s+#\d", l) or "Test unit written" in l]
-                fail("fuzz/%s/%s" % (name, what), "\n".join(keep[:15] or out.splitlines()[-10:]))
+        new = os.path.join("build", "corpus", "test-" + name)  # libFuzzer writes to the first folder: empty each time
+        shutil.rmtree(os.path.join(ROOT, new), ignore_errors=True)
+        os.makedirs(os.path.join(ROOT, new))
+        jobs.append(("fuzz/%s/corpus" % name, command + ["-runs=0"] + have))
+        jobs.append(("fuzz/%s/run" % name, command + ["-seed=1", "-runs=%d" % FUZZ_RUNS,
+                                                      "-max_total_time=%d" % FUZZ_SECONDS, new] + have))
+    done = at_once([partial(run, command, LIMIT["fuzz"], SANITIZERS) for _, command in jobs])
+    for (name, _), (code, out, seconds) in zip(jobs, done):
+        times.append((seconds, name))
+        if code == 0:
+            passed += 1
+        else:
+            keep = [l for l in out.splitlines() if "ERROR" in l or "runtime error" in l or l.startswith("Base64")
+                    or re.match(r"\s+#\d", l) or "Test unit written" in l]
+            fail(name, "\n".join(keep[:20] or out.splitlines()[-10:]))
 
 
 def suites():

@@ -12,8 +12,6 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#define TEXT_MAX ((u64)64 << 20)
-
 struct hob_model {
     Model *m;
     Source source;
@@ -52,17 +50,8 @@ const char *hob_error_name(int id) { return id >= 0 && id < ERR_COUNT ? err_name
 Model *hob_model_inside(hob_model *h) { return h->m; }
 
 static bool text_of(Arena *a, const char *path, Str *out, Err *err) {
-    Source s;
     *out = S("");
-    if (!path) return true;
-    if (!source_file_open(a, str_c(path), &s, err)) return false;
-    char *p = s.size <= TEXT_MAX ? arena_try(a, s.size + 1, 1) : NULL;
-    bool ok = p && s.read(&s, 0, p, (size_t)s.size);
-    *out = (Str){p, (size_t)s.size};
-    source_file_close(&s);
-    if (ok && out->len > 0) return true;
-    err_set(err, ERR_IO, ok ? "the file is empty" : "the file is too large or cannot be read");
-    return err_file(err, str_c(path));
+    return !path || source_file_text(a, str_c(path), out, err);
 }
 
 static bool open_stages(hob_model *h, const hob_open_desc *d, Err *err) {

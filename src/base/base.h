@@ -177,6 +177,9 @@ Source source_memory(const void *p, size_t n, Str name);
 #if !defined(__wasm__) // file.c: mapped where possible, else read at offsets
 bool source_file_open(Arena *a, Str path, Source *out, Err *err);
 void source_file_close(Source *s); // not needed before the process ends
+// A whole text file, copied to the arena; empty ones and those over the limit are errors.
+#define TEXT_FILE_MAX ((u64)64 << 20)
+bool source_file_text(Arena *a, Str path, Str *out, Err *err);
 #endif
 static inline u16 get_u16(const u8 *p) { return (u16)(p[0] | p[1] << 8); }
 static inline u32 get_u32(const u8 *p) {

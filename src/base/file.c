@@ -69,6 +69,21 @@ void source_file_close(Source *s) {
     *s = (Source){0};
 }
 
+bool source_file_text(Arena *a, Str path, Str *out, Err *err) {
+    Source s;
+    if (!source_file_open(a, path, &s, err)) return false;
+    char *p = s.size <= TEXT_FILE_MAX ? arena_try(a, s.size + 1, 1) : NULL;
+    bool ok = p && s.read(&s, 0, p, (size_t)s.size);
+    *out = (Str){p, (size_t)s.size};
+    source_file_close(&s);
+    if (ok && out->len > 0) return true;
+    err_set(err, ERR_IO,
+            ok  ? "the file is empty"
+            : p ? "the file cannot be read"
+                : "the file is too large to be a text");
+    return err_file(err, path);
+}
+
 #else
 typedef int base_file_is_native_only; // a translation unit must hold a declaration
 #endif

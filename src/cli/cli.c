@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define TEXT_MAX ((u64)64 << 20)
-
 int report(const Err *e) {
     char text[1024];
     Buf b = {.ptr = text, .cap = sizeof text};
@@ -60,21 +58,8 @@ void progress_end(void) {
 }
 
 bool text_read(Arena *a, Str path, Str *out, Err *err) {
-    if (!str_eq(path, S("-"))) {
-        Source src;
-        if (!source_file_open(a, path, &src, err)) return false;
-        char *p = src.size <= TEXT_MAX ? arena_try(a, src.size + 1, 1) : NULL;
-        bool ok = p && src.read(&src, 0, p, (size_t)src.size);
-        *out = (Str){p, (size_t)src.size};
-        source_file_close(&src);
-        if (ok && out->len > 0) return true;
-        err_set(err, ERR_IO,
-                ok  ? "the file is empty"
-                : p ? "the file cannot be read"
-                    : "the file is too large to be a text");
-        return err_file(err, path);
-    }
-    Buf b = {.arena = a, .limit = TEXT_MAX};
+    if (!str_eq(path, S("-"))) return source_file_text(a, path, out, err);
+    Buf b = {.arena = a, .limit = TEXT_FILE_MAX};
     char piece[16384];
     for (size_t n; !b.full && (n = fread(piece, 1, sizeof piece, stdin)) > 0;)
         buf_add(&b, (Str){piece, n});

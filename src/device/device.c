@@ -49,11 +49,6 @@ struct DeviceTables {
     Ticket next;
 };
 
-const DeviceRow *device_rows(int *count) {
-    *count = COUNT_OF(rows);
-    return rows;
-}
-
 bool device_open(Arena *a, Str name, const DeviceOptions *o, Device **out, Err *err) {
     static const DeviceOptions none;
     Buf known = {.arena = a};

@@ -105,7 +105,6 @@ typedef struct DeviceRow {
     bool (*open)(Device *d, const DeviceOptions *o,
                  Err *err); // fills vt and self; memory from d->arena
 } DeviceRow;
-const DeviceRow *device_rows(int *count); // device.c: the table
 bool device_open(Arena *a, Str name, const DeviceOptions *o, Device **out, Err *err);
 
 bool device_profile(Device *d, Profile *out, Err *err);

@@ -153,7 +153,6 @@ bool session_complete(Session *s, Str text, const AnswerOptions *o,
                       Err *err); // no template: the text goes on
 SessionEvent session_step(Session *s, Err *err);
 void session_cancel(Session *s);
-Engine *session_engine(const Session *s);
 
 // ---- openai.c -----------------------------------------------------------------------------------
 typedef struct OpenaiRequest {

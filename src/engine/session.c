@@ -38,8 +38,6 @@ void session_free(Session *s) {
     s->turn = NULL;
 }
 
-Engine *session_engine(const Session *s) { return s->engine; }
-
 void session_template(Session *s, const ChatTime *now, TemplateLimits limits) {
     if (now) s->now = *now;
     s->vars = (ChatVars){.now = now ? &s->now : NULL, .limits = limits};

@@ -233,14 +233,14 @@ static bool join_one(Exprs *x, Lin *l, bool *found) {
                 for (int q = 0; j != i && q < l->t[j].n; q++) {
                     tj = l->t[j];
                     const Expr *by = NULL;
+                    i64 both;
                     if (split_by_const(tj.at[q], EX_IDIV, &of2, &c2) && of2 == of && c2 == c)
                         by = of; // e%c + c*(e//c)
                     else if (split_by_const(tj.at[q], EX_IMOD, &inner, &c2) &&
                              split_by_const(inner, EX_IDIV, &of2, &b) && of2 == of && b == c &&
-                             c * c2 <= INT32_MAX) // e%c + c*(e//c%c2) is e%(c*c2)
-                        by = ex_mod(x, of,
-                                    l->type == TY_U32 ? ex_uint(x, (u32)(c * c2))
-                                                      : ex_int(x, c * c2));
+                             !__builtin_mul_overflow(c, c2, &both) && both <= INT32_MAX)
+                        by = ex_mod(x, of, // e%c + c*(e//c%c2) is e%(c*c2)
+                                    l->type == TY_U32 ? ex_uint(x, (u32)both) : ex_int(x, both));
                     i64 want;
                     if (!by || __builtin_mul_overflow(ti.coef, c, &want) || tj.coef != want ||
                         !same_rest(&ti, p, &tj, q))
@@ -311,10 +311,25 @@ const Expr *lin_expr(Exprs *x, const Lin *l) {
                                          : ex_add(x, e, constant(x, l->type, l->k));
 }
 
+// Does the sum of the terms of one sign, their magnitudes, and of k fit?
+static bool side_fits(const Lin *l, int sign, i64 k) {
+    i64 lo = k, hi = k, a, b;
+    for (int i = 0; i < l->n; i++) {
+        Term t = l->t[i];
+        if ((t.coef < 0) != (sign < 0)) continue;
+        t.coef *= sign;
+        if (!term_range(&t, &a, &b) || __builtin_add_overflow(lo, a, &lo) ||
+            __builtin_add_overflow(hi, b, &hi))
+            return false;
+    }
+    return lo >= type_lo(l->type) && hi <= type_hi(l->type);
+}
+
 bool lin_sides(Exprs *x, const Lin *l, const Expr **lhs, const Expr **rhs) {
     if (!all_fit(l)) return false;
     const Expr *a = terms_expr(x, l, 1), *b = terms_expr(x, l, -1), *zero = constant(x, l->type, 0);
     bool left = b && (l->k > 0 || !a);
+    if (!side_fits(l, 1, left ? l->k : 0) || !side_fits(l, -1, left ? 0 : -l->k)) return false;
     const Expr *k = constant(x, l->type, left ? l->k : -l->k);
     *lhs = !left ? (a ? a : zero) : a ? ex_add(x, a, k) : k;
     *rhs = left ? b : b ? ex_add(x, b, k) : k;

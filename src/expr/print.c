@@ -65,6 +65,7 @@ static void print_infix(const Expr *e, int p, const ExprSpell *sp, Buf *out) {
 }
 
 static void print(const Expr *e, int above, const ExprSpell *sp, Buf *out) {
+    if (out->full) return; // what is shared is written out: the text may be 2^depth times the nodes
     switch (e->op) {
     case EX_ICONST:
         if (e->type == TY_BOOL)

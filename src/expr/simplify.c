@@ -6,8 +6,10 @@
 //     (c*Q + R) // c = Q + R // c        (g*A + B) // (g*c) = A // c            for B in [0, g)
 //     (c*Q + R) %  c = R % c             (g*A + B) %  (g*c) = g*(A % c) + B     for B in [0, g)
 // All of it holds for the floor division that // means, negative values included. i32 values do not
-// overflow (expr.h), so their sums are exact; a u32 sum is treated so only when its interval proves
-// that it does not wrap. f32 arithmetic is left as it is: its order is the program's.
+// overflow (expr.h), so the sums that a program writes are exact; a u32 sum is treated so only when
+// its interval proves that it does not wrap, and so is a part that a rule here takes out of a sum
+// of either type: the whole may fit where the part does not. f32 arithmetic is left as it is: its
+// order is the program's.
 #include "expr/expr_int.h"
 
 static const Expr *constant(Exprs *x, int t, i64 v) {
@@ -19,11 +21,16 @@ static bool open_sum(Exprs *x, const Expr *e, Lin *l) {
     return lin_add(x, l, e, 1) && lin_recombine(x, l);
 }
 
-// The sum's value is the exact integer: nothing wraps.
-static bool exact(const Lin *l) {
+// The sum's interval lies within its type: however it is written down, nothing wraps.
+static bool fits(const Lin *l) {
     i64 lo, hi;
-    return l->type == TY_I32 || (lin_range(l, &lo, &hi) && lo >= 0 && hi <= UINT32_MAX);
+    return lin_range(l, &lo, &hi) && lo >= type_lo(l->type) && hi <= type_hi(l->type);
 }
+
+// The value of a sum that the program wrote is the exact integer: nothing wraps.
+static bool exact(const Lin *l) { return l->type == TY_I32 || fits(l); }
+
+static bool is_zero(const Lin *l) { return l->n == 0 && l->k == 0; }
 
 static const Expr *sum_expr(Exprs *x, Lin *l) {
     return lin_recombine(x, l) ? lin_expr(x, l) : NULL;
@@ -89,7 +96,7 @@ static bool single_atom(const Lin *l, ExprOp op, const Expr **of, i64 *c) {
     return *c > 0;
 }
 
-// out += r // c where nothing simpler was found
+// out += r // c, r exact, where nothing simpler was found
 static bool divide_rest(Exprs *x, const Lin *r, i64 c, Lin *out, int depth) {
     const Expr *of;
     i64 d, limit = r->type == TY_U32 ? UINT32_MAX : INT32_MAX;
@@ -109,19 +116,23 @@ static bool divide_rest(Exprs *x, const Lin *r, i64 c, Lin *out, int depth) {
     return e && c <= limit && lin_add(x, out, ex_idiv(x, e, constant(x, r->type, c)), 1);
 }
 
+// out += l // c, l exact
 static bool divide(Exprs *x, const Lin *l, i64 c, Lin *out, int depth) {
     if (depth > 8) return false;
     if (c == 1) return lin_add_lin(out, l, 1);
     Lin *t = lin_take(x, l->type), *r = lin_take(x, l->type), *a = lin_take(x, l->type),
         *b = lin_take(x, l->type);
     i64 lo, hi, g;
-    bool ok = part(l, c, out, t, r);
+    Lin *q = lin_take(x, l->type);
+    bool ok =
+        part(l, c, q, t, r) && ((is_zero(q) && is_zero(t)) || fits(r)) && lin_add_lin(out, q, 1);
+    lin_give(x, q);
     for (int i = 0; ok && i < t->n; i++) {
         Term m = t->t[i];
         g = gcd_i64(m.coef, c);
         m.coef /= g;
         Lin *one = lin_take(x, l->type);
-        ok = lin_add_term(one, &m) && exact(one);
+        ok = lin_add_term(one, &m) && fits(one);
         const Expr *e = ok ? lin_expr(x, one) : NULL;
         ok = e && lin_add(x, out, ex_idiv(x, e, constant(x, l->type, c / g)), 1);
         lin_give(x, one);
@@ -146,8 +157,8 @@ static bool modulo_rest(Exprs *x, const Lin *r, i64 c, Lin *out, int depth) {
     i64 d;
     if (single_atom(r, EX_IMOD, &of, &d) && d % c == 0) { // (e % d + k) % c is (e + k) % c
         Lin *l = lin_take(x, r->type);
-        bool ok = open_sum(x, of, l) && !__builtin_add_overflow(l->k, r->k, &l->k) && exact(l) &&
-                  modulo(x, l, c, out, depth + 1);
+        bool ok = open_sum(x, of, l) && !__builtin_add_overflow(l->k, r->k, &l->k) &&
+                  (r->k ? fits(l) : exact(l)) && modulo(x, l, c, out, depth + 1);
         lin_give(x, l);
         if (ok) return true;
     }
@@ -155,14 +166,14 @@ static bool modulo_rest(Exprs *x, const Lin *r, i64 c, Lin *out, int depth) {
     return e && lin_add(x, out, ex_mod(x, e, constant(x, r->type, c)), 1);
 }
 
-// out += l % c
+// out += l % c, l exact
 static bool modulo(Exprs *x, const Lin *l, i64 c, Lin *out, int depth) {
     if (depth > 8) return false;
     if (c == 1) return true;
     Lin *q = lin_take(x, l->type), *t = lin_take(x, l->type), *r = lin_take(x, l->type);
     Lin *a = lin_take(x, l->type), *b = lin_take(x, l->type);
     i64 lo, hi, g;
-    bool ok = part(l, c, q, t, r) && exact(r);
+    bool ok = part(l, c, q, t, r) && ((is_zero(q) && is_zero(t)) || fits(r));
     if (!ok)
         ;
     else if (lin_range(r, &lo, &hi) && floor_div(lo, c) == floor_div(hi, c)) {
@@ -217,8 +228,7 @@ static const Expr *by_symbol(Exprs *x, const Expr *e, const Expr *a, const Expr 
                 ok = lin_add_term(r, &l->t[i]);
         }
         bool inside = ok && lin_range(r, &lo, &hi) && lo >= 0 && hi < blo;
-        bool moved = q->n > 0 || q->k != 0;
-        const Expr *re = ok && (inside || moved) && exact(r) ? lin_expr(x, r) : NULL;
+        const Expr *re = ok && (inside || (q->n && fits(r))) ? lin_expr(x, r) : NULL;
         if (re && e->op == EX_IMOD)
             out = inside ? re : ex_mod(x, re, b);
         else if (re && (inside || lin_add(x, q, ex_idiv(x, re, b), 1)))

@@ -275,8 +275,6 @@ typedef struct Rule {
     void (*choose)(const Nest *n, i64 *params);
     RuleParam param[RULE_MAX_PARAMS]; // ends with a NULL name
 } Rule;
-const Rule *rule_at(int i); // 0 .. rule_count()-1, in the order they are tried
-int rule_count(void);
 const Rule *rule_named(Str name); // NULL: none
 void rule_defaults(const Rule *r, const Nest *n,
                    i64 *params);     // defaults, then what the profile says

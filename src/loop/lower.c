@@ -186,12 +186,6 @@ const LowerValue *lower_value(const Lower *l, int tensor) {
     return NULL;
 }
 
-bool lower_inside(const Lower *l, int tensor) {
-    for (int i = 0; i < l->gr->nnodes; i++)
-        if (l->g->nodes.at[l->gr->node[i]].out == tensor) return true;
-    return false;
-}
-
 const Expr *lower_read(Lower *l, int tensor, const char *name, const Expr *cols, const Expr *i,
                        const Expr *j) {
     const LowerValue *v = lower_value(l, tensor);

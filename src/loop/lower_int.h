@@ -64,7 +64,6 @@ Buffer *lower_arg(Lower *l, int tensor, const char *name, Type type, int nd,
 const Expr *lower_read(Lower *l, int tensor, const char *name, const Expr *cols, const Expr *i,
                        const Expr *j);
 const LowerValue *lower_value(const Lower *l, int tensor);
-bool lower_inside(const Lower *l, int tensor); // made by a node of this group
 // The result of a node: inside the group a value, at its end a store to argument y.
 void lower_result(Lower *l, const Node *nd, const LowerValue *v);
 // Fresh index variables over rows x cols for a node's element-wise result; v->e is the caller's to

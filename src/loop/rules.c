@@ -6,9 +6,6 @@
 static const Rule *const table[] = {&rule_attention, &rule_matmul_row, &rule_matmul_rows,
                                     &rule_row_reduce, &rule_map};
 
-const Rule *rule_at(int i) { return table[i]; }
-int rule_count(void) { return (int)COUNT_OF(table); }
-
 const Rule *rule_named(Str name) {
     for (size_t i = 0; i < COUNT_OF(table); i++)
         if (str_eq(str_c(table[i]->name), name)) return table[i];

@@ -8,11 +8,6 @@ static const ModelArch archs[] = {
     {"llama", llama_build},
 };
 
-const ModelArch *model_archs(int *count) {
-    *count = (int)COUNT_OF(archs);
-    return archs;
-}
-
 bool model_build(Arena *a, const Gguf *g, const ModelOptions *o, Graph **out, Err *err) {
     Str name = {0};
     if (!gguf_get_str(g, S("general.architecture"), &name, err)) return false;

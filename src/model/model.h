@@ -15,7 +15,6 @@ typedef struct ModelArch {
     const char *name; // general.architecture
     bool (*build)(Arena *a, const Gguf *g, const ModelOptions *o, Graph **out, Err *err);
 } ModelArch;
-const ModelArch *model_archs(int *count);
 // Finds the architecture, checks every tensor's shape against the configuration, builds the graph.
 bool model_build(Arena *a, const Gguf *g, const ModelOptions *o, Graph **out, Err *err);
 

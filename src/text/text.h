@@ -164,7 +164,6 @@ bool tokenizer_encode(const Tokenizer *t, Arena *a, Str text, u32 flags, TokenId
 // Appends the bytes of one token, of many. Bytes need not be whole characters: see Utf8Stream.
 bool tokenizer_decode_one(const Tokenizer *t, i32 id, u32 flags, Buf *out, Err *err);
 bool tokenizer_decode(const Tokenizer *t, const i32 *ids, size_t n, u32 flags, Buf *out, Err *err);
-i32 tokenizer_find(const Tokenizer *t, Str token); // by spelling in the file; -1: none
 bool tokenizer_is_end(const Tokenizer *t, i32 id); // a token that ends the model's turn
 
 // ---- jinja_value.c: the values that a template sees ---------------------------------------------

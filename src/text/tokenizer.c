@@ -214,7 +214,6 @@ bool tokenizer_new(Arena *a, const Vocab *v, Tokenizer **out, Err *err) {
 }
 
 const Vocab *tokenizer_vocab(const Tokenizer *t) { return t->vocab; }
-i32 tokenizer_find(const Tokenizer *t, Str token) { return vocab_find(&t->index, token); }
 
 bool tokenizer_is_end(const Tokenizer *t, i32 id) {
     for (u32 i = 0; i < t->n_ends; i++) {

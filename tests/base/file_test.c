@@ -20,13 +20,16 @@ static void *no_mmap(void *at, size_t n, int prot, int flags, int fd, off_t off)
 #include "base/base.h"
 bool unmapped_open(Arena *a, Str path, Source *out, Err *err);
 void unmapped_close(Source *s);
+bool unmapped_text(Arena *a, Str path, Str *out, Err *err);
 #define mmap              no_mmap
 #define source_file_open  unmapped_open
 #define source_file_close unmapped_close
+#define source_file_text  unmapped_text
 #include "../../src/base/file.c"
 #undef mmap
 #undef source_file_open
 #undef source_file_close
+#undef source_file_text
 
 static void check_reads(Source *s, u64 far) {
     u8 got[4];

@@ -146,6 +146,24 @@ static void negative_values_floor(void **state) {
     arena_free(f.a);
 }
 
+// A sum that the program wrote does not overflow; a part that a rule takes out of it might.
+static void parts_that_may_overflow_are_not_taken_out(void **state) {
+    (void)state;
+    Fix f = tiles();
+    var(&f, "w", INT32_MIN, INT32_MAX);
+    check(&f, "8 <= kj - w", "8 <= kj - w");
+    check(&f, "w - 8 < kj", "w < kj + 8");
+    check(&f, "w < kj", "w < kj");
+    check(&f, "i - 8 < kj", "i < kj + 8");
+    check(&f, "(7*(w + kb) + kb)//8", "(kb*8 + w*7)//8");
+    check(&f, "(7*(i + kb) + kb)//8", "kb + i*7//8");
+    check(&f, "(7*(w + kb) + kb)%8", "(kb*8 + w*7)%8");
+    check(&f, "(w - 7)%1024%4", "(w - 7)%1024%4");
+    check(&f, "(w%1024 - 7)%4", "(w%1024 + 1)%4");
+    check(&f, "(i%1024 - 7)%4", "(i + 1)%4");
+    arena_free(f.a);
+}
+
 static void affine_finds_lanes(void **state) {
     (void)state;
     Fix f = tiles();
@@ -327,6 +345,7 @@ int main(void) {
         cmocka_unit_test(guards_lose_inner_loops),
         cmocka_unit_test(shifts_and_masks_become_division),
         cmocka_unit_test(negative_values_floor),
+        cmocka_unit_test(parts_that_may_overflow_are_not_taken_out),
         cmocka_unit_test(affine_finds_lanes),
         cmocka_unit_test(random_expressions_keep_their_value),
     };

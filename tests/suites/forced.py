@@ -20,7 +20,6 @@ TINY = os.path.join(ROOT, "build", "fixtures", "tiny")
 OUT = os.path.join(ROOT, "build", "tests", "forced")
 TOOL = os.path.join(ROOT, "build", "tests", "forced_tool")
 MODEL = "models/SmolLM2-135M-Instruct.Q4_1.gguf"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 APART, CLEAR = 5e-3, 0.01
 FULL = os.environ.get("HOB_FULL") == "1"
 PROMPTS = ["Name the capital of France.", "Write one sentence about the sea.", "What is 7 times 8?",
@@ -153,10 +152,10 @@ def lacking():
     if shutil.which("node") is None or not os.path.isdir(os.path.join(ROOT, "web", "node_modules", "playwright-core")):
         return "needs: sudo apt-get install nodejs npm, then python3 tools/setup web"
     if not os.environ.get("CHROME"):
-        found = [b for b in BROWSERS if shutil.which(b)]
-        if not found:
+        found = subprocess.run([sys.executable, "tools/setup", "--chrome"], cwd=ROOT, stdout=subprocess.PIPE)
+        if found.returncode != 0:
             return "needs: sudo apt-get install chromium"
-        os.environ["CHROME"] = shutil.which(found[0])
+        os.environ["CHROME"] = found.stdout.decode().strip()
     if not os.path.exists(os.path.join(ROOT, MODEL)):
         return "needs the model: python3 tools/setup model"
     try:
