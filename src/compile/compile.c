@@ -49,20 +49,36 @@ static bool print_kernel(Compile *c, ProgKernel *k) {
     return true;
 }
 
+// Does the kernel's formula hold for all that `f`, alike but for its ranges, may be asked for?
+static bool covers(const ProgKernel *k, const Formula *f) {
+    for (int i = 0; i < f->nsyms; i++) {
+        const Var *wide = k->formula->sym[i].var, *v = f->sym[i].var;
+        if (v->lo < wide->lo || v->hi > wide->hi) return false;
+    }
+    return true;
+}
+
 static int kernel_by_nest(const Compile *c, u64 key) {
     for (size_t i = 0; i < c->kernels.n; i++)
         if (c->kernels.at[i].nest_key == key) return (int)i;
     return -1;
 }
 
-// A lowered group -> a kernel of the program, unless one with the same nest is there.
+// A lowered group -> a kernel of the program, unless one with the same nest is there, or one for
+// more rows that was scheduled alike.
 static bool make_kernel(Compile *c, Lowered *l, int *out) {
-    u64 key = l->nest->key;
+    u64 wide, key = nest_key(l->nest, &wide);
     *out = kernel_by_nest(c, key);
     if (*out >= 0) return true;
     ProgKernel k = {.nest_key = key, .name = unique_name(c, l->nest->f->name)};
     bool own;
     if (!schedule_nest(c, l->nest, k.name, &own)) return err_subject(c->err, k.name);
+    wide = hash_str(wide, buf_str(&l->nest->log));
+    for (size_t i = 0; i < c->kernels.n && !own; i++)
+        if (c->wide_keys.at[i] == wide && covers(&c->kernels.at[i], l->nest->f)) {
+            *out = (int)i;
+            return true;
+        }
     Kernel *ir;
     if (!nest_build(c->arena, l->nest, &ir, c->err)) return err_subject(c->err, k.name);
     bool edited = c->o->schedule_text.len > 0 || c->o->graph_text.len > 0;
@@ -82,6 +98,7 @@ static bool make_kernel(Compile *c, Lowered *l, int *out) {
     k.formula = l->nest->f;
     *out = (int)c->kernels.n;
     vec_push(c->arena, &c->kernels, k);
+    vec_push(c->arena, &c->wide_keys, wide);
     dump_kernel(c, l, &k);
     return true;
 }
@@ -303,7 +320,10 @@ bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program 
     p->layers = g->layers;
     dump_graph(&c, "graph", g->chunk, g);
     if (!program_buffers(&c, g)) return false;
-    for (int r = 0; r < REGIME_COUNT; r++) {
+    static const int order[REGIME_COUNT] = {REGIME_ROW, REGIME_MANY,
+                                            REGIME_FEW}; // few may share many's kernels
+    for (int i = 0; i < REGIME_COUNT; i++) {
+        int r = order[i];
         u32 n = regime_rows(g, r);
         bool asked = o->regimes == 0 || (o->regimes >> r & 1) != 0;
         if (asked && n != no_regime_n && !make_regime(&c, g, r, n)) return false;

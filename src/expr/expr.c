@@ -103,6 +103,7 @@ const Expr *ex_intern(Exprs *x, Expr e) {
         n->loads |= e.args[i]->loads;
         n->top = MAX2(n->top, e.args[i]->top);
     }
+    range_note(n);
     x->slot[at] = n;
     if (++x->n > x->cap / 2) table_grow(x);
     return n;
@@ -111,8 +112,10 @@ const Expr *ex_intern(Exprs *x, Expr e) {
 // ---- leaves -------------------------------------------------------------------------------------
 
 static const Expr *iconst(Exprs *x, Type t, i64 v) {
-    return ex_intern(
-        x, (Expr){.op = EX_ICONST, .type = t, .i = t == TY_BOOL ? v != 0 : wrap_to(t, v)});
+    Expr e = {.op = EX_ICONST, .type = t, .i = t == TY_BOOL ? v != 0 : wrap_to(t, v)};
+    if (t != TY_I32 || e.i < 0 || e.i >= SMALL_INTS) return ex_intern(x, e);
+    if (!x->small[e.i]) x->small[e.i] = ex_intern(x, e);
+    return x->small[e.i];
 }
 
 const Expr *ex_int(Exprs *x, i64 v) {

@@ -72,7 +72,9 @@ struct Expr {
         const Buffer *buf; // LOAD
     };
     const Expr *args[BUFFER_MAX_DIMS];
-    struct Exprs *home; // the table it is interned in
+    struct Exprs *home;  // the table it is interned in
+    i64 lo, hi, divisor; // range.c: of an operation on integers, found when it is made
+    const Expr *simple;  // simplify.c: what became of it; NULL: nobody asked yet
 };
 
 // The interning table; one for each compile. Nodes live in its arena.

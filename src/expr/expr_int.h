@@ -11,9 +11,6 @@ typedef struct MemoSlot {
     u32 stamp;
     union {
         const Expr *e;
-        struct {
-            i64 lo, hi;
-        };
         Value v;
     };
 } MemoSlot;
@@ -47,10 +44,12 @@ typedef struct Lin {
     struct Lin *next;
 } Lin;
 
+enum { SMALL_INTS = 256 };
 struct Exprs {
     Arena *arena;
     const Expr **slot;
     size_t cap, n;
+    const Expr *small[SMALL_INTS]; // i32 constants from 0 on: most of what is asked for
     int vars, buffers;
     Memo *memos;
     Lin *lins;
@@ -58,6 +57,9 @@ struct Exprs {
 
 // expr.c: the one node that is like e; e itself is not kept.
 const Expr *ex_intern(Exprs *x, Expr e);
+
+// walk.c: e with these operands, in x
+const Expr *expr_rebuilt(Exprs *x, const Expr *e, const Expr *const *args);
 
 // linear.c: false: too many terms, or a coefficient leaves 64 bits; the caller keeps what it had.
 Lin *lin_take(Exprs *x, Type t); // 0
@@ -76,8 +78,10 @@ const Expr *lin_expr(Exprs *x,
 // The positive part and the negated negative part: l < 0 is lhs < rhs.
 bool lin_sides(Exprs *x, const Lin *l, const Expr **lhs, const Expr **rhs);
 
-// range.c: like expr_divisor, but 0 for the constant 0, which everything divides.
-i64 divisor_of(const Expr *e);
+// range.c: sets what follows for a node from what is known of its operands.
+void range_note(Expr *e);
+i64 divisor_of(
+    const Expr *e);        // like expr_divisor, but 0 for the constant 0, which everything divides
 i64 gcd_i64(i64 a, i64 b); // of magnitudes; gcd(0, b) = |b|
 static inline i64 floor_div(i64 a, i64 b) { return a / b - (a % b != 0 && (a ^ b) < 0); }
 static inline i64 floor_mod(i64 a, i64 b) { return a - b * floor_div(a, b); }

@@ -55,7 +55,14 @@ static Range quotient(Range a, Range b) {
                    MAX2(MAX2(q[0], q[1]), MAX2(q[2], q[3]))};
 }
 
-static Range range_of(Memo *m, const Expr *e);
+static Range range_of(const Expr *e) {
+    switch (e->op) {
+    case EX_ICONST: return (Range){e->i, e->i};
+    case EX_VAR: return fit(e->type, (Range){e->var->lo, e->var->hi});
+    case EX_LOAD: return fit(e->type, (Range){e->buf->lo, e->buf->hi});
+    default: return (Range){e->lo, e->hi};
+    }
+}
 
 static Range bitwise(const Expr *e, Range a, Range b) {
     bool positive = a.lo >= 0 && b.lo >= 0;
@@ -89,18 +96,16 @@ static Range compare(const Expr *e, Range a, Range b) {
     }
 }
 
-static Range node_range(Memo *m, const Expr *e) {
+// Of an operation, from its operands.
+static Range node_range(const Expr *e) {
     Range a = {0, 0}, b = {0, 0}, any = whole(e->type);
-    bool ints = e->nargs > 0 && e->op != EX_LOAD;
+    bool ints = true;
     for (int i = 0; i < e->nargs; i++) ints &= e->args[i]->type != TY_F32;
     if (ints) {
-        a = range_of(m, e->args[0]);
-        if (e->nargs > 1) b = range_of(m, e->args[1]);
+        a = range_of(e->args[0]);
+        if (e->nargs > 1) b = range_of(e->args[1]);
     }
     switch (e->op) {
-    case EX_ICONST: return (Range){e->i, e->i};
-    case EX_VAR: return fit(e->type, (Range){e->var->lo, e->var->hi});
-    case EX_LOAD: return fit(e->type, (Range){e->buf->lo, e->buf->hi});
     case EX_ADD: return fit(e->type, (Range){a.lo + b.lo, a.hi + b.hi});
     case EX_SUB: return fit(e->type, (Range){a.lo - b.hi, a.hi - b.lo});
     case EX_MUL: return fit(e->type, times(a, b));
@@ -136,7 +141,7 @@ static Range node_range(Memo *m, const Expr *e) {
     case EX_LNOT: return (Range){1 - a.hi, 1 - a.lo};
     case EX_SELECT: {
         if (e->type == TY_F32) return any;
-        Range c = range_of(m, e->args[0]), y = range_of(m, e->args[1]), n = range_of(m, e->args[2]);
+        Range c = range_of(e->args[0]), y = range_of(e->args[1]), n = range_of(e->args[2]);
         if (c.lo == c.hi) return c.lo ? y : n;
         return (Range){MIN2(y.lo, n.lo), MAX2(y.hi, n.hi)};
     }
@@ -149,18 +154,6 @@ static Range node_range(Memo *m, const Expr *e) {
     }
 }
 
-static Range range_of(Memo *m, const Expr *e) {
-    if (e->nargs == 0) return node_range(m, e);
-    bool fresh;
-    MemoSlot *s = memo_at(m, e, &fresh);
-    if (!fresh) return (Range){s->lo, s->hi};
-    Range r = node_range(m, e);
-    s = memo_at(m, e, &fresh);
-    s->lo = r.lo;
-    s->hi = r.hi;
-    return r;
-}
-
 bool expr_range(const Expr *e, i64 *lo, i64 *hi) {
     if (e->type == TY_F32) {
         *lo = INT64_MIN;
@@ -168,7 +161,7 @@ bool expr_range(const Expr *e, i64 *lo, i64 *hi) {
         return false;
     }
     Memo *m = memo_take(e->home);
-    Range r = range_of(m, e);
+    Range r = range_of(e);
     memo_give(m);
     *lo = r.lo;
     *hi = r.hi;
@@ -187,16 +180,14 @@ static i64 product(i64 a, i64 b) {
     return __builtin_mul_overflow(a, b, &p) || p > (i64)1 << 40 ? low_bit(MAX2(a, b)) : p;
 }
 
-static i64 node_divisor(const Expr *e, int depth) {
+// Of an operation on integers, from its operands.
+static i64 node_divisor(const Expr *e) {
     i64 a = 1, b = 1;
-    if (depth > 12 || e->type == TY_F32 || e->type == TY_BOOL) return 1;
-    if (e->op != EX_SELECT && e->op != EX_LOAD && e->nargs > 0 && type_is_int(e->args[0]->type)) {
-        a = node_divisor(e->args[0], depth + 1);
-        if (e->nargs > 1) b = node_divisor(e->args[1], depth + 1);
+    if (e->op != EX_SELECT && type_is_int(e->args[0]->type)) {
+        a = divisor_of(e->args[0]);
+        if (e->nargs > 1) b = divisor_of(e->args[1]);
     }
     switch (e->op) {
-    case EX_ICONST: return e->i < 0 ? -e->i : e->i;
-    case EX_VAR: return MAX2(e->var->divisor, 1);
     case EX_ADD:
     case EX_SUB:
     case EX_MIN:
@@ -206,8 +197,7 @@ static i64 node_divisor(const Expr *e, int depth) {
         if (e->args[1]->op != EX_ICONST || e->args[1]->i <= 0) return 1;
         return a % e->args[1]->i == 0 ? a / e->args[1]->i : 1;
     case EX_IMOD: return gcd_i64(a, b);
-    case EX_SELECT:
-        return gcd_i64(node_divisor(e->args[1], depth + 1), node_divisor(e->args[2], depth + 1));
+    case EX_SELECT: return gcd_i64(divisor_of(e->args[1]), divisor_of(e->args[2]));
     case EX_AND: return MAX2(low_bit(a), low_bit(b)) && a && b ? MAX2(low_bit(a), low_bit(b)) : 0;
     case EX_OR:
     case EX_XOR: return gcd_i64(low_bit(a), low_bit(b));
@@ -225,7 +215,23 @@ static i64 node_divisor(const Expr *e, int depth) {
                                                                                         : a;
 }
 
-i64 divisor_of(const Expr *e) { return node_divisor(e, 0); }
+i64 divisor_of(const Expr *e) {
+    switch (e->op) {
+    case EX_ICONST: return e->type == TY_BOOL ? 1 : e->i < 0 ? -e->i : e->i;
+    case EX_VAR: return MAX2(e->var->divisor, 1);
+    case EX_LOAD: return 1;
+    default: return e->divisor;
+    }
+}
+
+void range_note(Expr *e) {
+    e->divisor = 1;
+    if (e->nargs == 0 || e->op == EX_LOAD || e->type == TY_F32) return;
+    Range r = node_range(e);
+    e->lo = r.lo;
+    e->hi = r.hi;
+    if (type_is_int(e->type)) e->divisor = node_divisor(e);
+}
 
 i64 expr_divisor(const Expr *e) {
     i64 d = divisor_of(e);

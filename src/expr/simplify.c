@@ -434,8 +434,7 @@ static const Expr *simp_node(Exprs *x, const Expr *e) {
     return e;
 }
 
-static const Expr *simp(void *user, Exprs *x, const Expr *e) {
-    (void)user;
+static const Expr *simp(Exprs *x, const Expr *e) {
     const Expr *r = simp_node(x, e);
     i64 lo, hi;
     if (r->nargs && type_is_int(r->type) && r->op != EX_LOAD && expr_range(r, &lo, &hi) && lo == hi)
@@ -443,7 +442,29 @@ static const Expr *simp(void *user, Exprs *x, const Expr *e) {
     return r;
 }
 
-const Expr *expr_simplify(Exprs *x, const Expr *e) { return expr_map(x, e, simp, NULL); }
+// Each node once in its life: it remembers what became of it.
+static const Expr *simplified(Exprs *x, const Expr *e) {
+    if (e->nargs == 0) return e;
+    if (e->simple) return e->simple;
+    const Expr *args[BUFFER_MAX_DIMS] = {0};
+    bool changed = false;
+    for (int i = 0; i < e->nargs; i++) {
+        args[i] = simplified(x, e->args[i]);
+        changed |= args[i] != e->args[i];
+    }
+    const Expr *r = simp(x, changed ? expr_rebuilt(x, e, args) : e);
+    ((Expr *)e)->simple = r; // the table's own node: const to those who use it
+    return r;
+}
+
+static const Expr *as_is(void *user, Exprs *x, const Expr *e) {
+    (void)user, (void)x;
+    return e;
+}
+
+const Expr *expr_simplify(Exprs *x, const Expr *e) {
+    return simplified(x, e->home == x ? e : expr_map(x, e, as_is, NULL));
+}
 
 bool expr_affine(Exprs *x, const Expr *e, const Var *v, const Expr **base, i64 *coef) {
     if (!expr_uses(e, v)) {

@@ -105,7 +105,7 @@ typedef struct Mapping {
     void *user;
 } Mapping;
 
-static const Expr *rebuilt(Exprs *x, const Expr *e, const Expr *const *args) {
+const Expr *expr_rebuilt(Exprs *x, const Expr *e, const Expr *const *args) {
     switch (e->op) {
     case EX_LOAD: return ex_load(x, e->buf, args);
     case EX_CAST: return ex_cast(x, (Type)e->type, args[0]);
@@ -118,16 +118,18 @@ static const Expr *map(Mapping *m, const Expr *e) {
     bool fresh;
     MemoSlot *s = memo_at(m->done, e, &fresh);
     if (!fresh) return s->e;
-    s->e = e; // shared nodes are finished before they are met again: trees have no cycles
+    const MemoSlot *table = m->done->slot; // shared nodes are finished before they are met again
     const Expr *args[BUFFER_MAX_DIMS] = {0}, *r = e;
     bool changed = false;
     for (int i = 0; i < e->nargs; i++) {
         args[i] = map(m, e->args[i]);
         changed |= args[i] != e->args[i];
     }
-    if (changed || e->home != m->x) r = e->nargs ? rebuilt(m->x, e, args) : ex_intern(m->x, *e);
+    if (changed || e->home != m->x)
+        r = e->nargs ? expr_rebuilt(m->x, e, args) : ex_intern(m->x, *e);
     r = m->fn(m->user, m->x, r);
-    memo_at(m->done, e, &fresh)->e = r;
+    if (m->done->slot != table) s = memo_at(m->done, e, &fresh); // it grew meanwhile
+    s->e = r;
     return r;
 }
 

@@ -19,6 +19,11 @@ typedef struct Touches {
     bool full;
 } Touches;
 
+static void touches_clear(Touches *t) {
+    t->n = 0;
+    t->full = false;
+}
+
 static void touch(Touches *t, const Buffer *b, bool stored, const Expr *const *idx) {
     for (int i = 0; i < t->n; i++)
         if (t->at[i].buf == b && t->at[i].stored == stored &&
@@ -91,12 +96,9 @@ static void rename_lane(Exprs *x, Block *b, const Var *from, const Var *to) {
 static bool may_pass(const Stmt *s, const Touches *t) {
     if (s->kind == ST_ALLOC) return s->buf->scope == SCOPE_REG;
     if (s->kind != ST_LET) return false;
-    Touches own = {0};
-    expr_walk(s->value, touch_load, &own);
-    for (int i = 0; i < own.n; i++)
-        for (int k = 0; k < t->n; k++)
-            if (t->at[k].stored && t->at[k].buf == own.at[i].buf) return false;
-    return !own.full;
+    for (int i = 0; i < t->n; i++)
+        if (t->at[i].stored && expr_loads(s->value, t->at[i].buf)) return false;
+    return true;
 }
 
 static bool is_lanes(const Stmt *s) { return s->kind == ST_FOR && s->loop == LOOP_VEC; }
@@ -112,7 +114,7 @@ static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *ne
             b->at[out++] = s;
             continue;
         }
-        *mine = (Touches){0};
+        touches_clear(mine);
         i64 lanes;
         bool plain = expr_is_int(s->extent, &lanes) && collect(&s->body, mine);
         while (plain && i < b->n) {
@@ -123,7 +125,7 @@ static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *ne
                 continue;
             }
             if (!is_lanes(t) || t->extent != s->extent) break;
-            *next = (Touches){0};
+            touches_clear(next);
             bool simple = true;
             for (size_t q = 0; q < t->body.n; q++)
                 simple &= t->body.at[q]->kind == ST_STORE || t->body.at[q]->kind == ST_LET;

@@ -128,13 +128,15 @@ typedef struct Nest {
     NestStage *stage[MAX_STAGES]; // producers first
     Buf log; // the primitives applied so far, one a line: replaying them on the naive nest gives
              // this one
-    u64 key; // nest key: hash(naive text, profile)
     // attention: built directly from parameters instead of stages (attention.c)
     bool (*direct)(Arena *a, const struct Nest *n, struct Kernel **out, Err *err);
     void *direct_state;
 } Nest;
 
 Nest *nest_new(Arena *a, const Formula *f, const Profile *p);
+// The nest key: hash(profile, naive text, ranges of symbols); and, without those ranges, the key of
+// a nest for any number of rows.
+u64 nest_key(const Nest *n, u64 *any_rows);
 void nest_print(const Nest *n, Buf *out); // loops with their kinds, stages where they are computed
 
 // ---- primitives.c: each checks its legality and returns false with an error id when it would be wrong ----

@@ -27,26 +27,6 @@ void nest_stage_init(Nest *n, NestStage *s, const Stage *def) {
     }
 }
 
-// What the formula's text leaves out and a kernel depends on: ranges of symbols and dimensions, and
-// the arguments.
-static void print_declarations(const Formula *f, Buf *out) {
-    for (int i = 0; i < f->nsyms; i++)
-        buf_fmt(out, "sym %s in %D..%D @ %d\n", f->sym[i].var->name, f->sym[i].var->lo,
-                f->sym[i].var->hi, f->sym[i].word);
-    for (int i = 0; i < f->ndims; i++)
-        buf_fmt(out, "dim %s in %D..%D by %D\n", f->dim[i]->name, f->dim[i]->lo, f->dim[i]->hi,
-                f->dim[i]->divisor);
-    for (int i = 0; i < f->nargs; i++) {
-        const Buffer *b = f->arg[i];
-        buf_fmt(out, "arg %s: %d[", b->name, (i32)b->type);
-        for (int d = 0; d < b->nd; d++) {
-            buf_add(out, d ? S(", ") : S(""));
-            expr_print(b->dims[d], out);
-        }
-        buf_fmt(out, "] in %D..%D\n", b->lo, b->hi);
-    }
-}
-
 Nest *nest_new(Arena *a, const Formula *f, const Profile *p) {
     Nest *n = NEW(a, Nest);
     *n = (Nest){.arena = a, .x = f->x, .f = f, .profile = p, .log = {.arena = a}};
@@ -55,11 +35,33 @@ Nest *nest_new(Arena *a, const Formula *f, const Profile *p) {
         nest_stage_init(n, n->stage[i], &f->stage[i]);
     }
     n->nstages = f->nstages;
-    Buf text = {.arena = a};
-    formula_print(f, &text);
-    print_declarations(f, &text);
-    n->key = hash_str(profile_hash(p), buf_str(&text));
     return n;
+}
+
+// Besides the formula's text a kernel depends on its arguments and the ranges of dimensions and
+// symbols.
+u64 nest_key(const Nest *n, u64 *any_rows) {
+    const Formula *f = n->f;
+    Buf text = {.arena = n->arena}, ranges = {.arena = n->arena};
+    formula_print(f, &text);
+    for (int i = 0; i < f->ndims; i++)
+        buf_fmt(&text, "dim %s in %D..%D by %D\n", f->dim[i]->name, f->dim[i]->lo, f->dim[i]->hi,
+                f->dim[i]->divisor);
+    for (int i = 0; i < f->nargs; i++) {
+        const Buffer *b = f->arg[i];
+        buf_fmt(&text, "arg %s: %d[", b->name, (i32)b->type);
+        for (int d = 0; d < b->nd; d++) {
+            buf_add(&text, d ? S(", ") : S(""));
+            expr_print(b->dims[d], &text);
+        }
+        buf_fmt(&text, "] in %D..%D\n", b->lo, b->hi);
+    }
+    for (int i = 0; i < f->nsyms; i++) {
+        buf_fmt(&text, "sym %s @ %d\n", f->sym[i].var->name, f->sym[i].word);
+        buf_fmt(&ranges, "in %D..%D\n", f->sym[i].var->lo, f->sym[i].var->hi);
+    }
+    *any_rows = hash_str(profile_hash(n->profile), buf_str(&text));
+    return hash_str(*any_rows, buf_str(&ranges));
 }
 
 // What a load of `s`'s result, or a store, uses as the value of axis i: where its loops are, from

@@ -3,7 +3,8 @@
 
 int pass_only_reader(const Graph *g, int tensor) {
     int reader = -1;
-    for (size_t i = 0; i < g->nodes.n; i++)
+    int from = g->tensors.at[tensor].node; // who reads it stands behind who makes it
+    for (size_t i = (size_t)MAX2(from, 0); i < g->nodes.n; i++)
         for (int j = 0; j < g->nodes.at[i].nin; j++) {
             if (g->nodes.at[i].in[j] != tensor) continue;
             if (reader >= 0) return -1;
