@@ -38,7 +38,7 @@ static bool in_group(const Fuse *f, const Group *g, int tensor) {
 
 // Distinct tensors that the kernel would bind, and the parameter block.
 static int bindings(const Fuse *f, const Group *g) {
-    int seen[32], n = 0;
+    int seen[COUNT_OF(((Group *)0)->node) * COUNT_OF(((Node *)0)->in)], n = 0; // all there can be
     for (int i = 0; i < g->nnodes; i++) {
         const Node *nd = node(f, g->node[i]);
         for (int j = 0; j < nd->nin; j++) {
