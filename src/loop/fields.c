@@ -1,11 +1,13 @@
 // loop/fields.c: bit fields that are multiplied stay where they are: x * f32(w >> 8 & 15) becomes
 // (x * 2^-8) * f32(w & 3840).
 //
-// A power of two scales a float exactly, so both are the same number; the shift of every lane
-// becomes one product for all lanes, which hoisting takes out of the loop. Only done in lane loops,
-// where x is the same for all lanes, and for fields that end below bit 31 (signed conversion is
-// what processors have) and fit a float's 24 bits.
-// Not where the profile's fields_stay is 0: eight masks are eight constants to keep at hand.
+// A power of two scales a float exactly while the result is no subnormal: both are the same number
+// where |x| is 0 or at least 2^-96, for the shift is at most 30. Below that, where x itself is
+// nothing beside any activation, up to `shift` of its last bits may be lost. The shift of every
+// lane becomes one product for all lanes, which hoisting takes out of the loop. Only done in lane
+// loops, where x is the same for all lanes, and for fields that end below bit 31 (signed conversion
+// is what processors have) and fit a float's 24 bits. Not where the profile's fields_stay is 0:
+// eight masks are eight constants to keep at hand.
 #include "loop/loop_int.h"
 #include "loop/ptrmap.h"
 

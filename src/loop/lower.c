@@ -7,10 +7,7 @@
 // sizes are variables that each step brings along (lower_dim).
 #include "loop/lower_int.h"
 
-const Expr *lower_slot(Exprs *x, const Expr *pos) {
-    (void)x;
-    return pos;
-}
+const Expr *lower_slot(const Expr *pos) { return pos; }
 
 const Expr *lower_int(Lower *l, i64 v) { return ex_int(l->x, v); }
 

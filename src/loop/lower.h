@@ -33,7 +33,7 @@ bool lower_group(Arena *a, Exprs *x, const Graph *g, const Group *gr, const Prof
 
 // slot(pos): where in a cache the row of a position lies. The only place that knows (windows and
 // sinks come here).
-const Expr *lower_slot(Exprs *x, const Expr *pos);
+const Expr *lower_slot(const Expr *pos);
 
 // attention.c (loop/): softmax(q k / sqrt(d)) v over the cache, grouped heads, causal by each row's
 // position. The formula is plain softmax (the referee's); the kernel is built directly, on-line

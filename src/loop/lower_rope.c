@@ -53,7 +53,7 @@ static const Expr *turned(Lower *l, const Buffer *table, const Expr *n, const Ex
 }
 
 static const Expr *slot_of(Lower *l, const Expr *rows, const Expr *n, const Expr *ctx) {
-    const Expr *slot = lower_slot(l->x, lower_row_field(l, rows, n, ROW_POS));
+    const Expr *slot = lower_slot(lower_row_field(l, rows, n, ROW_POS));
     i64 known;
     return expr_is_int(ctx, &known) ? slot : ex_min(l->x, slot, ex_sub(l->x, ctx, lower_int(l, 1)));
 }
