@@ -23,7 +23,17 @@ static int begin(hob_session *s, Arena *a, const RunArgs *o, Str text, hob_error
     return hob_chat(s, r.ptr, error);
 }
 
-static int answer(hob_session *s, Arena *a, const RunArgs *o, const hob_model *m) {
+static void print_checks(hob_model *m) {
+    const Checker *c = hob_model_inside(m)->checker;
+    if (!c) return; // the device computes nothing
+    const CheckStats *k = checker_stats(c);
+    fprintf(
+        stderr,
+        "%u kernels checked at %u outputs against their formulas in %.0f ms: at most %.1e off\n",
+        k->kernels, k->outputs, k->ms, k->worst);
+}
+
+static int answer(hob_session *s, Arena *a, const RunArgs *o, hob_model *m) {
     Buf whole = {.arena = a};
     bool newline = true, cut = false;
     for (hob_event ev; hob_next(s, &ev);) {
@@ -43,7 +53,10 @@ static int answer(hob_session *s, Arena *a, const RunArgs *o, const hob_model *m
     hob_session_stats(s, &stats);
     if (o->json) print_figures(stdout, m, &stats, whole.ptr ? buf_str(&whole) : S(""), true);
     bool written = out_finish();
-    if (o->stats && !o->json) print_figures(stderr, m, &stats, S(""), false);
+    if (o->stats && !o->json) {
+        print_figures(stderr, m, &stats, S(""), false);
+        print_checks(m);
+    }
     return written && !cut ? EXIT_DONE : EXIT_FAILED;
 }
 

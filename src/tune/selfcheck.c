@@ -18,6 +18,7 @@ struct Checker {
     Arena *arena, *window;
     enum { CHECK_NONE, CHECK_FILL, CHECK_RUN, CHECK_READ, CHECK_COMPARE } phase;
     double start_ms;
+    const char *advice; // should it be wrong
     const Step *step;
     const ProgKernel *kernel;
     const Formula *f;
@@ -269,11 +270,21 @@ static bool env_load(void *user, const Buffer *b, const i64 *idx, Value *out) {
     return true;
 }
 
+static const char *advice(const Device *d) {
+    if (!str_eq(str_c(d->vt->name), S("cpu")))
+        return "the device cpu, or a newer driver, may do better";
+#if defined(HOB_PAGE)
+    return "please report it with the model's name; the device webgpu may do better";
+#else
+    return "please report it with the model's name; the kernels of another profile (--profile "
+           "cpu4) may do better";
+#endif
+}
+
 static bool wrong(Checker *c, const Store *st, u64 at, double got, double want, Err *err) {
     err_set(err, ERR_ENGINE_CHECK,
-            "on this device it computes %g where its formula gives %g (%s, element %U); another "
-            "device (cpu), or a newer driver, may do better",
-            got, want, st->buf->name, at);
+            "on this device it computes %g where its formula gives %g (%s, element %U); %s", got,
+            want, st->buf->name, at, c->advice);
     err_subject(err, c->kernel->name);
     return false;
 }
@@ -384,6 +395,7 @@ EngineState tune_check_kernel(void *checker, const Engine *e, int regime, u32 st
     Checker *c = checker;
     Device *d = engine_device(e);
     const Program *p = engine_program(e);
+    c->advice = advice(d);
     if (c->phase == CHECK_NONE) {
         if (!p->kernels[p->regimes[regime].steps[step].kernel].formula) return ENGINE_DONE;
         if (begin(c, e, regime, step, err)) return ENGINE_WORKING;
