@@ -35,15 +35,21 @@ static bool io_fail(Err *err, Str path, const char *what) {
     return err_file(err, path);
 }
 
+static int file_open(Arena *a, Str path, Err *err) {
+    int fd = open(arena_cstr(a, path), O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        io_fail(err, path,
+                errno == ENOENT   ? "there is no such file; check the path"
+                : errno == EACCES ? "may not be read; check its permissions"
+                                  : "cannot be opened; check the path");
+    return fd;
+}
+
 bool source_file_open(Arena *a, Str path, Source *out, Err *err) {
     File *f = NEW(a, File);
     struct stat st;
-    f->fd = open(arena_cstr(a, path), O_RDONLY | O_CLOEXEC);
-    if (f->fd < 0)
-        return io_fail(err, path,
-                       errno == ENOENT   ? "there is no such file; check the path"
-                       : errno == EACCES ? "may not be read; check its permissions"
-                                         : "cannot be opened");
+    f->fd = file_open(a, path, err);
+    if (f->fd < 0) return false;
     if (fstat(f->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(f->fd);
         return io_fail(err, path, "is not a regular file; give the path of a file");
@@ -69,19 +75,26 @@ void source_file_close(Source *s) {
     *s = (Source){0};
 }
 
+// A text may come through a pipe, whose size nobody knows: read to its end.
 bool source_file_text(Arena *a, Str path, Str *out, Err *err) {
-    Source s;
-    if (!source_file_open(a, path, &s, err)) return false;
-    char *p = s.size <= TEXT_FILE_MAX ? arena_try(a, s.size + 1, 1) : NULL;
-    bool ok = p && s.read(&s, 0, p, (size_t)s.size);
-    *out = (Str){p, (size_t)s.size};
-    source_file_close(&s);
-    if (ok && out->len > 0) return true;
-    err_set(err, ERR_IO,
-            ok  ? "the file is empty"
-            : p ? "the file cannot be read"
-                : "the file is too large to be a text");
-    return err_file(err, path);
+    int fd = file_open(a, path, err);
+    if (fd < 0) return false;
+    Buf b = {.arena = a, .limit = TEXT_FILE_MAX};
+    char piece[16384];
+    ssize_t n;
+    do {
+        n = read(fd, piece, sizeof piece);
+        if (n > 0) buf_add(&b, (Str){piece, (size_t)n});
+    } while (!b.full && (n > 0 || (n < 0 && errno == EINTR)));
+    bool folder = n < 0 && errno == EISDIR;
+    close(fd);
+    *out = buf_str(&b);
+    if (n == 0 && out->len > 0) return true;
+    return io_fail(err, path,
+                   folder   ? "is a folder; give the path of a file"
+                   : b.full ? "is longer than the 64 MB of any text here; give less"
+                   : n < 0  ? "cannot be read; check what it is"
+                            : "the file is empty; check the path");
 }
 
 #else

@@ -95,10 +95,37 @@ static void what_is_no_file_is_refused(void **state) {
     arena_free(a);
 }
 
+static void texts_come_through_pipes_too(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Str text;
+    for (int empty = 0; empty < 2; empty++) {
+        int end[2];
+        char path[32];
+        Err e = {0};
+        assert_int_equal(pipe(end), 0);
+        assert_true(empty || write(end[1], "[1, 2]\n", 7) == 7);
+        close(end[1]);
+        Buf b = {.ptr = path, .cap = sizeof path};
+        buf_fmt(&b, "/dev/fd/%d", end[0]);
+        assert_true(source_file_text(a, str_c(path), &text, &e) == !empty);
+        assert_true(empty ? str_has(str_c(e.msg), S("empty")) : str_eq(text, S("[1, 2]\n")));
+        close(end[0]);
+    }
+    Err e = {0};
+    assert_false(source_file_text(a, S("/tmp"), &text, &e));
+    assert_true(e.id == ERR_IO && str_has(str_c(e.msg), S("is a folder")));
+    e = (Err){0};
+    assert_false(source_file_text(a, S("/dev/zero"), &text, &e)); // without end
+    assert_true(e.id == ERR_IO && str_has(str_c(e.msg), S("64 MB")));
+    arena_free(a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sparse_files_are_read_past_4_gb),
         cmocka_unit_test(what_is_no_file_is_refused),
+        cmocka_unit_test(texts_come_through_pipes_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
