@@ -52,6 +52,7 @@ Timing timing_of(const EngineStats *s);
 // hob.c: for the command line
 struct hob_model;
 Model *hob_model_inside(struct hob_model *m);
+bool model_profile_given(Model *m, Str given, Err *err); // a built-in profile's name, or a file
 #endif
 
 #endif

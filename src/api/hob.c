@@ -54,10 +54,20 @@ static bool text_of(Arena *a, const char *path, Str *out, Err *err) {
     return !path || source_file_text(a, str_c(path), out, err);
 }
 
+bool model_profile_given(Model *m, Str given, Err *err) {
+    Str text = S("");
+    Profile ignored;
+    Err why = {0};
+    if (given.len == 0) return true;
+    if (profile_named(given, &ignored)) return model_profile(m, given, text, text, err);
+    if (source_file_text(m->arena, given, &text, &why))
+        return model_profile(m, S(""), text, given, err);
+    err_set(err, why.id, "%s, or name a built-in profile: " PROFILE_NAMES, why.msg);
+    return err_file(err, given);
+}
+
 static bool open_stages(hob_model *h, const hob_open_desc *d, Err *err) {
     Model *m = h->m;
-    Str profile = str_c(d->profile), named = S(""), text = S("");
-    Profile ignored;
     CompileOptions o = {.graph_file = str_c(d->graph), .schedule_file = str_c(d->schedule)};
     if (d->threads < 0 || d->ctx < 0 || d->rows < 0)
         return err_set(err, ERR_USAGE, "threads, ctx and rows are 0 or more");
@@ -67,11 +77,7 @@ static bool open_stages(hob_model *h, const hob_open_desc *d, Err *err) {
     ModelOptions mo = {.ctx = (u32)d->ctx, .m_max = (u32)d->rows};
     DeviceOptions dopt = {.threads = d->threads};
     if (!model_graph(m, &mo, err) || !model_device(m, str_c(d->device), &dopt, err)) return false;
-    if (profile_named(profile, &ignored))
-        named = profile;
-    else if (!text_of(m->arena, d->profile, &text, err))
-        return false;
-    if (!model_profile(m, named, text, profile, err) ||
+    if (!model_profile_given(m, str_c(d->profile), err) ||
         !text_of(m->arena, d->graph, &o.graph_text, err) ||
         !text_of(m->arena, d->schedule, &o.schedule_text, err) || !model_compile(m, &o, err) ||
         !model_start(m, err))

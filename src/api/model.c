@@ -67,7 +67,7 @@ bool model_device(Model *m, Str name, const DeviceOptions *o, Err *err) {
 bool model_profile(Model *m, Str name, Str text, Str file, Err *err) {
     if (name.len && !profile_named(name, &m->profile))
         return err_set(err, ERR_PROFILE_FIELD,
-                       "there is no profile named %S; known: cpu, cpu4, gpu, software", name);
+                       "there is no profile named %S; known: " PROFILE_NAMES, name);
     return profile_read(m->arena, text, file, &m->profile, err);
 }
 

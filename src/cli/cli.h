@@ -13,12 +13,12 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 // ---- options.c: a command's options as a table; the help page is printed from it ----------------
-typedef enum OptKind { OPT_FLAG, OPT_STR, OPT_INT, OPT_NUM } OptKind;
+typedef enum OptKind { OPT_FLAG, OPT_STR, OPT_INT, OPT_NUM, OPT_DEVICE } OptKind;
 typedef struct Opt {
     const char *name;  // "--temp"
     const char *alias; // "-t", or NULL
     OptKind kind;
-    void *to;              // bool *, Str *, i64 *, double *
+    void *to;              // bool *, Str *, i64 *, double *, Str * of a device's name
     double lo, hi;         // OPT_INT, OPT_NUM: inclusive
     const char *arg, *doc; // "FILE", "model file"
 } Opt;
@@ -66,7 +66,7 @@ typedef struct OpenArgs {
 // clang-format off
 #define OPEN_OPTS(o)                                                                                                   \
     {"--model", "-m", OPT_STR, &(o).model, 0, 0, "FILE", "model file (GGUF)"},                                         \
-    {"--device", NULL, OPT_STR, &(o).device, 0, 0, "NAME", "cpu (null computes nothing: for tests)"},                  \
+    {"--device", NULL, OPT_DEVICE, &(o).device, 0, 0, "NAME", "cpu (null computes nothing: for tests)"},                  \
     {"--threads", NULL, OPT_INT, &(o).threads, 0, 256, "N", "CPU threads; 0, the default: one a core"},                \
     {"--ctx", NULL, OPT_INT, &(o).ctx, 0, 1 << 20, "N", "context in tokens; 0, the default: the model's, at most 2048"}, \
     {"--profile", NULL, OPT_STR, &(o).profile, 0, 0, "F", "device profile: a file, or cpu, cpu4, gpu, software"},      \

@@ -9,6 +9,20 @@ static void print_json(Buf *b, const i32 *top, const double *lp, size_t n, doubl
     buf_fmt(b, "], \"mean\": %g}\n", mean);
 }
 
+// The engine checks too, but does not know where the ids come from.
+static bool ids_check(const TokenIds *ids, Str file, u32 vocab, Err *err) {
+    if (ids->n < 2)
+        err_set(err, ERR_ENGINE_PROMPT, "there are %U tokens; an evaluation needs at least 2",
+                (u64)ids->n);
+    for (size_t i = 0; i < ids->n && vocab > 0; i++)
+        if ((u32)ids->at[i] >= vocab)
+            err_set(err, ERR_ENGINE_TOKEN,
+                    "token %U of the list is %d; this model's ids end at %u; make a list with "
+                    "`hob tokenize -m FILE --ids`",
+                    (u64)i + 1, ids->at[i], vocab - 1);
+    return err->id == ERR_NONE || err_file(err, file);
+}
+
 static int run(const Command *c, int argc, char **argv) {
     OpenArgs o = {0};
     Str tokens = {0};
@@ -34,14 +48,8 @@ static int run(const Command *c, int argc, char **argv) {
     TokenIds ids = {0};
     int status = EXIT_FAILED;
     hob_model *m = NULL;
-    if (!text_read(a, tokens, &text, &err) || !ids_read(a, text, &ids, &err)) {
-        err_file(&err, tokens);
-        report(&err);
-        goto done;
-    }
-    if (ids.n < 2) {
-        err_set(&err, ERR_ENGINE_PROMPT, "there are %U tokens; an evaluation needs at least 2",
-                (u64)ids.n);
+    if (!text_read(a, tokens, &text, &err) || !ids_read(a, text, &ids, &err) ||
+        !ids_check(&ids, tokens, 0, &err)) {
         err_file(&err, tokens);
         report(&err);
         goto done;
@@ -51,8 +59,20 @@ static int run(const Command *c, int argc, char **argv) {
     size_t n = ids.n - 1;
     i32 *top = arena_try(a, n, sizeof *top);
     double *lp = arena_try(a, n, sizeof *lp), sum = 0;
-    if (!(m = open_model(&o, &error)) ||
-        hob_eval(m, ids.at, ids.n, (int)rows, top, lp, &error) != 0) {
+    if (!top || !lp) {
+        err_set(&err, ERR_OUT_OF_MEMORY, "%U tokens; give fewer", (u64)n);
+        report(&err);
+        goto done;
+    }
+    if (!(m = open_model(&o, &error))) {
+        report_hob(&error);
+        goto done;
+    }
+    if (!ids_check(&ids, tokens, hob_model_inside(m)->program->vocab, &err)) {
+        report(&err);
+        goto done;
+    }
+    if (hob_eval(m, ids.at, ids.n, (int)rows, top, lp, &error) != 0) {
         report_hob(&error);
         goto done;
     }

@@ -98,12 +98,8 @@ static bool print_schedules(const Program *p, Str name, Buf *b, Err *err) {
 
 // The profile to compile for: as asked, else the one that suits the question.
 static bool choose_profile(Model *m, const InspectArgs *o, Err *err) {
-    Profile ignored;
-    Str name = o->open.profile, text = S("");
-    if (!name.len)
-        return !str_eq(o->kernels, S("wgsl")) || model_profile(m, S("gpu"), S(""), S(""), err);
-    if (profile_named(name, &ignored)) return model_profile(m, name, S(""), S(""), err);
-    return text_read(m->arena, name, &text, err) && model_profile(m, S(""), text, name, err);
+    bool shaders = str_eq(o->kernels, S("wgsl")) && !o->open.profile.len;
+    return model_profile_given(m, shaders ? S("gpu") : o->open.profile, err);
 }
 
 static bool inspect_compiled(Model *m, const InspectArgs *o, Buf *b, Err *err) {
@@ -191,6 +187,11 @@ static int run(const Command *c, int argc, char **argv) {
     if (!o.open.model.len) return usage_error(c, "name the model file: -m FILE");
     if (o.kernels.ptr && !dialect_named(o.kernels))
         return usage_error(c, "--kernels takes wgsl or c, not `%S`", o.kernels);
+    int views = o.graph + o.plan + o.cost + o.dump_profile + (o.kernels.ptr != NULL) +
+                (o.walk.ptr != NULL) + (o.dump.ptr != NULL) + (o.schedule_of.ptr != NULL);
+    if (views > 1)
+        return usage_error(c, "one view at a time: --graph, --plan, --cost, --kernels, --walk, "
+                              "--dump, --show-schedule or --show-profile");
     if (o.json && !o.plan) return usage_error(c, "--json goes with --plan");
     static const char *const dumps[] = {"graph", "plan", "formula", "naive", "schedule",
                                         "nest",  "loop", "c",       "wgsl",  "program"};

@@ -1,9 +1,9 @@
 // cli/options.c: reading a command's options from its table, and printing its help page from the
 // same table.
 //
-// `--name value` and `--name=value` both work, `--` ends the options. A number is checked against
-// its range here, so that commands never see one outside it. What is not known is named, and
-// nothing is guessed.
+// `--name value`, `--name=value`, `-n value` and `-nvalue` all work, `--` ends the options. A
+// number is checked against its range here, so that commands never see one outside it. What is not
+// known is named, and nothing is guessed.
 #include "cli/cli.h"
 
 #include <stdlib.h>
@@ -34,7 +34,15 @@ int usage_error(const Command *c, const char *fmt, ...) {
 }
 
 static bool set_value(const Command *c, const Opt *o, Str v) {
-    if (o->kind == OPT_STR) {
+    if (o->kind == OPT_DEVICE && !device_known(v)) {
+        char names[128];
+        Buf b = {.ptr = names, .cap = sizeof names};
+        device_names(&b);
+        usage_error(c, "%s takes one of the devices of this build (%S), not `%S`", o->name,
+                    buf_str(&b), v);
+        return false;
+    }
+    if (o->kind == OPT_STR || o->kind == OPT_DEVICE) {
         *(Str *)o->to = v;
         return true;
     }
@@ -81,6 +89,9 @@ Parsed options_parse(const Command *c, const Opt *opts, int nopts, int argc, cha
         if (str_starts(arg, S("--")) && memchr(arg.ptr, '=', arg.len)) {
             name = str_cut(arg, '=', &value);
             if (!value.ptr) value = S("");
+        } else if (arg.ptr[1] != '-' && arg.len > 2) {
+            name = str_sub(arg, 0, 2);
+            value = str_sub(arg, 2, arg.len);
         }
         const Opt *o = NULL;
         for (int k = 0; k < nopts; k++)
@@ -88,7 +99,7 @@ Parsed options_parse(const Command *c, const Opt *opts, int nopts, int argc, cha
                 (opts[k].alias && str_eq(name, str_c(opts[k].alias))))
                 o = &opts[k];
         if (!o) {
-            usage_error(c, "`%S` is not an option", name);
+            usage_error(c, "`%S` is not an option", str_starts(arg, S("--")) ? name : arg);
             return PARSED_WRONG;
         }
         if (o->kind == OPT_FLAG) {

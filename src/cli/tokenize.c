@@ -58,7 +58,8 @@ static bool list_read(Arena *a, Str text, TokenIds *ids) {
 // A JSON array of ids, from a file, standard input or the command line.
 bool ids_read(Arena *a, Str text, TokenIds *ids, Err *err) {
     return list_read(a, text, ids) ||
-           err_set(err, ERR_USAGE, "token ids are a JSON array like [1, 2, 3]");
+           err_set(err, ERR_USAGE,
+                   "this is no list of token ids; give a JSON array like [1, 2, 3]");
 }
 
 static int run(const Command *c, int argc, char **argv) {

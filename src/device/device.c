@@ -49,9 +49,18 @@ struct DeviceTables {
     Ticket next;
 };
 
+bool device_known(Str name) {
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        if (str_eq(name, str_c(rows[i].name))) return true;
+    return false;
+}
+
+void device_names(Buf *out) {
+    for (size_t i = 0; i < COUNT_OF(rows); i++) buf_fmt(out, "%s%s", i ? ", " : "", rows[i].name);
+}
+
 bool device_open(Arena *a, Str name, const DeviceOptions *o, Device **out, Err *err) {
     static const DeviceOptions none;
-    Buf known = {.arena = a};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         if (str_eq(name, str_c(rows[i].name))) {
             Device *d = NEW(a, Device);
@@ -62,9 +71,10 @@ bool device_open(Arena *a, Str name, const DeviceOptions *o, Device **out, Err *
             *out = d;
             return true;
         }
-        buf_fmt(&known, "%s%s", i ? ", " : "", rows[i].name);
     }
-    return err_set(err, ERR_DEVICE_UNKNOWN, "`%S` is not a device; known here: %S", name,
+    Buf known = {.arena = a};
+    device_names(&known);
+    return err_set(err, ERR_DEVICE_UNKNOWN, "`%S` is no device of this build; it has: %S", name,
                    buf_str(&known));
 }
 

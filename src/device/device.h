@@ -105,6 +105,8 @@ typedef struct DeviceRow {
     bool (*open)(Device *d, const DeviceOptions *o,
                  Err *err); // fills vt and self; memory from d->arena
 } DeviceRow;
+bool device_known(Str name); // has this build a device of that name?
+void device_names(Buf *out); // those it has: "cpu, null"
 bool device_open(Arena *a, Str name, const DeviceOptions *o, Device **out, Err *err);
 
 bool device_profile(Device *d, Profile *out, Err *err);

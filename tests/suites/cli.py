@@ -37,13 +37,18 @@ def wrong_use():
              ["tokenize", "-m", MODEL, "--decode", "1 2"], ["tokenize", "-m", MODEL, "--decode", "[1, x]"],
              ["tokenize", "-m", MODEL, "--decode", "[-1]"], ["eval"], ["eval", "-m", "x"], ["bench"],
              ["inspect"], ["inspect", "-m", "x", "--kernels", "metal"], ["inspect", "-m", "x", "--dump", "nothing"],
-             ["inspect", "-m", "x", "--json"]]
+             ["inspect", "-m", "x", "--json"], ["inspect", "-m", "x", "--plan", "--cost"],
+             ["inspect", "-m", "x", "--graph", "--walk", "y"], ["run", "-m", "x", "-p", "x", "-nmany"],
+             ["run", "-m", "x", "-p", "x", "-xyz"]]
     bad = []
     for c in cases:
         code, out, err = hob(*c)
         if code != 2 or out or not err:
             bad.append("hob %s: %d %r %r" % (" ".join(c), code, out[:80], err[:80]))
     case("wrong_use_is_2_and_says_why", not bad, "; ".join(bad))
+    for c in ("run", "chat", "eval", "bench"):
+        code, out, err = hob(c, "-m", "x", "--device", "webgpu")
+        case("%s_names_the_devices_it_has" % c, code == 2 and not out and "cpu" in err and "webgpu" in err, (code, err))
 
 
 def help_pages():
@@ -203,8 +208,11 @@ def run(tmp):
     code, _, err = hob("run", "-m", path, "-p", "x", "-n", "1")
     os.remove(path)
     case("a_template_may_ask_for_the_date", code == 0, err)
-    code, _, err = hob("run", "-m", MODEL, "-p", "x", "--device", "abacus")
-    case("an_unknown_device_names_the_known", code == 1 and "cpu" in err, err)
+    code, glued, err = hob("run", "-m" + MODEL, "-p" + ask[4], "-n8", "--device", "cpu", "--stats")
+    case("a_value_may_touch_a_letter", code == 0 and glued == out, (code, glued, err))
+    case("stats_tell_what_was_checked", "outputs against their formulas" in err and "at most 0.0e" not in err, err)
+    code, _, err = hob("run", "-m", MODEL, "-p", "x", "--profile", "nope")
+    case("an_unknown_profile_names_the_known", code == 1 and err.startswith("nope: ") and "cpu4, gpu, software" in err, err)
     if os.path.exists("/dev/full"):
         with open("/dev/full", "wb") as full:
             p = subprocess.run([HOB] + ask, stdout=full, stderr=subprocess.PIPE)
@@ -270,12 +278,15 @@ def evaluate(tmp):
     k = json.loads(one or b"{}")
     case("decode_and_prefill_agree", k.get("top") == j.get("top") and
          max(abs(a - b) for a, b in zip(k["logprob"], j["logprob"])) < 1e-3, one)
+    p = subprocess.run("cat %s | %s eval -m %s --tokens /dev/stdin --json" % (tokens, HOB, MODEL), shell=True,
+                       stdout=subprocess.PIPE)
+    case("tokens_come_through_a_pipe", p.stdout == out, p.stdout)
     bad = []
     for content in ("", "[]", "[1]", "[1, 999999]", "{}", "[1, \"a\"]", "[1, 2"):
         with open(tokens, "w") as f:
             f.write(content)
         code, out, err = hob("eval", "-m", MODEL, "--tokens", tokens, "--json")
-        if code != 1 or out or not err:
+        if code != 1 or out or not err.startswith(tokens + ": ") or "; " not in err:
             bad.append((content, code, err))
     case("bad_tokens_are_1", not bad, bad)
 
