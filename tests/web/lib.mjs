@@ -15,9 +15,10 @@ export const failures = () => failed;
 export async function test(name, run) {
     const only = process.env.ONLY;
     if (only && !name.includes(only)) return;
+    const start = Date.now();
     try {
         const more = await run();
-        console.log(`PASS ${name}${more ? `: ${more}` : ""}`);
+        console.log(`PASS ${name}: ${more ? `${more}; ` : ""}${((Date.now() - start) / 1000).toFixed(1)} s`);
     } catch (e) {
         failed++;
         console.log(`FAIL ${name}: ${String(e.message ?? e).split("\n")[0]}`);

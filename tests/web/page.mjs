@@ -20,6 +20,14 @@ function mustBeFrugal(before, after, answer) {
     return `${submits} submits, ${grew("dispatches")} dispatches for ${tokens} tokens`;
 }
 
+/** Both devices' figures are on the page, whichever runs. */
+async function mustShowFigures(p) {
+    for (const name of ["webgpu", "cpu"]) {
+        const text = await p.page.textContent(`#figure-${name}`);
+        must(/^[\d.]+ GB\/s, \w/.test(text), `no figure for ${name}: "${text}"`);
+    }
+}
+
 const FIRST = "Name the capital of France.";
 const SECOND = "And of Italy?";
 const server = await startServer();
@@ -54,6 +62,7 @@ for (const device of ["cpu", "webgpu"])
         try {
             await untilReady(p);
             must(p.last("ready").device === device, `the page took ${p.last("ready").device}`);
+            await mustShowFigures(p);
             const one = await ask(p, FIRST);
             const before = await p.count();
             const two = await ask(p, SECOND);
@@ -155,10 +164,7 @@ await test("auto times both devices and says why it chose", async () => {
         const info = p.last("ready");
         must(info.trials.length === 2 && info.trials.every((t) => t.gbps > 0), JSON.stringify(info.trials));
         must(/times as fast/.test(info.why), info.why);
-        await p.page.click("#device summary");
-        for (const name of ["webgpu", "cpu"])
-            must(/GB\/s/.test(await p.page.textContent(`#figure-${name}`)), `no figure for ${name}`);
-        await p.page.keyboard.press("Escape");
+        await mustShowFigures(p);
         const other = info.device === "cpu" ? "webgpu" : "cpu";
         await ask(p, FIRST);
         await p.page.click("#device summary");
@@ -167,6 +173,8 @@ await test("auto times both devices and says why it chose", async () => {
         await p.page.keyboard.press("Escape");
         const two = await ask(p, SECOND);
         must(two.device === other, `still ${two.device}`);
+        await mustShowFigures(p);
+        must(JSON.stringify(p.last("ready").trials) === JSON.stringify(info.trials), "the switch timed them anew");
         must((await p.page.locator("#log article").count()) === 4, "the switch lost messages");
         return `${info.device}: ${info.why}`;
     } finally {
@@ -181,6 +189,8 @@ await test("without WebGPU the page says what to do and runs on the CPU", async 
         await p.page.click("#device summary");
         const help = await p.page.textContent("#help");
         must(/enable-unsafe-webgpu|settings|about:config|Update/.test(help), `no step: ${help}`);
+        must(/cannot be used: .*WebGPU/.test(await p.page.textContent("#figure-webgpu")), "it does not say that WebGPU is missing");
+        must(/GB\/s/.test(await p.page.textContent("#figure-cpu")), "no figure for the CPU");
         must((await ask(p, FIRST)).answer, "no answer");
         await screenshot(p, "no-webgpu");
     } finally {

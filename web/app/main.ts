@@ -40,7 +40,8 @@ const label = { webgpu: "WebGPU", cpu: "CPU" } as const;
 
 function figure(t: Trial | undefined): string {
     if (!t) return "";
-    if (t.error || !t.gbps) return t.error ? "failed its trial" : "";
+    if (t.error) return `cannot be used: ${t.error}`;
+    if (!t.gbps) return "";
     return `${t.gbps >= 10 ? t.gbps.toFixed(0) : t.gbps.toFixed(1)} GB/s, ${t.adapter}`;
 }
 

@@ -49,12 +49,7 @@ export class Gpu {
     ) {
         this.pipelines = new Pipelines(device, (message) => this.fail(message));
         device.addEventListener("uncapturederror", (e) => this.fail((e as GPUUncapturedErrorEvent).error.message));
-        void device.lost.then((info) => {
-            if (this.closed) return;
-            this.lost = true;
-            this.failed ??= info.message || "the device was lost";
-            this.wake?.();
-        });
+        void device.lost.then((info) => this.closed || this.giveUp(info.message || "the device was lost"));
         for (let i = 0; i < LOW_TICKETS_MAX; i++) this.staging.push(this.stagingBuffer(4));
     }
 
@@ -74,6 +69,13 @@ export class Gpu {
                 done();
             };
         });
+    }
+
+    /** Nothing more is expected of the device. */
+    giveUp(why: string): void {
+        this.lost = true;
+        this.failed ??= why;
+        this.wake?.();
     }
 
     /** Gives the device back with everything on it. */

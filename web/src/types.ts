@@ -104,7 +104,7 @@ export type ModelInput = string | URL | File | Response;
 
 export interface EngineOptions {
     model: ModelInput;
-    /** `auto` times both devices and takes the faster one. */
+    /** `auto` takes the faster one. Both are timed, whichever is named here: `EngineInfo.trials`. */
     device?: DeviceName | "auto";
     /** Context length; the model's own, at most 2,048, by default. */
     ctx?: number;

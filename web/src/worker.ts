@@ -10,9 +10,11 @@ import type { AnswerStats, DeviceName, EngineInfo, EvaluateRequest, Progress, Tr
 const CORE = new URL("./wasm/hob.wasm", import.meta.url);
 const KERNELS = new URL("./wasm/kernels_simd128.wasm", import.meta.url);
 const PROBE_MS = 130; // for each device, the rest of 300 ms is for asking
+const LATE_MS = 1500; // who asked for the CPU waits no longer for WebGPU's figure
 const SLICE_MS = 12; // work between two looks at the messages
 
 let source: ModelSource | null = null;
+let trials: Trial[] = []; // of that source: opening it again times nothing anew
 let modules: Promise<[WebAssembly.Module, WebAssembly.Module]> | null = null;
 let open: { core: Core; gpu: Gpu | null } | null = null;
 let asking = 0; // id of the answer or evaluation being made
@@ -101,12 +103,13 @@ async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
     if (m.source) {
         source?.close();
         source = null;
+        trials = [];
         source = await openSource(m.source, speed("store"));
     }
     modules ??= Promise.all([compileModule(CORE), compileModule(KERNELS)]);
     modules.catch(() => (modules = null));
-    const wanted: Promise<Opened | string> = m.device === "cpu" ? Promise.resolve("not asked for") : openAdapter();
-    const [[coreModule, kernelModule], adapter] = await Promise.all([modules, wanted]);
+    trials = trials.filter((t) => !t.error);
+    let [[coreModule, kernelModule], adapter] = await Promise.all([modules, adapterFor(m.device)]);
     let gpu: Gpu | null = null;
     const core: Core = await Core.start(coreModule, {
         gpu: (list) => gpu!.run(list),
@@ -117,13 +120,17 @@ async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
         if (typeof adapter !== "string") {
             gpu = new Gpu(adapter.device, adapter.info, () => core.c.memory.buffer as ArrayBuffer);
             const ok = core.c.hob_w_adapter(core.page, ...core.arg(0, adapter.info.base), ...core.arg(1, adapter.info.profile));
-            if (!ok) throw core.error();
+            if (!ok) {
+                adapter = core.error().message;
+                gpu.close();
+                gpu = null;
+            }
         }
         progress({ stage: "header" });
         core.c.hob_w_open(core.page, source!.size, ...core.arg(0, source!.name), ...m.sizes);
         if ((await run(core, gpu, () => core.c.hob_w_step(core.page))) !== STATE.HEADER) throw explain(core, gpu);
 
-        const { device, why, trials } = await choose(core, gpu, adapter, m.device);
+        const { device, why } = await choose(core, gpu, adapter, m.device);
         if (device === "cpu") {
             gpu?.close();
             gpu = null;
@@ -146,30 +153,44 @@ async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
     }
 }
 
-interface Choice {
-    device: DeviceName;
-    why: string;
-    trials: Trial[];
+// The adapter is opened for its figure too, but then nothing waits for it: not where it is known, and not for long.
+async function adapterFor(asked: DeviceName | "auto"): Promise<Opened | string> {
+    if (asked !== "cpu") return openAdapter();
+    if (trials.length === 2) return "not asked for";
+    let late = false;
+    const opened = openAdapter().then((a) => {
+        if (late && typeof a !== "string") a.device.destroy();
+        return a;
+    });
+    const limit = new Promise<string>((done) => setTimeout(done, LATE_MS, "the browser took too long to offer an adapter"));
+    const first = await Promise.race([opened, limit]);
+    late = typeof first === "string";
+    return first;
 }
 
-// Where there is a choice, both devices are timed on what decoding does most.
-async function choose(core: Core, gpu: Gpu | null, adapter: Opened | string, asked: DeviceName | "auto"): Promise<Choice> {
+// Both devices are timed on what decoding does most, whichever is asked for: a person sees what the other would give.
+async function choose(core: Core, gpu: Gpu | null, adapter: Opened | string, asked: DeviceName | "auto"): Promise<{ device: DeviceName; why: string }> {
     if (asked === "webgpu" && !gpu)
         throw failure("DEVICE_UNKNOWN", `WebGPU cannot be used: ${adapter as string}; use the CPU`);
     progress({ stage: "probe" });
-    const cpu = await trial(core, null, { device: "cpu", adapter: "WebAssembly SIMD, one thread" });
-    const trials = [cpu];
-    if (gpu) trials.unshift(await trial(core, gpu, { device: "webgpu", adapter: gpu.adapter.label }));
-    const web = gpu ? trials[0]! : null;
-    if (asked !== "auto") return { device: asked, why: "you chose it", trials };
-    if (!web) return { device: "cpu", why: `no WebGPU: ${adapter as string}`, trials };
-    if (web.error) return { device: "cpu", why: `WebGPU failed its trial: ${web.error}`, trials };
-    if (cpu.error) return { device: "webgpu", why: `the CPU failed its trial: ${cpu.error}`, trials };
+    const known = (device: DeviceName) => trials.find((t) => t.device === device);
+    const cpu = known("cpu") ?? (await trial(core, null, { device: "cpu", adapter: "WebAssembly SIMD, one thread" }));
+    const web = known("webgpu") ?? (gpu ? await webgpuTrial(core, gpu, asked) : { device: "webgpu", adapter: "", error: adapter as string });
+    trials = [web, cpu];
+    if (asked !== "auto") return { device: asked, why: "you chose it" };
+    if (!gpu) return { device: "cpu", why: `no WebGPU: ${adapter as string}` };
+    if (web.error) return { device: "cpu", why: `WebGPU failed its trial: ${web.error}` };
+    if (cpu.error) return { device: "webgpu", why: `the CPU failed its trial: ${cpu.error}` };
     const ratio = cpu.ms! / web.ms!;
     const times = (x: number) => (x < 10 ? x.toFixed(1) : x.toFixed(0));
     return ratio > 1
-        ? { device: "webgpu", why: `its matrix product is ${times(ratio)} times as fast`, trials }
-        : { device: "cpu", why: `its matrix product is ${times(1 / ratio)} times as fast`, trials };
+        ? { device: "webgpu", why: `its matrix product is ${times(ratio)} times as fast` }
+        : { device: "cpu", why: `its matrix product is ${times(1 / ratio)} times as fast` };
+}
+
+function webgpuTrial(core: Core, gpu: Gpu, asked: DeviceName | "auto"): Promise<Trial> {
+    const limit = asked === "cpu" ? setTimeout(() => gpu.giveUp("it took too long"), LATE_MS) : 0;
+    return trial(core, gpu, { device: "webgpu", adapter: gpu.adapter.label }).finally(() => clearTimeout(limit));
 }
 
 async function trial(core: Core, gpu: Gpu | null, t: Trial): Promise<Trial> {
