@@ -40,7 +40,8 @@ bool model_read(Model *m, Source *src, Err *err) {
 
 bool model_tokenizer(const Model *m, Err *err) {
     if (m->has_vocab) return true;
-    err_set(err, ERR_VOCAB_NONE, "the file has no vocabulary, so text means nothing to it");
+    err_set(err, ERR_VOCAB_NONE,
+            "the file has no vocabulary, so text means nothing to it; convert the model anew");
     return err_file(err, gguf_source(m->file)->name);
 }
 
@@ -48,7 +49,8 @@ bool model_graph(Model *m, const ModelOptions *o, Err *err) {
     if (!model_build(m->arena, m->file, o, &m->graph, err))
         return err_file(err, gguf_source(m->file)->name);
     if (!m->has_vocab || m->vocab.n_tokens <= m->graph->vocab) return true;
-    err_set(err, ERR_ENGINE_VOCAB, "the vocabulary has %u tokens, the embedding table %u rows",
+    err_set(err, ERR_ENGINE_VOCAB,
+            "the vocabulary has %u tokens, the embedding table %u rows; convert the model anew",
             m->vocab.n_tokens, m->graph->vocab);
     return err_file(err, gguf_source(m->file)->name);
 }

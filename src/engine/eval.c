@@ -36,7 +36,8 @@ bool engine_eval_begin(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 row
     r->margin = arena_try(a, n, sizeof(double));
     r->logits = arena_try(a, (u64)r->most * p->vocab, sizeof(float));
     if (!r->top || !r->logprob || !r->margin || !r->logits)
-        return err_set(err, ERR_OUT_OF_MEMORY, "logits of %u rows", r->most);
+        return err_set(err, ERR_OUT_OF_MEMORY,
+                       "no memory for logits of %u rows; feed fewer at once", r->most);
     return true;
 }
 

@@ -33,7 +33,8 @@ bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err) {
     e->params = arena_try(a, program_param_words(p), sizeof(i32));
     e->window = arena_new(NULL);
     if (!e->tokens || !e->params || !e->window)
-        return err_set(err, ERR_OUT_OF_MEMORY, "a context of %u tokens", p->ctx);
+        return err_set(err, ERR_OUT_OF_MEMORY, "no memory for a context of %u tokens; ask for less",
+                       p->ctx);
     e->progress.total = p->weight_bytes;
     *out = e;
     return true;
@@ -56,7 +57,8 @@ bool engine_poll_error(const PollResult *r, Err *err) {
 
 static bool segment_ok(const Weight *w, const WeightSegment *s, const FileTensor *t, Err *err) {
     if (!t) {
-        err_set(err, ERR_ENGINE_WEIGHT, "the file has no such tensor");
+        err_set(err, ERR_ENGINE_WEIGHT,
+                "the file has no such tensor; is it the file that was compiled?");
     } else {
         u64 rows = 1;
         for (int i = 1; i < t->nd; i++) rows *= t->dims[i];
@@ -70,8 +72,9 @@ static bool segment_ok(const Weight *w, const WeightSegment *s, const FileTensor
             (f->quant == w->encoding || w->encoding == QUANT_F32))
             return true;
         err_set(err, ERR_ENGINE_WEIGHT,
-                "%U x %U of %s is not the %u x %u of %s that the program expects", rows, cols,
-                f->name, s->rows, w->cols, quant_info(w->encoding)->name);
+                "%U x %U of %s is not the %u x %u of %s that the program expects; is it the file "
+                "that was compiled?",
+                rows, cols, f->name, s->rows, w->cols, quant_info(w->encoding)->name);
     }
     return err_subject(err, s->tensor);
 }
@@ -95,7 +98,9 @@ static bool fill_segment(Engine *e, const Weight *w, const WeightSegment *s, u32
     u64 batch = MAX2(BATCH_BYTES / bytes, 1);
     u8 *buf = NULL;
     if (row < end && !src->map && !(buf = arena_try(e->window, MIN2(batch, end - row), bytes)))
-        return err_set(err, ERR_OUT_OF_MEMORY, "rows of %U bytes", bytes);
+        return err_set(err, ERR_OUT_OF_MEMORY,
+                       "no memory for rows of %U bytes; close something or take a smaller model",
+                       bytes);
     while (row < end) {
         u64 k = MIN2(batch, end - row), off = t->off + row * bytes;
         if (!src->map && !src->read(src, off, buf, (size_t)(k * bytes))) {
@@ -139,7 +144,9 @@ static bool load_window(Engine *e, Err *err) {
     for (int i = 0; i < 2; i++) {
         u64 per_row = quant_words(w->encoding, i, w->cols);
         if (per_row && !(to.plane[i] = arena_try(e->window, n * per_row, 4)))
-            return err_set(err, ERR_OUT_OF_MEMORY, "a window of %u rows", n);
+            return err_set(
+                err, ERR_OUT_OF_MEMORY,
+                "no memory for a window of %u rows; close something or take a smaller model", n);
     }
     for (int i = 0; i < w->nseg; i++)
         if (!fill_segment(e, w, &w->seg[i], e->next_row, n, &to, err)) return false;

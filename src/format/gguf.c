@@ -14,13 +14,11 @@ enum {
 
 static bool check_count(Cursor *c, const char *what, u64 off, u64 count, u64 least, u64 most) {
     if (count > cursor_left(c) / least)
-        return gguf_fail(
-            c, off, ERR_GGUF_COUNT,
-            "%U %s cannot fit in the %U bytes left; the file is damaged, download it again", count,
-            what, cursor_left(c));
+        return gguf_damaged(c, off, ERR_GGUF_COUNT, "%U %s cannot fit in the %U bytes left", count,
+                            what, cursor_left(c));
     if (count > most)
-        return gguf_fail(c, off, ERR_GGUF_COUNT, "%U %s are more than the %U that hob takes", count,
-                         what, most);
+        return gguf_damaged(c, off, ERR_GGUF_COUNT, "%U %s are more than the %U that hob takes",
+                            count, what, most);
     return true;
 }
 
@@ -35,7 +33,7 @@ static bool read_header(Cursor *c, Gguf *g, u64 *tensors, u64 *keys) {
         return gguf_fail(c, 0, ERR_GGUF_MAGIC,
                          "not a GGUF file: it begins with 0x%08x, not with \"GGUF\"; give a .gguf "
                          "model file",
-                         magic);
+                         magic >> 24 | (magic >> 8 & 0xff00) | (magic & 0xff00) << 8 | magic << 24);
     if (!cursor_u32(c, &g->version)) return false;
     if (g->version == 0x03000000 || g->version == 0x02000000)
         return gguf_fail(c, 4, ERR_GGUF_VERSION, "a big-endian file; convert it to little-endian");
@@ -55,11 +53,11 @@ static bool read_alignment(Cursor *c, Gguf *g) {
     const GgufKey *k = &g->keys[i];
     c->subject = k->name;
     if (k->type != GT_U32 && k->type != GT_U64)
-        return gguf_fail(c, k->off, ERR_GGUF_ALIGN, "is a %s; it must be a u32",
+        return gguf_fail(c, k->off, ERR_GGUF_ALIGN, "is a %s and must be a u32" CONVERT,
                          gguf_type_name(k->type));
     if (k->bits == 0 || (k->bits & (k->bits - 1)) != 0 || k->bits > 1 << 20)
         return gguf_fail(c, k->off, ERR_GGUF_ALIGN,
-                         "is %U; it must be a power of two up to 1048576", k->bits);
+                         "is %U and must be a power of two up to 1048576" CONVERT, k->bits);
     g->align = k->bits;
     return true;
 }

@@ -10,17 +10,30 @@
 enum { WINDOW = 64 * 1024 };
 static const u64 KEEP_MOST = (u64)256 << 20;
 
-bool gguf_fail(Cursor *c, u64 off, ErrId id, const char *fmt, ...) {
+static bool fail(Cursor *c, u64 off, ErrId id, const char *fmt, va_list ap, const char *remedy) {
     char text[sizeof c->err->msg];
     Buf b = {.ptr = text, .cap = sizeof text};
-    va_list ap;
-    va_start(ap, fmt);
     buf_vfmt(&b, fmt, ap);
-    va_end(ap);
-    err_set(c->err, id, "%S", buf_str(&b));
+    err_set(c->err, id, "%S%s", buf_str(&b), remedy);
     err_file(c->err, c->src->name);
     if (c->subject.len) err_subject(c->err, c->subject);
     return err_at(c->err, off);
+}
+
+bool gguf_fail(Cursor *c, u64 off, ErrId id, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    fail(c, off, id, fmt, ap, "");
+    va_end(ap);
+    return false;
+}
+
+bool gguf_damaged(Cursor *c, u64 off, ErrId id, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    fail(c, off, id, fmt, ap, "; the file is damaged, download it again");
+    va_end(ap);
+    return false;
 }
 
 u64 cursor_left(const Cursor *c) { return c->src->size - c->at; }

@@ -63,6 +63,9 @@ typedef struct Cursor {
 
 // Fails with place and subject filled from the cursor: `return gguf_fail(c, off, ERR_X, ...)`.
 bool gguf_fail(Cursor *c, u64 off, ErrId id, const char *fmt, ...);
+// The same for what no program writes: the message ends in "; the file is damaged, ...".
+bool gguf_damaged(Cursor *c, u64 off, ErrId id, const char *fmt, ...);
+#define CONVERT "; convert the model anew" // what to do about what some program did write
 u64 cursor_left(const Cursor *c);
 bool cursor_u32(Cursor *c, u32 *v);
 bool cursor_u64(Cursor *c, u64 *v);

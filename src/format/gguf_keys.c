@@ -30,8 +30,8 @@ static bool read_type(Cursor *c, u32 *type) {
     u64 off = c->at;
     if (!cursor_u32(c, type)) return false;
     if (*type >= GT_COUNT)
-        return gguf_fail(c, off, ERR_GGUF_KEY_TYPE, "value type %u is not known; known: 0 to %d",
-                         *type, GT_COUNT - 1);
+        return gguf_damaged(c, off, ERR_GGUF_KEY_TYPE, "value type %u is not known (0 to %d are)",
+                            *type, GT_COUNT - 1);
     return true;
 }
 
@@ -39,13 +39,13 @@ static bool read_type(Cursor *c, u32 *type) {
 static bool walk_elements(Cursor *c, u32 type, u64 n, int depth) {
     u64 size = gguf_type_size(type), least = size ? size : type == GT_STRING ? 8 : 12;
     if (n > cursor_left(c) / least)
-        return gguf_fail(c, c->at, ERR_GGUF_COUNT,
-                         "an array of %U x %s cannot fit in the %U bytes left; the file is "
-                         "damaged, download it again",
-                         n, gguf_type_name(type), cursor_left(c));
+        return gguf_damaged(c, c->at, ERR_GGUF_COUNT,
+                            "an array of %U x %s cannot fit in the %U bytes left", n,
+                            gguf_type_name(type), cursor_left(c));
     if (size) return cursor_skip(c, n * size);
     if (depth == NEST_MOST)
-        return gguf_fail(c, c->at, ERR_GGUF_LIMIT, "arrays are nested deeper than %d", NEST_MOST);
+        return gguf_damaged(c, c->at, ERR_GGUF_LIMIT, "arrays are nested deeper than %d",
+                            NEST_MOST);
     for (u64 i = 0; i < n; i++) {
         u32 inner;
         u64 len;
@@ -86,7 +86,7 @@ static bool read_value(Cursor *c, GgufKey *k) {
     }
     if (!cursor_bits(c, gguf_type_size(k->type), &k->bits)) return false;
     if (k->type == GT_BOOL && k->bits > 1)
-        return gguf_fail(c, k->off, ERR_GGUF_KEY_RANGE, "a bool is 0 or 1, not %U", k->bits);
+        return gguf_damaged(c, k->off, ERR_GGUF_KEY_RANGE, "a bool is 0 or 1, not %U", k->bits);
     return true;
 }
 
@@ -95,15 +95,13 @@ static bool read_key_name(Cursor *c, Str *name) {
     const u8 *p;
     if (!cursor_u64(c, &len)) return false;
     if (len == 0 || len > NAME_MOST)
-        return gguf_fail(c, off, ERR_GGUF_NAME, "a key's name takes %U bytes; it must be 1 to %d",
-                         len, NAME_MOST);
+        return gguf_damaged(c, off, ERR_GGUF_NAME, "a key's name takes %U bytes, not 1 to %d", len,
+                            NAME_MOST);
     if (!cursor_keep(c, len, &p)) return false;
     *name = (Str){(const char *)p, (size_t)len};
     for (size_t i = 0; i < name->len; i++)
         if (p[i] <= ' ' || p[i] > '~')
-            return gguf_fail(
-                c, off, ERR_GGUF_NAME,
-                "a key's name holds the byte 0x%02x; the file is damaged, download it again", p[i]);
+            return gguf_damaged(c, off, ERR_GGUF_NAME, "a key's name holds the byte 0x%02x", p[i]);
     return true;
 }
 
@@ -119,8 +117,8 @@ bool gguf_read_keys(Cursor *c, Gguf *g, u64 count) {
         if (!read_key_name(c, &k->name)) return false;
         c->subject = k->name;
         if (strmap_get(g->key_by_name, k->name, &before))
-            return gguf_fail(c, off, ERR_GGUF_DUPLICATE, "this key is there twice, first at 0x%X",
-                             g->keys[before].off);
+            return gguf_damaged(c, off, ERR_GGUF_DUPLICATE,
+                                "this key is there twice, first at 0x%X", g->keys[before].off);
         c->part = "the value of a key";
         if (!read_value(c, k)) return false;
         strmap_put(g->key_by_name, k->name, (i32)i);
@@ -145,10 +143,11 @@ static bool place(Err *err, u64 off, Str file, Str key) {
 
 static bool wrong_type(const Gguf *g, const GgufKey *k, const char *wanted, Err *err) {
     if (k->type == GT_ARRAY)
-        err_set(err, ERR_GGUF_KEY_TYPE, "is an array of %s; hob expects %s",
+        err_set(err, ERR_GGUF_KEY_TYPE, "is an array of %s, where %s is needed" CONVERT,
                 gguf_type_name(k->arr.type), wanted);
     else
-        err_set(err, ERR_GGUF_KEY_TYPE, "is a %s; hob expects %s", gguf_type_name(k->type), wanted);
+        err_set(err, ERR_GGUF_KEY_TYPE, "is a %s, where %s is needed" CONVERT,
+                gguf_type_name(k->type), wanted);
     return place(err, k->off, g->src->name, k->name);
 }
 
@@ -180,11 +179,12 @@ bool gguf_get_int(const Gguf *g, Str key, i64 lo, i64 hi, i64 *out, Err *err) {
     if (!k) return true;
     if (!is_int(k->type)) return wrong_type(g, k, "an integer", err);
     if (!int_value(k->type, k->bits, &v)) {
-        err_set(err, ERR_GGUF_KEY_RANGE, "is %U; it must be between %D and %D", k->bits, lo, hi);
+        err_set(err, ERR_GGUF_KEY_RANGE, "is %U and must be between %D and %D" CONVERT, k->bits, lo,
+                hi);
         return place(err, k->off, g->src->name, key);
     }
     if (v < lo || v > hi) {
-        err_set(err, ERR_GGUF_KEY_RANGE, "is %D; it must be between %D and %D", v, lo, hi);
+        err_set(err, ERR_GGUF_KEY_RANGE, "is %D and must be between %D and %D" CONVERT, v, lo, hi);
         return place(err, k->off, g->src->name, key);
     }
     *out = v;
@@ -204,7 +204,7 @@ bool gguf_get_f32(const Gguf *g, Str key, double *out, Err *err) {
     if (k->type != GT_F32 && k->type != GT_F64) return wrong_type(g, k, "a float", err);
     double v = float_value(k->type, k->bits);
     if (!(v - v == 0)) {
-        err_set(err, ERR_GGUF_KEY_RANGE, "is not a finite number");
+        err_set(err, ERR_GGUF_KEY_RANGE, "is not a finite number" CONVERT);
         return place(err, k->off, g->src->name, key);
     }
     *out = v;
@@ -239,7 +239,7 @@ bool gguf_get_array(const Gguf *g, Str key, GgufArray *out, Err *err) {
 // ---- arrays as C arrays -------------------------------------------------------------------------
 
 static bool array_fail(const GgufArray *arr, const char *wanted, Err *err) {
-    err_set(err, ERR_GGUF_KEY_TYPE, "is an array of %s; hob expects an array of %s",
+    err_set(err, ERR_GGUF_KEY_TYPE, "is an array of %s, where one of %s is needed" CONVERT,
             gguf_type_name(arr->type), wanted);
     return place(err, arr->off, arr->file, arr->key);
 }
@@ -281,7 +281,7 @@ bool gguf_array_i32(Arena *a, const GgufArray *arr, i32 **out, Err *err) {
     for (u64 i = 0; i < arr->n; i++) {
         i64 x = 0;
         if (!int_value(arr->type, element(arr, i), &x) || x < INT32_MIN || x > INT32_MAX) {
-            err_set(err, ERR_GGUF_KEY_RANGE, "element %U is out of the range of i32", i);
+            err_set(err, ERR_GGUF_KEY_RANGE, "element %U is out of the range of i32" CONVERT, i);
             return place(err, arr->off + i * gguf_type_size(arr->type), arr->file, arr->key);
         }
         v[i] = (i32)x;

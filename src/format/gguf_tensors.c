@@ -25,16 +25,14 @@ static bool read_name(Cursor *c, Str *name) {
     const u8 *p;
     if (!cursor_u64(c, &len)) return false;
     if (len == 0 || len > NAME_MOST)
-        return gguf_fail(c, off, ERR_GGUF_NAME,
-                         "a tensor's name takes %U bytes; it must be 1 to %d", len, NAME_MOST);
+        return gguf_damaged(c, off, ERR_GGUF_NAME, "a tensor's name takes %U bytes, not 1 to %d",
+                            len, NAME_MOST);
     if (!cursor_keep(c, len, &p)) return false;
     *name = (Str){(const char *)p, (size_t)len};
     for (size_t i = 0; i < name->len; i++)
         if (p[i] <= ' ' || p[i] == 127)
-            return gguf_fail(
-                c, off, ERR_GGUF_NAME,
-                "a tensor's name holds the byte 0x%02x; the file is damaged, download it again",
-                p[i]);
+            return gguf_damaged(c, off, ERR_GGUF_NAME, "a tensor's name holds the byte 0x%02x",
+                                p[i]);
     return true;
 }
 
@@ -49,10 +47,10 @@ static bool read_type(Cursor *c, FileType *type) {
     const char *name = foreign_type(id);
     if (name[0])
         return gguf_fail(c, off, ERR_GGUF_TENSOR_TYPE,
-                         "type %u (%s) is not a known format; known: %S", id, name,
+                         "type %u (%s) is not known yet; take a file in one of: %S", id, name,
                          buf_str(&known));
-    return gguf_fail(c, off, ERR_GGUF_TENSOR_TYPE, "type %u is not a known format; known: %S", id,
-                     buf_str(&known));
+    return gguf_fail(c, off, ERR_GGUF_TENSOR_TYPE,
+                     "type %u is not known; take a file in one of: %S", id, buf_str(&known));
 }
 
 static bool read_shape(Cursor *c, FileTensor *t, u64 *elements) {
@@ -60,20 +58,17 @@ static bool read_shape(Cursor *c, FileTensor *t, u64 *elements) {
     u32 nd;
     if (!cursor_u32(c, &nd)) return false;
     if (nd < 1 || nd > 4)
-        return gguf_fail(c, off, ERR_GGUF_SHAPE, "has %u dimensions; it must be 1 to 4", nd);
+        return gguf_damaged(c, off, ERR_GGUF_SHAPE, "has %u dimensions, not 1 to 4", nd);
     t->nd = (int)nd;
     for (int i = 0; i < 4; i++) t->dims[i] = 1;
     *elements = 1;
     for (int i = 0; i < t->nd; i++) {
         off = c->at;
         if (!cursor_u64(c, &t->dims[i])) return false;
-        if (t->dims[i] == 0)
-            return gguf_fail(c, off, ERR_GGUF_SHAPE,
-                             "dimension %d is 0; the file is damaged, download it again", i);
+        if (t->dims[i] == 0) return gguf_damaged(c, off, ERR_GGUF_SHAPE, "dimension %d is 0", i);
         if (!mul_u64(*elements, t->dims[i], elements))
-            return gguf_fail(c, off, ERR_GGUF_SHAPE,
-                             "its dimensions multiply to more than 2^64; the file is damaged, "
-                             "download it again");
+            return gguf_damaged(c, off, ERR_GGUF_SHAPE,
+                                "its dimensions multiply to more than 2^64");
     }
     return true;
 }
@@ -88,24 +83,22 @@ static bool read_entry(Cursor *c, const Gguf *g, GgufEntry *e) {
     if (!read_name(c, &t->name)) return false;
     c->subject = t->name;
     if (strmap_get(g->tensor_by_name, t->name, &before))
-        return gguf_fail(c, e->entry, ERR_GGUF_DUPLICATE,
-                         "this tensor is there twice, first at 0x%X", g->tensors[before].entry);
+        return gguf_damaged(c, e->entry, ERR_GGUF_DUPLICATE,
+                            "this tensor is there twice, first at 0x%X", g->tensors[before].entry);
     u64 shape = c->at;
     if (!read_shape(c, t, &elements) || !read_type(c, &t->type)) return false;
     const FileTypeInfo *f = filetype_info(t->type);
     if (t->dims[0] % f->elems != 0)
-        return gguf_fail(c, shape, ERR_GGUF_SHAPE,
-                         "rows of %U elements are not whole %s blocks of %u", t->dims[0], f->name,
-                         f->elems);
+        return gguf_damaged(c, shape, ERR_GGUF_SHAPE,
+                            "rows of %U elements are not whole %s blocks of %u", t->dims[0],
+                            f->name, f->elems);
     if (!mul_u64(elements / f->elems, f->bytes, &t->bytes))
-        return gguf_fail(c, shape, ERR_GGUF_SHAPE, "takes more than 2^64 bytes");
+        return gguf_damaged(c, shape, ERR_GGUF_SHAPE, "takes more than 2^64 bytes");
     u64 off = c->at;
     if (!cursor_u64(c, &t->off)) return false;
     if (t->off % g->align != 0)
-        return gguf_fail(
-            c, off, ERR_GGUF_OFFSET,
-            "its data at 0x%X are not aligned to %U; the file is damaged, download it again",
-            t->off, g->align);
+        return gguf_damaged(c, off, ERR_GGUF_OFFSET, "its data at 0x%X are not aligned to %U",
+                            t->off, g->align);
     return true;
 }
 
@@ -114,14 +107,14 @@ static bool place_tensors(Cursor *c, Gguf *g) {
     u64 size = g->src->size, end;
     if (!add_u64(c->at, g->align - 1, &g->data)) {
         c->subject = (Str){0};
-        return gguf_fail(c, c->at, ERR_GGUF_OFFSET, "the tensor data would begin past 2^64");
+        return gguf_damaged(c, c->at, ERR_GGUF_OFFSET, "the tensor data would begin past 2^64");
     }
     g->data -= g->data % g->align;
     for (size_t i = 0; i < g->ntensors; i++) {
         GgufEntry *e = &g->tensors[i];
         c->subject = e->t.name;
         if (!add_u64(g->data, e->t.off, &e->t.off) || !add_u64(e->t.off, e->t.bytes, &end))
-            return gguf_fail(c, e->entry, ERR_GGUF_OFFSET, "its data would end past 2^64");
+            return gguf_damaged(c, e->entry, ERR_GGUF_OFFSET, "its data would end past 2^64");
         if (end > size)
             return gguf_fail(c, e->entry, ERR_GGUF_TRUNCATED,
                              "its data end at byte %U, but the file has %U; it is cut off or "
@@ -156,8 +149,8 @@ static bool check_overlap(Cursor *c, const Gguf *g) {
     for (size_t i = 1; i < n; i++)
         if (h[i]->t.off - h[i - 1]->t.off < h[i - 1]->t.bytes) {
             c->subject = h[i]->t.name;
-            return gguf_fail(c, h[i]->entry, ERR_GGUF_OFFSET, "its data overlap those of %S",
-                             h[i - 1]->t.name);
+            return gguf_damaged(c, h[i]->entry, ERR_GGUF_OFFSET, "its data overlap those of %S",
+                                h[i - 1]->t.name);
         }
     return true;
 }

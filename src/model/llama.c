@@ -38,26 +38,29 @@ static bool read_config(ModelFile *f, const ModelOptions *o, Llama *c) {
         !model_float(f, "rope.freq_base", 1, 1e12, false, &c->freq_base))
         return false;
     if (c->heads % c->kv_heads != 0) {
-        err_set(f->err, ERR_MODEL_KEY, "%D query heads cannot share %D key heads evenly", c->heads,
+        err_set(f->err, ERR_MODEL_KEY,
+                "%D query heads cannot share %D key heads evenly; convert the model anew", c->heads,
                 c->kv_heads);
         return err_subject(f->err, S("llama.attention.head_count_kv"));
     }
     if (value_dim != c->head_dim) {
-        err_set(f->err, ERR_MODEL_UNSUPPORTED, "value heads of %D beside key heads of %D",
+        err_set(f->err, ERR_MODEL_UNSUPPORTED,
+                "value heads of %D beside key heads of %D are not known yet; take another model",
                 value_dim, c->head_dim);
         return err_subject(f->err, S("llama.attention.value_length"));
     }
     if (c->head_dim < 2 || c->head_dim > 1024 || c->head_dim % 2 != 0 || c->rot_dim % 2 != 0 ||
         c->rot_dim > c->head_dim) {
-        err_set(f->err, ERR_MODEL_KEY, "rotating %D of %D dimensions of a head is not possible",
+        err_set(f->err, ERR_MODEL_KEY,
+                "rotating %D of %D dimensions of a head is not possible; convert the model anew",
                 c->rot_dim, c->head_dim);
         return err_subject(f->err, S("llama.rope.dimension_count"));
     }
     c->ctx = o->ctx ? (i64)o->ctx : MIN2(trained, 2048);
     if (c->ctx > trained) {
         err_set(f->err, ERR_MODEL_KEY,
-                "the model was trained on %D positions; a context of %D is too long", trained,
-                c->ctx);
+                "the model was trained on %D positions; a context of %D is too long; ask for less",
+                trained, c->ctx);
         return err_subject(f->err, S("llama.context_length"));
     }
     Str scaling = {0};
@@ -68,13 +71,16 @@ static bool read_config(ModelFile *f, const ModelOptions *o, Llama *c) {
         c->freq_scale = 1 / by;
     } else if (scaling.len > 0 && !str_eq(scaling, S("none"))) {
         err_set(f->err, ERR_MODEL_UNSUPPORTED,
-                "rope scaling '%S'; known: none, linear, rope_freqs.weight", scaling);
+                "rope scaling '%S' is not known yet; take a model with one that is; known: none, "
+                "linear, rope_freqs.weight",
+                scaling);
         return err_subject(f->err, S("llama.rope.scaling.type"));
     }
     i64 experts = 0;
     if (!model_key(f, "expert_count", 0, 1 << 16, false, &experts)) return false;
     if (experts > 0) {
-        err_set(f->err, ERR_MODEL_UNSUPPORTED, "a mixture of %D experts", experts);
+        err_set(f->err, ERR_MODEL_UNSUPPORTED,
+                "a mixture of %D experts is not known yet; take a model without", experts);
         return err_subject(f->err, S("llama.expert_count"));
     }
     return true;
@@ -86,18 +92,24 @@ static bool rope_freqs(ModelFile *f, const Llama *c, int *out) {
     i64 pairs = c->rot_dim / 2;
     u32 *fix = arena_try(f->arena, (u64)pairs, sizeof *fix);
     float *factor = NULL;
-    if (fix == NULL) return err_set(f->err, ERR_OUT_OF_MEMORY, "rotary frequencies");
+    if (fix == NULL)
+        return err_set(f->err, ERR_OUT_OF_MEMORY,
+                       "no memory for rotary frequencies; close something or take a smaller model");
     const FileTensor *t = gguf_tensor(f->gguf, S("rope_freqs.weight"));
     if (t != NULL) {
         Source *src = gguf_source(f->gguf);
         if (t->type != FT_F32 || t->dims[0] != (u64)pairs || t->bytes != (u64)pairs * 4) {
-            err_set(f->err, ERR_MODEL_SHAPE, "it must be %D values of F32", pairs);
+            err_set(f->err, ERR_MODEL_SHAPE, "it must be %D values of F32; convert the model anew",
+                    pairs);
             return err_subject(f->err, t->name);
         }
         factor = arena_try(f->arena, (u64)pairs, sizeof *factor);
-        if (factor == NULL) return err_set(f->err, ERR_OUT_OF_MEMORY, "rotary frequencies");
+        if (factor == NULL)
+            return err_set(
+                f->err, ERR_OUT_OF_MEMORY,
+                "no memory for rotary frequencies; close something or take a smaller model");
         if (!src->read(src, t->off, factor, (size_t)pairs * 4)) {
-            err_set(f->err, ERR_IO, "the tensor could not be read");
+            err_set(f->err, ERR_IO, "the tensor could not be read; is the file still there?");
             return err_subject(f->err, t->name);
         }
     }
@@ -106,7 +118,8 @@ static bool rope_freqs(ModelFile *f, const Llama *c, int *out) {
         if (factor != NULL) {
             double by = (double)factor[j];
             if (!(by >= 1e-6 && by <= 1e6)) {
-                err_set(f->err, ERR_MODEL_SHAPE, "factor %D is %g; it must be from 1e-6 to 1e6", j,
+                err_set(f->err, ERR_MODEL_SHAPE,
+                        "factor %D is %g and must be from 1e-6 to 1e6; convert the model anew", j,
                         by);
                 return err_subject(f->err, t->name);
             }
@@ -207,7 +220,7 @@ bool llama_build(Arena *a, const Gguf *gguf, const ModelOptions *o, Graph **out,
     const FileTensor *embd = gguf_tensor(gguf, S("token_embd.weight"));
     if (embd == NULL || embd->nd != 2 || embd->dims[1] < 1 || embd->dims[1] > (1u << 24)) {
         err_set(err, embd ? ERR_MODEL_SHAPE : ERR_MODEL_TENSOR,
-                "llama needs [embedding_length, vocabulary]");
+                "llama needs [embedding_length, vocabulary]; convert the model anew");
         return err_subject(err, S("token_embd.weight"));
     }
     c.vocab = (i64)embd->dims[1];
@@ -218,7 +231,8 @@ bool llama_build(Arena *a, const Gguf *gguf, const ModelOptions *o, Graph **out,
         !gguf_get_array(gguf, S("tokenizer.ggml.tokens"), &tokens, err))
         return false;
     if (said != c.vocab || tokens.n > (u64)c.vocab) {
-        err_set(err, ERR_MODEL_SHAPE, "it has %D rows, but the vocabulary has %D tokens", c.vocab,
+        err_set(err, ERR_MODEL_SHAPE,
+                "it has %D rows, but the vocabulary has %D tokens; convert the model anew", c.vocab,
                 said != c.vocab ? said : (i64)tokens.n);
         return err_subject(err, S("token_embd.weight"));
     }

@@ -12,7 +12,7 @@ bool model_build(Arena *a, const Gguf *g, const ModelOptions *o, Graph **out, Er
     Str name = {0};
     if (!gguf_get_str(g, S("general.architecture"), &name, err)) return false;
     if (name.len == 0) {
-        err_set(err, ERR_MODEL_KEY, "the key is missing, so the model's architecture is not known");
+        err_set(err, ERR_MODEL_KEY, "the key is missing; convert the model anew");
         err_subject(err, S("general.architecture"));
         return err_file(err, gguf_source(g)->name);
     }
@@ -25,7 +25,8 @@ bool model_build(Arena *a, const Gguf *g, const ModelOptions *o, Graph **out, Er
     Buf known = {.arena = a};
     for (size_t i = 0; i < COUNT_OF(archs); i++)
         buf_fmt(&known, "%s%s", i ? ", " : "", archs[i].name);
-    err_set(err, ERR_MODEL_ARCH, "the architecture '%S' is not known; known: %S", name,
+    err_set(err, ERR_MODEL_ARCH,
+            "the architecture '%S' is not known; take a model of one that is; known: %S", name,
             buf_str(&known));
     err_subject(err, S("general.architecture"));
     return err_file(err, gguf_source(g)->name);
@@ -35,7 +36,7 @@ bool model_key(ModelFile *f, const char *key, i64 lo, i64 hi, bool needed, i64 *
     Str k = str_fmt(f->arena, "%S.%s", f->arch, key);
     if (!gguf_has(f->gguf, k)) {
         if (!needed) return true;
-        err_set(f->err, ERR_MODEL_KEY, "the key is missing");
+        err_set(f->err, ERR_MODEL_KEY, "the key is missing; convert the model anew");
         return err_subject(f->err, k);
     }
     return gguf_get_int(f->gguf, k, lo, hi, v, f->err);
@@ -45,12 +46,13 @@ bool model_float(ModelFile *f, const char *key, double lo, double hi, bool neede
     Str k = str_fmt(f->arena, "%S.%s", f->arch, key);
     if (!gguf_has(f->gguf, k)) {
         if (!needed) return true;
-        err_set(f->err, ERR_MODEL_KEY, "the key is missing");
+        err_set(f->err, ERR_MODEL_KEY, "the key is missing; convert the model anew");
         return err_subject(f->err, k);
     }
     if (!gguf_get_f32(f->gguf, k, v, f->err)) return false;
     if (*v >= lo && *v <= hi) return true;
-    err_set(f->err, ERR_MODEL_KEY, "%g is out of the range %g to %g", *v, lo, hi);
+    err_set(f->err, ERR_MODEL_KEY, "%g is out of the range %g to %g; convert the model anew", *v,
+            lo, hi);
     return err_subject(f->err, k);
 }
 
@@ -58,7 +60,9 @@ int model_weight(ModelFile *f, const char *name, u64 rows, u64 cols, bool needed
     const FileTensor *t = gguf_tensor(f->gguf, str_c(name));
     if (t == NULL) {
         if (needed) {
-            err_set(f->err, ERR_MODEL_TENSOR, "the file has no such tensor; %S needs it", f->arch);
+            err_set(f->err, ERR_MODEL_TENSOR,
+                    "the file has no such tensor, and %S needs it; convert the model anew",
+                    f->arch);
             err_subject(f->err, str_c(name));
             f->failed = true;
         }
@@ -70,7 +74,8 @@ int model_weight(ModelFile *f, const char *name, u64 rows, u64 cols, bool needed
                 (d1 == 1 || t->nd >= 2);
     for (int i = 2; i < t->nd; i++) fits = fits && t->dims[i] == 1;
     if (!fits) {
-        err_set(f->err, ERR_MODEL_SHAPE, "its shape is [%U, %U], the configuration says [%U, %U]",
+        err_set(f->err, ERR_MODEL_SHAPE,
+                "its shape is [%U, %U], the configuration says [%U, %U]; convert the model anew",
                 t->nd > 0 ? t->dims[0] : 0, t->nd > 1 ? t->dims[1] : 1, d0, d1);
         err_at(f->err, t->off);
         err_subject(f->err, str_c(name));
@@ -78,7 +83,8 @@ int model_weight(ModelFile *f, const char *name, u64 rows, u64 cols, bool needed
         return -1;
     }
     if (vector && filetype_info(t->type)->elems != 1) {
-        err_set(f->err, ERR_MODEL_TYPE, "a vector must be F32, F16 or BF16, not %s",
+        err_set(f->err, ERR_MODEL_TYPE,
+                "a vector must be F32, F16 or BF16, not %s; convert the model anew",
                 filetype_info(t->type)->name);
         err_at(f->err, t->off);
         err_subject(f->err, str_c(name));
@@ -95,7 +101,8 @@ int model_weight(ModelFile *f, const char *name, u64 rows, u64 cols, bool needed
     w->nseg = 1;
     w->seg[0] = (WeightSegment){.tensor = w->name, .row = 0, .rows = (u32)rows, .row_step = 1};
     if (cols % quant_info(w->encoding)->block != 0) {
-        err_set(f->err, ERR_PASS_ENCODING, "rows of %U elements are not whole blocks of %s", cols,
+        err_set(f->err, ERR_PASS_ENCODING,
+                "rows of %U elements are not whole blocks of %s; convert the model anew", cols,
                 quant_info(w->encoding)->name);
         err_at(f->err, t->off);
         err_subject(f->err, str_c(name));

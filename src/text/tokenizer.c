@@ -46,7 +46,8 @@ static bool gpt2_make(Arena *a, Tokenizer *t, Err *err) {
                     "no pre-tokenizer is named; convert the model anew, or name one of: %S",
                     buf_str(&known));
         } else {
-            err_set(err, ERR_VOCAB_PRE, "the pre-tokenizer '%S' is not known; known: %S",
+            err_set(err, ERR_VOCAB_PRE,
+                    "the pre-tokenizer '%S' is not known; take a model with one that is; known: %S",
                     str_sub(t->vocab->pre, 0, 64), buf_str(&known));
         }
         return err_subject(err, S("tokenizer.ggml.pre"));
@@ -64,9 +65,10 @@ static bool gpt2_encode(const Tokenizer *t, Arena *a, Str text, TokenIds *out, E
         if (!bpe_encode(t->bpe, work, word, out, err)) return false;
     }
     if (!it.exhausted) return true;
-    return err_set(err, ERR_PATTERN_STEPS,
-                   "the pre-tokenizer '%S' takes too long on this text of %U bytes",
-                   str_sub(t->vocab->pre, 0, 64), (u64)text.len);
+    return err_set(
+        err, ERR_PATTERN_STEPS,
+        "the pre-tokenizer '%S' takes too long on this text of %U bytes; give it in parts",
+        str_sub(t->vocab->pre, 0, 64), (u64)text.len);
 }
 
 static void gpt2_decode(const Tokenizer *t, const VocabToken *token, Buf *out) {
@@ -112,7 +114,10 @@ static bool specials_make(Arena *a, const Vocab *v, bool control, Specials *s, E
             s->n++;
         }
         if (pass == 0) s->ids = arena_try(a, (u64)s->n + 1, sizeof *s->ids);
-        if (s->ids == NULL) return err_set(err, ERR_OUT_OF_MEMORY, "for %u special tokens", s->n);
+        if (s->ids == NULL)
+            return err_set(
+                err, ERR_OUT_OF_MEMORY,
+                "no memory for %u special tokens; close something or take a smaller model", s->n);
     }
     for (u32 i = s->n / 2; i-- > 0;) specials_sift(v, s->ids, i, s->n);
     for (u32 n = s->n; n-- > 1;) {
@@ -182,8 +187,9 @@ static bool check_ids(const Vocab *v, Err *err) {
     for (size_t i = 0; i < COUNT_OF(ids); i++) {
         if (ids[i] < -1 || ids[i] >= (i64)v->n_tokens) {
             return err_set(err, ERR_VOCAB_ID,
-                           "the special token %d is not in the vocabulary of %u tokens", ids[i],
-                           v->n_tokens);
+                           "the special token %d is not in the vocabulary of %u tokens; convert "
+                           "the model anew",
+                           ids[i], v->n_tokens);
         }
     }
     return true;
@@ -199,11 +205,13 @@ bool tokenizer_new(Arena *a, const Vocab *v, Tokenizer **out, Err *err) {
         Buf known = {.arena = a};
         for (size_t i = 0; i < COUNT_OF(kinds); i++)
             buf_fmt(&known, i > 0 ? ", %s" : "%s", kinds[i].model);
-        err_set(err, ERR_VOCAB_MODEL, "the tokenizer '%S' is not known; known: %S",
+        err_set(err, ERR_VOCAB_MODEL,
+                "the tokenizer '%S' is not known; take a model with one that is; known: %S",
                 str_sub(v->model, 0, 64), buf_str(&known));
         return err_subject(err, S("tokenizer.ggml.model"));
     }
-    if (v->n_tokens == 0) return err_set(err, ERR_VOCAB_SIZE, "the vocabulary has no tokens");
+    if (v->n_tokens == 0)
+        return err_set(err, ERR_VOCAB_SIZE, "the vocabulary has no tokens; convert the model anew");
     if (!check_ids(v, err) || !vocab_index(a, v, &t->index, err) || !t->kind->make(a, t, err))
         return false;
     if (!specials_make(a, v, true, &t->all, err) || !specials_make(a, v, false, &t->user, err))
@@ -225,7 +233,8 @@ bool tokenizer_is_end(const Tokenizer *t, i32 id) {
 // ---- encoding and decoding ----------------------------------------------------------------------
 
 static bool push_named(Arena *a, i32 id, const char *name, TokenIds *out, Err *err) {
-    if (id < 0) return err_set(err, ERR_TOKEN_NONE, "this vocabulary has no %s token", name);
+    if (id < 0)
+        return err_set(err, ERR_TOKEN_NONE, "this vocabulary has no %s token; go without", name);
     vec_push(a, out, id);
     return true;
 }

@@ -23,8 +23,10 @@ static bool special_id(const Gguf *g, const char *key, u32 n_tokens, i32 *out, E
     if (!gguf_get_int(g, k, -1, UINT32_MAX, &id, err)) return false;
     if (id == UINT32_MAX) id = -1; // how some writers say none
     if (id >= (i64)n_tokens) {
-        err_set(err, ERR_VOCAB_ID, "the special token %D is not in the vocabulary of %u tokens", id,
-                n_tokens);
+        err_set(
+            err, ERR_VOCAB_ID,
+            "the special token %D is not in the vocabulary of %u tokens; convert the model anew",
+            id, n_tokens);
         return err_subject(err, k);
     }
     *out = (i32)id;
@@ -41,16 +43,19 @@ static bool read_tokens(Arena *a, const Gguf *g, Vocab *v, Err *err) {
         return false;
     }
     if (tokens.n == 0 || tokens.n > MAX_TOKENS) {
-        err_set(err, ERR_VOCAB_SIZE, "a vocabulary of %U tokens; between 1 and %u are possible",
+        err_set(err, ERR_VOCAB_SIZE,
+                "a vocabulary of %U tokens, where 1 to %u are possible; convert the model anew",
                 tokens.n, (u32)MAX_TOKENS);
         return err_subject(err, k_tokens);
     }
     if (types.n != 0 && types.n != tokens.n) {
-        err_set(err, ERR_VOCAB_LENGTH, "%U token types for %U tokens", types.n, tokens.n);
+        err_set(err, ERR_VOCAB_LENGTH, "%U token types for %U tokens; convert the model anew",
+                types.n, tokens.n);
         return err_subject(err, k_types);
     }
     if (scores.n != 0 && scores.n != tokens.n) {
-        err_set(err, ERR_VOCAB_LENGTH, "%U scores for %U tokens", scores.n, tokens.n);
+        err_set(err, ERR_VOCAB_LENGTH, "%U scores for %U tokens; convert the model anew", scores.n,
+                tokens.n);
         return err_subject(err, k_scores);
     }
     i32 *type = NULL;
@@ -61,11 +66,16 @@ static bool read_tokens(Arena *a, const Gguf *g, Vocab *v, Err *err) {
         return err_subject(err, k_scores);
     v->n_tokens = (u32)tokens.n;
     v->tokens = arena_try(a, tokens.n, sizeof *v->tokens);
-    if (v->tokens == NULL) return err_set(err, ERR_OUT_OF_MEMORY, "for %U tokens", tokens.n);
+    if (v->tokens == NULL)
+        return err_set(err, ERR_OUT_OF_MEMORY,
+                       "no memory for %U tokens; close something or take a smaller model",
+                       tokens.n);
     for (u32 i = 0; i < v->n_tokens; i++) {
         i32 t = type != NULL ? type[i] : TOKEN_NORMAL;
         if (t < TOKEN_NORMAL || t > TOKEN_BYTE) {
-            err_set(err, ERR_VOCAB_TYPE, "token %u has the type %d; known are 1 to 6", i, t);
+            err_set(err, ERR_VOCAB_TYPE,
+                    "token %u has the type %d, where 1 to 6 are known; convert the model anew", i,
+                    t);
             return err_subject(err, k_types);
         }
         v->tokens[i] = (VocabToken){text[i], score != NULL ? score[i] : 0, (u8)t};
@@ -127,7 +137,10 @@ bool vocab_index(Arena *a, const Vocab *v, VocabIndex *out, Err *err) {
     *out = (VocabIndex){
         .tokens = v->tokens, .mask = size - 1, .slots = arena_try(a, size, sizeof(u32))};
     if (out->slots == NULL)
-        return err_set(err, ERR_OUT_OF_MEMORY, "for the index of %u tokens", v->n_tokens);
+        return err_set(
+            err, ERR_OUT_OF_MEMORY,
+            "no memory for the index of %u tokens; close something or take a smaller model",
+            v->n_tokens);
     for (u32 i = 0; i < v->n_tokens; i++) {
         Str text = v->tokens[i].text;
         if (text.len == 0) continue;
@@ -144,7 +157,8 @@ bool vocab_index(Arena *a, const Vocab *v, VocabIndex *out, Err *err) {
                                "the tokens are made to collide; the file is not to be trusted");
             }
             if (str_eq(v->tokens[other].text, text)) {
-                return err_set(err, ERR_VOCAB_DUPLICATE, "tokens %u and %u are both '%S'", other, i,
+                return err_set(err, ERR_VOCAB_DUPLICATE,
+                               "tokens %u and %u are both '%S'; convert the model anew", other, i,
                                str_sub(text, 0, 64));
             }
         }

@@ -115,11 +115,13 @@ def bad_files(tmp):
             if c[0] == "tokenize" and name in ("no_data", "architecture"):
                 continue
             code, out, err = hob(c[0], "-m", path, *c[1:])
-            if code != 1 or out or not err.startswith(path) or err.count("\n") != 1:
+            if code != 1 or out or not err.startswith(path) or err.count("\n") != 1 or "; " not in err:
                 bad.append("%s %s: %d %r %r" % (c[0], name, code, out[:60], err[:200]))
     case("bad_files_are_1_and_named", not bad, "; ".join(bad))
     code, out, err = hob("run", "-m", paths["architecture"], "-p", "x")
     case("an_unknown_architecture_names_the_known", "rwkv" in err and "llama" in err, err)
+    code, out, err = hob("inspect", "-m", paths["text"])
+    case("a_wrong_magic_is_shown_as_it_stands", "0x%s," % b"this".hex() in err, err)
     code, out, err = hob("inspect", "-m", paths["type"])
     case("an_unknown_type_names_the_known", "99" in err and "Q4_1" in err and "@0x" in err, err)
 
