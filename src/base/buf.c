@@ -188,7 +188,8 @@ static void pad(Buf *b, Str s, int width, bool left, bool zero) {
 
 void buf_vfmt(Buf *b, const char *fmt, va_list ap) {
     for (;;) {
-        size_t plain = strcspn(fmt, "%");
+        size_t plain = 0;
+        while (fmt[plain] && fmt[plain] != '%') plain++;
         buf_add(b, (Str){fmt, plain});
         fmt += plain;
         if (!*fmt++) return;
@@ -231,7 +232,10 @@ void buf_vfmt(Buf *b, const char *fmt, va_list ap) {
         }
         s = (Str){p, (size_t)(end - p)};
     text:
-        pad(b, s, width, left, zero);
+        if (width > 0)
+            pad(b, s, width, left, zero);
+        else
+            buf_add(b, s);
     }
 }
 

@@ -62,8 +62,7 @@ static u32 node_hash(const Expr *e) {
 }
 
 static bool node_same(const Expr *a, const Expr *b) {
-    if (a->hash != b->hash || a->op != b->op || a->type != b->type || a->nargs != b->nargs)
-        return false;
+    if (a->op != b->op || a->type != b->type || a->nargs != b->nargs) return false;
     for (int i = 0; i < a->nargs; i++)
         if (a->args[i] != b->args[i]) return false;
     switch (a->op) {
@@ -88,20 +87,22 @@ static void table_grow(Exprs *x) {
     }
 }
 
-const Expr *ex_intern(Exprs *x, Expr e) {
-    e.hash = node_hash(&e);
-    size_t at = e.hash & (x->cap - 1);
+const Expr *ex_intern(Exprs *x, const Expr *e) {
+    u32 hash = node_hash(e);
+    size_t at = hash & (x->cap - 1);
     for (; x->slot[at]; at = (at + 1) & (x->cap - 1))
-        if (node_same(x->slot[at], &e)) return x->slot[at];
+        if (x->slot[at]->hash == hash && node_same(x->slot[at], e)) return x->slot[at];
     Expr *n = NEW(x->arena, Expr);
-    *n = e;
+    *n = *e;
+    n->hash = hash;
+    n->simple = NULL;
     n->id = (int)x->n;
     n->home = x;
-    n->loads = e.op == EX_LOAD;
-    n->top = e.op == EX_VAR ? e.var->id : -1;
-    for (int i = 0; i < e.nargs; i++) {
-        n->loads |= e.args[i]->loads;
-        n->top = MAX2(n->top, e.args[i]->top);
+    n->loads = e->op == EX_LOAD;
+    n->top = e->op == EX_VAR ? e->var->id : -1;
+    for (int i = 0; i < e->nargs; i++) {
+        n->loads |= e->args[i]->loads;
+        n->top = MAX2(n->top, e->args[i]->top);
     }
     range_note(n);
     x->slot[at] = n;
@@ -113,8 +114,8 @@ const Expr *ex_intern(Exprs *x, Expr e) {
 
 static const Expr *iconst(Exprs *x, Type t, i64 v) {
     Expr e = {.op = EX_ICONST, .type = t, .i = t == TY_BOOL ? v != 0 : wrap_to(t, v)};
-    if (t != TY_I32 || e.i < 0 || e.i >= SMALL_INTS) return ex_intern(x, e);
-    if (!x->small[e.i]) x->small[e.i] = ex_intern(x, e);
+    if (t != TY_I32 || e.i < 0 || e.i >= SMALL_INTS) return ex_intern(x, &e);
+    if (!x->small[e.i]) x->small[e.i] = ex_intern(x, &e);
     return x->small[e.i];
 }
 
@@ -133,11 +134,11 @@ const Expr *ex_f32(Exprs *x, double v) {
     const double largest = 0x1.fffffep+127;
     must(v == v);
     v = v > largest ? largest : v < -largest ? -largest : (double)(float)v;
-    return ex_intern(x, (Expr){.op = EX_FCONST, .type = TY_F32, .f = v});
+    return ex_intern(x, &(Expr){.op = EX_FCONST, .type = TY_F32, .f = v});
 }
 
 const Expr *ex_var(Exprs *x, const Var *v) {
-    return ex_intern(x, (Expr){.op = EX_VAR, .type = v->type, .var = v});
+    return ex_intern(x, &(Expr){.op = EX_VAR, .type = v->type, .var = v});
 }
 
 const Expr *ex_load(Exprs *x, const Buffer *b, const Expr *const *idx) {
@@ -146,7 +147,7 @@ const Expr *ex_load(Exprs *x, const Buffer *b, const Expr *const *idx) {
         must(type_is_int(idx[i]->type));
         e.args[i] = idx[i];
     }
-    return ex_intern(x, e);
+    return ex_intern(x, &e);
 }
 
 bool expr_is_int(const Expr *e, i64 *v) {
@@ -302,7 +303,7 @@ static const Expr *binary(Exprs *x, ExprOp op, const Expr *a, const Expr *b) {
     else if (a->op == EX_FCONST && b->op == EX_FCONST)
         r = fold_floats(x, op, a->f, b->f);
     if (!r) r = identity2(x, op, a, b);
-    return r ? r : ex_intern(x, (Expr){.op = op, .type = t, .nargs = 2, .args = {a, b}});
+    return r ? r : ex_intern(x, &(Expr){.op = op, .type = t, .nargs = 2, .args = {a, b}});
 }
 
 static double half_lo(i64 w) { return f16_to_f32((u16)(u32)w); }
@@ -336,7 +337,7 @@ static const Expr *unary(Exprs *x, ExprOp op, const Expr *a) {
     case EX_SUBMAX: must(t != TY_BOOL); break;
     default: must((op == EX_EXP || op == EX_SIN2PI || op == EX_COS2PI) && t == TY_F32); break;
     }
-    return ex_intern(x, (Expr){.op = op, .type = t, .nargs = 1, .args = {a}});
+    return ex_intern(x, &(Expr){.op = op, .type = t, .nargs = 1, .args = {a}});
 }
 
 const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b, const Expr *c) {
@@ -349,7 +350,7 @@ const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b, const Exp
         if (a->op == EX_ICONST) return a->i ? b : c;
         if (b == c) return b;
         if (a->op == EX_LNOT) return ex_select(x, a->args[0], c, b);
-        return ex_intern(x, (Expr){.op = op, .type = b->type, .nargs = 3, .args = {a, b, c}});
+        return ex_intern(x, &(Expr){.op = op, .type = b->type, .nargs = 3, .args = {a, b, c}});
     default: must(!"an operation with arguments"); return NULL;
     }
 }
@@ -361,7 +362,7 @@ const Expr *ex_cast(Exprs *x, Type t, const Expr *a) {
     if (a->op == EX_FCONST) return iconst(x, t, saturate_to_int(t, a->f));
     if (a->op == EX_CAST && type_is_int(t) && type_is_int(a->type) && type_is_int(a->args[0]->type))
         return ex_cast(x, t, a->args[0]); // i32(u32(i)) is i
-    return ex_intern(x, (Expr){.op = EX_CAST, .type = t, .nargs = 1, .args = {a}});
+    return ex_intern(x, &(Expr){.op = EX_CAST, .type = t, .nargs = 1, .args = {a}});
 }
 
 const Expr *ex_bitcast(Exprs *x, Type t, const Expr *a) {
@@ -374,5 +375,5 @@ const Expr *ex_bitcast(Exprs *x, Type t, const Expr *a) {
         float f = bits_f32((u32)a->i);
         if (f - f == 0) return ex_f32(x, f);
     }
-    return ex_intern(x, (Expr){.op = EX_BITCAST, .type = t, .nargs = 1, .args = {a}});
+    return ex_intern(x, &(Expr){.op = EX_BITCAST, .type = t, .nargs = 1, .args = {a}});
 }

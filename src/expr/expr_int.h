@@ -56,7 +56,7 @@ struct Exprs {
 };
 
 // expr.c: the one node that is like e; e itself is not kept.
-const Expr *ex_intern(Exprs *x, Expr e);
+const Expr *ex_intern(Exprs *x, const Expr *e);
 
 // walk.c: e with these operands, in x
 const Expr *expr_rebuilt(Exprs *x, const Expr *e, const Expr *const *args);

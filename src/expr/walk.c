@@ -125,8 +125,7 @@ static const Expr *map(Mapping *m, const Expr *e) {
         args[i] = map(m, e->args[i]);
         changed |= args[i] != e->args[i];
     }
-    if (changed || e->home != m->x)
-        r = e->nargs ? expr_rebuilt(m->x, e, args) : ex_intern(m->x, *e);
+    if (changed || e->home != m->x) r = e->nargs ? expr_rebuilt(m->x, e, args) : ex_intern(m->x, e);
     r = m->fn(m->user, m->x, r);
     if (m->done->slot != table) s = memo_at(m->done, e, &fresh); // it grew meanwhile
     s->e = r;

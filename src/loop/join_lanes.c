@@ -11,15 +11,20 @@ typedef struct Touch {
     const Buffer *buf;
     bool stored;
     const Expr *idx[BUFFER_MAX_DIMS];
+    const Expr *base[BUFFER_MAX_DIMS]; // each index is base + coef * lane; NULL: it is not so
+    i64 coef[BUFFER_MAX_DIMS];
 } Touch;
 
-typedef struct Touches {
+typedef struct Touches { // of a lane loop
+    Exprs *x;
+    const Var *lane;
     Touch at[512];
     int n;
     bool full;
 } Touches;
 
-static void touches_clear(Touches *t) {
+static void touches_clear(Touches *t, const Var *lane) {
+    t->lane = lane;
     t->n = 0;
     t->full = false;
 }
@@ -36,6 +41,8 @@ static void touch(Touches *t, const Buffer *b, bool stored, const Expr *const *i
     Touch *x = &t->at[t->n++];
     *x = (Touch){.buf = b, .stored = stored};
     memcpy(x->idx, idx, sizeof *idx * (size_t)b->nd);
+    for (int d = 0; d < b->nd; d++)
+        if (!expr_affine(t->x, idx[d], t->lane, &x->base[d], &x->coef[d])) x->base[d] = NULL;
 }
 
 static void touch_load(void *user, const Expr *e) {
@@ -57,25 +64,22 @@ static bool collect(const Block *b, Touches *t) {
 
 // Two indices of one dimension that no two different lanes share: the same expression, one value a
 // lane, or ranges of the lane side by side.
-static bool no_lane_meets(Exprs *x, const Expr *p, const Expr *q, const Var *lane, i64 lanes) {
-    const Expr *bp, *bq;
-    i64 cp = 0, cq = 0, off;
-    if (!expr_affine(x, p, lane, &bp, &cp) || !expr_affine(x, q, lane, &bq, &cq) || cp != cq)
-        return false;
-    if (bp == bq) return cp != 0;
-    if (!expr_is_int(expr_simplify(x, ex_sub(x, bp, bq)), &off)) return false;
-    i64 reach = (cp < 0 ? -cp : cp) * (lanes - 1);
+static bool no_lane_meets(Exprs *x, const Touch *p, const Touch *q, int d, i64 lanes) {
+    i64 coef = p->coef[d], off;
+    if (!p->base[d] || !q->base[d] || coef != q->coef[d]) return false;
+    if (p->base[d] == q->base[d]) return coef != 0;
+    if (!expr_is_int(expr_simplify(x, ex_sub(x, p->base[d], q->base[d])), &off)) return false;
+    i64 reach = (coef < 0 ? -coef : coef) * (lanes - 1);
     return off > reach || -off > reach;
 }
 
-static bool apart(Exprs *x, const Touches *a, const Touches *b, const Var *lane, i64 lanes) {
+static bool apart(const Touches *a, const Touches *b, i64 lanes) {
     for (int i = 0; i < a->n; i++)
         for (int k = 0; k < b->n; k++) {
             const Touch *p = &a->at[i], *q = &b->at[k];
             if (p->buf != q->buf || !(p->stored || q->stored)) continue;
             bool own = false;
-            for (int d = 0; d < p->buf->nd; d++)
-                own |= no_lane_meets(x, p->idx[d], q->idx[d], lane, lanes);
+            for (int d = 0; d < p->buf->nd; d++) own |= no_lane_meets(a->x, p, q, d, lanes);
             if (!own) return false;
         }
     return true;
@@ -114,7 +118,7 @@ static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *ne
             b->at[out++] = s;
             continue;
         }
-        touches_clear(mine);
+        touches_clear(mine, s->var);
         i64 lanes;
         bool plain = expr_is_int(s->extent, &lanes) && collect(&s->body, mine);
         while (plain && i < b->n) {
@@ -125,13 +129,13 @@ static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *ne
                 continue;
             }
             if (!is_lanes(t) || t->extent != s->extent) break;
-            touches_clear(next);
+            touches_clear(next, s->var);
             bool simple = true;
             for (size_t q = 0; q < t->body.n; q++)
                 simple &= t->body.at[q]->kind == ST_STORE || t->body.at[q]->kind == ST_LET;
             if (!simple) break;
             rename_lane(k->x, &t->body, t->var, s->var);
-            bool ok = collect(&t->body, next) && apart(k->x, mine, next, s->var, lanes);
+            bool ok = collect(&t->body, next) && apart(mine, next, lanes);
             if (!ok) {
                 rename_lane(k->x, &t->body, s->var, t->var);
                 break;
@@ -148,5 +152,7 @@ static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *ne
 }
 
 void kernel_join_lanes(Arena *a, Kernel *k) {
-    join_block(a, k, &k->body, NEW(a, Touches), NEW(a, Touches));
+    Touches *mine = NEW(a, Touches), *next = NEW(a, Touches);
+    mine->x = next->x = k->x;
+    join_block(a, k, &k->body, mine, next);
 }
