@@ -117,7 +117,7 @@ export async function openPage(browser, url, { before = "", context = {} } = {})
     });
     await page.exposeFunction("testHears", (what, detail) => seen.events.push({ what, detail }));
     await page.addInitScript(() => {
-        for (const what of ["ready", "end", "error"])
+        for (const what of ["ready", "text", "end", "error"])
             document.addEventListener(`hob:${what}`, (e) => window.testHears(what, e.detail));
     });
     if (before === NO_WEBGPU) await page.addInitScript(NO_WEBGPU);
