@@ -66,8 +66,8 @@ bool quant_bytes(QuantId q, u64 rows, u64 k, u32 interleave, u64 *bytes) {
            add_u64(w0, w1, &words) && mul_u64(words, padded, &words) && mul_u64(words, 4, bytes);
 }
 
-u32 quant_random_word(QuantId q, u64 rows_padded, u64 k, u64 i, u32 bits) {
-    const QuantPlane *p = &quants[q]->plane[i >= rows_padded * quant_words(q, 0, k)];
+u32 quant_random_word(QuantId q, int plane, u32 bits) {
+    const QuantPlane *p = &quants[q]->plane[plane];
     return (bits & p->digits) | p->exponents;
 }
 

@@ -26,9 +26,9 @@ typedef struct QuantInfo {
 const QuantInfo *quant_info(QuantId q);
 bool quant_named(Str name, QuantId *out);
 
-// Word i of a repacked weight of rows_padded x k made of random bits: values are finite, at most
-// about one. For tests and for the check of kernels on a device.
-u32 quant_random_word(QuantId q, u64 rows_padded, u64 k, u64 i, u32 bits);
+// A word of a repacked weight's plane made of random bits: values are finite, at most about one.
+// For tests and for the check of kernels on a device.
+u32 quant_random_word(QuantId q, int plane, u32 bits);
 
 // Words a row of k elements takes in plane 0 and 1 (plane 1: 0 where there is none).
 u32 quant_words(QuantId q, int plane, u64 k);

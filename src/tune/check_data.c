@@ -19,11 +19,7 @@ static u32 small_float(u32 r) { return f32_bits((float)(i32)r * (1.0f / 21474836
 u32 check_word(const CheckArg *a, u64 i) {
     if (a->given) return a->given[i];
     u32 r = (u32)mix(a->seed + i);
-    if (a->weight) {
-        const Weight *w = a->weight;
-        u64 rows = round_up(w->rows, MAX2(w->interleave, 1u));
-        return quant_random_word(w->encoding, rows, w->cols, i, r);
-    }
+    if (a->weight) return quant_random_word(a->weight->encoding, i >= a->plane1, r);
     if (a->buf->type == TY_F32) return small_float(r);
     u64 span = (u64)(a->buf->hi - a->buf->lo) + 1;
     return (u32)(a->buf->lo + (i64)(r % span));

@@ -117,7 +117,11 @@ static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err) {
         c->arg[i] = (CheckArg){
             .buf = c->f->arg[i], .words = b->size / 4, .seed = 0x1234567u * (u64)(i + 1)};
         c->out[i] = NULL;
-        if (pb->kind == BUF_WEIGHT) c->arg[i].weight = weight_at(p, b);
+        const Weight *w = pb->kind == BUF_WEIGHT ? weight_at(p, b) : NULL;
+        c->arg[i].weight = w;
+        if (w)
+            c->arg[i].plane1 =
+                round_up(w->rows, MAX2(w->interleave, 1u)) * quant_words(w->encoding, 0, w->cols);
         if (pb->kind == BUF_CONST && pb->init)
             c->arg[i].given = (const u32 *)((const u8 *)pb->init + b->offset);
         if (b->buffer == p->buf_params) {

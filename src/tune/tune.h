@@ -27,6 +27,7 @@ const CheckStats *checker_stats(const Checker *c);
 typedef struct CheckArg {
     const Buffer *buf;
     const Weight *weight; // of a weight's words, else NULL
+    u64 plane1;           // where its second plane begins
     const u32 *given;     // constants and parameters: the words themselves
     u64 words;
     u64 seed;

@@ -81,7 +81,8 @@ static inline const Buffer *weight_(Maker *m, QuantId q, i64 rows, i64 k, u32 R)
     u32 *p = m->c->data[m->f->nargs - 1].data;
     u64 pad = round_up((u64)rows, R);
     for (u64 i = 0; i < bytes / 4; i++)
-        p[i] = quant_random_word(q, pad, (u64)k, i, rnd(m->r) ^ rnd(m->r) << 16);
+        p[i] = quant_random_word(q, i >= (u64)pad * quant_words(q, 0, (u64)k),
+                                 rnd(m->r) ^ rnd(m->r) << 16);
     return b;
 }
 

@@ -165,7 +165,8 @@ static void random_words_mean_numbers_near_one(void **state) {
         u32 bits = 1;
         for (u64 i = 0; i < s.n; i++) {
             bits = bits * 1664525 + 1013904223;
-            s.w[i] = quant_random_word((QuantId)q, padded, COLS, i, bits ^ bits >> 15);
+            s.w[i] = quant_random_word((QuantId)q, i >= padded * quant_words((QuantId)q, 0, COLS),
+                                       bits ^ bits >> 15);
         }
         const Expr *e = value_expr(x, &s, (QuantId)q, ROWS, COLS, WEAVE, false);
         Env env = {get_var, get_word, &s, true};
