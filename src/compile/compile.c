@@ -31,7 +31,13 @@ static bool schedule_nest(Compile *c, Nest *n, Str name, bool *edited) {
     if (TEXTS && c->o->schedule_text.len > 0) mine = schedule_section(c->o->schedule_text, name);
     *edited = mine.len > 0;
     if (TEXTS && *edited) {
-        if (schedule_apply(n, mine, c->o->schedule_file, c->err)) return true;
+        Err ignored = {0};
+        Buf rule = {.arena = c->arena};
+        bool ruled = rule_text(n, &rule, &ignored);
+        if (schedule_apply(n, mine, c->o->schedule_file, c->err)) {
+            *edited = !ruled || !str_eq(buf_str(&rule), buf_str(&n->log));
+            return true;
+        }
         for (const char *at = c->o->schedule_text.ptr; at < mine.ptr;
              at++) // its lines are counted in the file
             c->err->line += *at == '\n';
@@ -60,7 +66,7 @@ static bool covers(const ProgKernel *k, const Formula *f) {
 
 static int kernel_by_nest(const Compile *c, u64 key) {
     for (size_t i = 0; i < c->kernels.n; i++)
-        if (c->kernels.at[i].nest_key == key) return (int)i;
+        if (c->nest_keys.at[i] == key) return (int)i;
     return -1;
 }
 
@@ -98,6 +104,7 @@ static bool make_kernel(Compile *c, Lowered *l, int *out) {
     k.formula = l->nest->f;
     *out = (int)c->kernels.n;
     vec_push(c->arena, &c->kernels, k);
+    vec_push(c->arena, &c->nest_keys, key);
     vec_push(c->arena, &c->wide_keys, wide);
     dump_kernel(c, l, &k);
     return true;

@@ -20,6 +20,7 @@ typedef struct Compile {
     Program *prog;
     Err *err;
     VEC(ProgKernel) kernels;
+    VEC(u64) nest_keys; // of each kernel: its nest's, though it may be known by another
     VEC(u64) wide_keys; // of each kernel: its nest for any number of rows, and its schedule
     VEC(ProgBuffer) buffers;
     VEC(Weight) weights;

@@ -281,7 +281,9 @@ const Rule *rule_named(Str name); // NULL: none
 void rule_defaults(const Rule *r, const Nest *n,
                    i64 *params);     // defaults, then what the profile says
 const Rule *rule_for(const Nest *n); // the first that matches; the last row matches everything
-// Chooses parameters from the profile, applies, logs.
-bool rule_apply(Nest *n, Err *err);
+// What its rule says of a naive nest, parameters chosen from the profile: the text it logs when
+// applied.
+bool rule_text(const Nest *n, Buf *out, Err *err);
+bool rule_apply(Nest *n, Err *err); // applies that
 
 #endif

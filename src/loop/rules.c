@@ -23,13 +23,18 @@ void rule_defaults(const Rule *r, const Nest *n, i64 *value) {
     if (r->choose) r->choose(n, value);
 }
 
-bool rule_apply(Nest *n, Err *err) {
+bool rule_text(const Nest *n, Buf *out, Err *err) {
     const Rule *r = rule_for(n);
     must(r); // the last row matches everything
     i64 value[RULE_MAX_PARAMS];
     rule_defaults(r, n, value);
+    return r->write(n, value, out, err);
+}
+
+bool rule_apply(Nest *n, Err *err) {
     Buf text = {.arena = n->arena};
-    return r->write(n, value, &text, err) && schedule_apply(n, buf_str(&text), str_c(r->name), err);
+    return rule_text(n, &text, err) &&
+           schedule_apply(n, buf_str(&text), str_c(rule_for(n)->name), err);
 }
 
 // ---- writing ------------------------------------------------------------------------------------

@@ -187,6 +187,28 @@ static void a_programs_schedules_replay(void **state) {
         assert_int_equal(prog->kernels[i].kernel_key, again->kernels[i].kernel_key);
         assert_true(str_eq(prog->kernels[i].text, again->kernels[i].text));
     }
+    // A processor's kernels are found by their nests where the schedule is the rule's own.
+    profile_named(S("cpu"), &p);
+    o.dialect = NULL;
+    o.schedule_text = S("");
+    assert_true(compile_program(a, NULL, &o, &prog, &err));
+    file.len = 0;
+    Str mine = S("rms_norm_n1");
+    for (int i = 0; i < prog->nkernels; i++)
+        buf_fmt(&file, "kernel %S:\n%S\n", prog->kernels[i].name,
+                str_eq(prog->kernels[i].name, mine)
+                    ? S("bind out.n cpu\ncompute_at ss out.n\nguard out o\nsplit out.o 8 xo xl\n")
+                    : prog->kernels[i].schedule);
+    o.schedule_text = buf_str(&file);
+    if (!compile_program(a, NULL, &o, &again, &err)) run_show(&err);
+    assert_int_equal(prog->nkernels, again->nkernels);
+    int edited = 0;
+    for (int i = 0; i < prog->nkernels; i++) {
+        bool same = prog->kernels[i].nest_key == again->kernels[i].nest_key;
+        assert_true(same != str_eq(prog->kernels[i].name, mine));
+        edited += !same;
+    }
+    assert_int_equal(edited, 1);
     o.schedule_text = S("# mine\n\nkernel no_such_kernel:\n");
     assert_false(compile_program(a, NULL, &o, &again, &err));
     assert_int_equal(err.id, ERR_COMPILE_SCHEDULE);

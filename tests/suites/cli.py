@@ -223,14 +223,26 @@ def run(tmp):
     with open(graph, "wb") as f:
         f.write(hob("inspect", "-m", MODEL, "--graph")[1])
     with open(schedule, "wb") as f:
-        # one small kernel: what has an edited schedule was not built with the tool and is interpreted
-        f.write(hob("inspect", "-m", MODEL, "--show-schedule", "rms_norm_n1")[1])
-    code, edited, err = hob(*ask, "--graph", graph, "--schedule", schedule, timeout=300)
-    case("dumps_of_graph_and_schedule_run_again", code == 0 and edited == out, (code, edited, err[:300]))
-    all_of_them = hob("inspect", "-m", MODEL, "--show-schedule", "all")[1]
+        all_of_them = hob("inspect", "-m", MODEL, "--show-schedule", "all")[1]
+        f.write(all_of_them)
     case("all_schedules_print_as_sections", all_of_them.count(b"kernel ") >= 16, all_of_them[:200])
-    with open(graph, "a") as f:
-        f.write("nonsense here\n")
+    code, edited, err = hob(*ask, "--graph", graph, "--schedule", schedule, timeout=300)
+    # not a word of the interpreter: what is as the rules say was built with the tool
+    case("dumps_of_graph_and_schedule_run_again", code == 0 and edited == out and not err, (code, edited, err[:300]))
+    with open(schedule, "wb") as f:  # one small kernel, which has to be interpreted
+        f.write(b"kernel rms_norm_n1:\nbind out.n cpu\ncompute_at ss out.n\nguard out o\nsplit out.o 8 xo xl\n")
+    code, edited, err = hob(*ask, "--schedule", schedule, timeout=300)
+    case("an_edited_schedule_is_interpreted", code == 0 and edited == out and "interpreter" in err, (code, edited, err[:300]))
+    text = open(graph).read()
+    chain = "n"
+    for i in range(100):
+        chain = "(%s*n)//9%%23*(n + %d)" % (chain, i)
+    with open(graph, "w") as f:
+        f.write(text.replace("f32[n, 576]", "f32[%s, 576]" % chain, 1))
+    code, edited, err = hob(*ask, "--graph", graph, timeout=20)
+    case("a_shape_is_no_program", code == 1 and re.match(re.escape(graph) + r":\d+:\d+: ", err), err)
+    with open(graph, "w") as f:
+        f.write(text + "nonsense here\n")
     code, edited, err = hob(*ask, "--graph", graph)
     case("an_error_in_a_dump_has_a_line", code == 1 and re.match(re.escape(graph) + r":\d+:\d+: ", err), err)
     open(schedule, "w").close()
