@@ -6,12 +6,13 @@
 //
 // A line of JSON a job: {id, error} or {id, info, compile_ms, evaluate: [...], ask: [...], seconds}. An evaluation has
 // tokens, top, logprob and margin, and its logits, in order of position, lie in OUT/id.N.f32. An answer is evaluated with
-// its own tokens. gpu: the adapter does not say that it is software, so that the schedules of a GPU run.
+// its own tokens; an evaluation that asks for the same again is not run twice. gpu: the adapter does not say that it is
+// software, so that the schedules of a GPU run. Jobs for the CPU run in a page of their own, beside those for WebGPU.
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import { OFFLINE, launch } from "../../web/tools/chrome.mjs";
-import { AS_GPU, ROOT } from "./lib.mjs";
+import { AS_GPU, NO_WEBGPU, ROOT } from "./lib.mjs";
 
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
 
@@ -55,12 +56,16 @@ async function runJob(job) {
         for (let i = 0; i < (job.reloads ?? 0); i++) {
             (out.compile_ms ??= [engine.info.compile_ms]).push(await engine.reload(job).then(() => engine.info.compile_ms));
         }
-        for (const request of job.evaluate ?? []) out.evaluate.push(await evaluate(request));
         for (const content of job.ask ?? []) {
             const messages = [{ role: "user", content }];
             const answer = await engine.chat.completions.create({ messages, max_tokens: job.max_tokens, temperature: 0 });
-            const own = await evaluate({});
+            const own = await evaluate({ rows: 1 });
             out.ask.push({ text: answer.choices[0].message.content, prompt: answer.usage.prompt_tokens, ...own });
+        }
+        for (const request of job.evaluate ?? []) {
+            const plain = request.rows === 1 && !request.logits;
+            const same = plain && out.ask.find((a) => String(a.tokens) === String(request.tokens));
+            out.evaluate.push(same || (await evaluate(request)));
         }
         out.seconds = (performance.now() - start) / 1000;
         return out;
@@ -72,17 +77,18 @@ async function runJob(job) {
 const [jobs, folder] = [JSON.parse(fs.readFileSync(process.argv[2], "utf8")), process.argv[3]];
 const server = await serve();
 const browser = await launch([OFFLINE]);
-for (const gpu of [false, true]) {
-    if (!jobs.some((j) => Boolean(j.gpu) === gpu)) continue;
+
+async function lane(jobs, before) {
+    if (jobs.length === 0) return;
     const context = await browser.newContext();
-    if (gpu)
+    if (before)
         await context.route(/\/worker\.js$/, async (route) => {
             const reply = await route.fetch();
-            await route.fulfill({ response: reply, body: AS_GPU + (await reply.text()) });
+            await route.fulfill({ response: reply, body: before + (await reply.text()) });
         });
     const page = await context.newPage();
     await page.goto(`http://127.0.0.1:${server.address().port}/`);
-    for (const job of jobs.filter((j) => Boolean(j.gpu) === gpu)) {
+    for (const job of jobs) {
         const out = await page.evaluate(runJob, job).catch((e) => ({ id: job.id, error: e.message.split("\n")[0] }));
         for (const [i, e] of (out.evaluate ?? []).entries()) {
             if (e.logits) fs.writeFileSync(path.join(folder, `${job.id}.${i}.f32`), Buffer.from(e.logits, "base64"));
@@ -92,5 +98,11 @@ for (const gpu of [false, true]) {
     }
     await context.close();
 }
+
+await Promise.all([
+    lane(jobs.filter((j) => j.device === "webgpu" && !j.gpu), ""),
+    lane(jobs.filter((j) => j.device === "cpu"), NO_WEBGPU), // its trial of WebGPU would only take time here
+]);
+await lane(jobs.filter((j) => j.gpu), AS_GPU);
 await browser.close();
 server.close();
