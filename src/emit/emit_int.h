@@ -7,6 +7,12 @@
 
 enum { MAX_LANES = 16, MAX_VARS = 256, MAX_SUBS = 8, MAX_INDENT = 100 };
 
+// Rows of a dialect's tables: what every language like C spells alike, of scalars and of vectors.
+#define OPERATOR_SIGNS                                                                             \
+    [EX_ADD] = "+", [EX_SUB] = "-", [EX_MUL] = "*", [EX_DIV] = "/", [EX_AND] = "&", [EX_OR] = "|", \
+    [EX_XOR] = "^", [EX_SHL] = "<<", [EX_SHR] = ">>", [EX_LT] = "<", [EX_LE] = "<=",               \
+    [EX_EQ] = "==", [EX_NE] = "!="
+
 // How a buffer's elements are spelled.
 typedef enum Layout {
     LAY_SCALARS,   // an array of scalars: b[i]

@@ -73,23 +73,6 @@ static void every_profile_and_chunking_gives_the_same_logits(void **state) {
     }
 }
 
-static const LlamaShape plain = {.hidden = 64,
-                                 .ffn = 96,
-                                 .heads = 2,
-                                 .kv_heads = 1,
-                                 .head_dim = 32,
-                                 .rot_dim = 32,
-                                 .vocab = 300,
-                                 .layers = 2,
-                                 .ctx = 64,
-                                 .chunk = 16,
-                                 .q = "q4_1",
-                                 .k = "q4_1",
-                                 .v = "q4_1",
-                                 .gate = "q4_1",
-                                 .up = "q4_1",
-                                 .rest = "q4_1"};
-
 static void layers_share_their_kernels(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
@@ -97,7 +80,7 @@ static void layers_share_their_kernels(void **state) {
     Err err = {0};
     Program *one, *many;
     profile_named(S("gpu"), &p);
-    LlamaShape s = plain;
+    LlamaShape s = llama_small(2, "q4_1");
     CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &s), .graph_file = S("t")};
     assert_true(compile_program(a, NULL, &o, &one, &err));
     s.layers = 7;
@@ -117,7 +100,8 @@ static void an_embedding_costs_the_rows_it_reads(void **state) {
     Err err = {0};
     Program *prog;
     profile_named(S("gpu"), &p);
-    CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &plain), .graph_file = S("t")};
+    LlamaShape shape = llama_small(2, "q4_1");
+    CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &shape), .graph_file = S("t")};
     assert_true(compile_program(a, NULL, &o, &prog, &err));
     u64 bytes[2];
     for (int r = 0; r < 2; r++) {
@@ -142,9 +126,10 @@ static void at_most_24_pipelines_for_a_first_answer(void **state) {
         Err err = {0};
         Program *prog;
         profile_named(str_c(profiles[w]), &p);
+        LlamaShape shape = llama_small(2, "q4_1");
         CompileOptions o = {.profile = &p,
                             .dialect = &dialect_wgsl,
-                            .graph_text = llama_text(a, &plain),
+                            .graph_text = llama_text(a, &shape),
                             .graph_file = S("t")};
         assert_true(compile_program(a, NULL, &o, &prog, &err));
         bool used[256] = {false};
@@ -169,9 +154,10 @@ static void a_programs_schedules_replay(void **state) {
     Err err = {0};
     Program *prog, *again;
     profile_named(S("gpu"), &p);
+    LlamaShape shape = llama_small(2, "q4_1");
     CompileOptions o = {.profile = &p,
                         .dialect = &dialect_wgsl,
-                        .graph_text = llama_text(a, &plain),
+                        .graph_text = llama_text(a, &shape),
                         .graph_file = S("t")};
     assert_true(compile_program(a, NULL, &o, &prog, &err));
     Buf file = {.arena = a};
@@ -229,8 +215,9 @@ static void a_walk_shows_every_stage_of_a_tensors_step(void **state) {
     Program *prog;
     Buf out = {.arena = a};
     profile_named(S("gpu"), &p);
+    LlamaShape shape = llama_small(2, "q4_1");
     CompileOptions o = {.profile = &p,
-                        .graph_text = llama_text(a, &plain),
+                        .graph_text = llama_text(a, &shape),
                         .graph_file = S("t"),
                         .dump = &out,
                         .walk_tensor = S("blk.1.wk"),

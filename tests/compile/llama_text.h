@@ -10,6 +10,26 @@ typedef struct LlamaShape {
     bool bias;
 } LlamaShape;
 
+// As small as all that a layer does allows; encoding NULL: f32.
+static inline LlamaShape llama_small(i64 layers, const char *encoding) {
+    return (LlamaShape){.hidden = 64,
+                        .ffn = 96,
+                        .heads = 2,
+                        .kv_heads = 1,
+                        .head_dim = 32,
+                        .rot_dim = 32,
+                        .vocab = 300,
+                        .layers = layers,
+                        .ctx = 64,
+                        .chunk = 16,
+                        .q = encoding,
+                        .k = encoding,
+                        .v = encoding,
+                        .gate = encoding,
+                        .up = encoding,
+                        .rest = encoding};
+}
+
 static inline void llama_weight(Buf *b, int layer, const char *name, const char *enc, i64 rows,
                                 i64 cols) {
     char full[64];

@@ -94,23 +94,8 @@ static void a_decode_step_takes_at_most_six_dispatches_a_layer(void **state) {
     Err err = {0};
     Program *prog;
     profile_named(S("gpu"), &p);
-    LlamaShape s = {.hidden = 64,
-                    .ffn = 96,
-                    .heads = 2,
-                    .kv_heads = 1,
-                    .head_dim = 32,
-                    .rot_dim = 32,
-                    .vocab = 300,
-                    .layers = 3,
-                    .ctx = 64,
-                    .chunk = 16,
-                    .q = "q4_1",
-                    .k = "q4_1",
-                    .v = "q4_1",
-                    .gate = "q4_1",
-                    .up = "q4_1",
-                    .rest = "q4_1",
-                    .bias = true};
+    LlamaShape s = llama_small(3, "q4_1");
+    s.bias = true;
     CompileOptions o = {
         .profile = &p, .graph_text = llama_text(a, &s), .graph_file = S("t.hgraph")};
     assert_true(compile_program(a, NULL, &o, &prog, &err));
@@ -131,16 +116,8 @@ static void a_tensor_too_large_for_a_binding_is_an_error_that_names_it(void **st
     Program *prog;
     profile_named(S("gpu"), &p);
     p.max_binding_bytes = 1 << 16;
-    LlamaShape s = {.hidden = 64,
-                    .ffn = 64,
-                    .heads = 2,
-                    .kv_heads = 1,
-                    .head_dim = 32,
-                    .rot_dim = 32,
-                    .vocab = 3000,
-                    .layers = 1,
-                    .ctx = 64,
-                    .chunk = 16};
+    LlamaShape s = llama_small(1, NULL);
+    s.vocab = 3000;
     CompileOptions o = {
         .profile = &p, .graph_text = llama_text(a, &s), .graph_file = S("t.hgraph")};
     assert_false(compile_program(a, NULL, &o, &prog, &err));

@@ -155,16 +155,7 @@ static void a_program_that_lies_is_refused(void **state) {
         break_segment,     break_weave,        break_workgroup,  break_bindings, break_both_ways,
         break_folded_grid, break_endless_grid,
     };
-    LlamaShape s = {.hidden = 64,
-                    .ffn = 96,
-                    .heads = 2,
-                    .kv_heads = 1,
-                    .head_dim = 32,
-                    .rot_dim = 32,
-                    .vocab = 300,
-                    .layers = 1,
-                    .ctx = 64,
-                    .chunk = 16};
+    LlamaShape s = llama_small(1, NULL);
     for (size_t i = 0; i < COUNT_OF(lies); i++) {
         Arena *a = arena_new(NULL);
         Profile p;
