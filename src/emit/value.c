@@ -8,6 +8,7 @@
 #include "emit/emit_int.h"
 
 enum { P_ANY, P_SUM, P_PRODUCT, P_ATOM };
+enum { MAX_TEXT = 1 << 16 };
 
 static void put(Emit *e, const Expr *x, int lanes, int above, Buf *o);
 
@@ -383,7 +384,11 @@ static void put(Emit *e, const Expr *x, int lanes, int above, Buf *o) {
     case EX_ICONST:
     case EX_FCONST: constant(e, x, o); return;
     case EX_VAR: variable(e, x, o); return;
-    case EX_LOAD: load(e, x, o); return;
+    case EX_LOAD: load(e, x, o); break;
     default: operation(e, x, lanes, above, o);
     }
+    // what is shared is written out at each use: 2^depth times the nodes, where nothing hoisted it
+    if (o->len > MAX_TEXT && e->ok)
+        emit_fail(e, ERR_EMIT_LIMIT,
+                  "the text of a value is longer than %d bytes; name parts of it", MAX_TEXT);
 }

@@ -111,7 +111,7 @@ static void print_head(const Stmt *s, const ExprSpell *sp, Names *ns, Buf *out) 
         break;
     case ST_LET: {
         // the value does not see the name it is given
-        Buf value = {.arena = ns ? ns->arena : NULL};
+        Buf value = {.arena = ns ? ns->arena : NULL, .limit = out->limit};
         if (ns) expr_print_as(s->value, sp, &value);
         buf_fmt(out, "let %s = ", ns ? define(ns, s->var, s->var->name) : s->var->name);
         if (ns)

@@ -215,6 +215,33 @@ static void c_refuses_workgroups_and_wgsl_refuses_cpu_loops(void **s) {
     arena_free(a);
 }
 
+// Taken apart by the simplifier, each step of the chain reads the step before twice.
+static void what_is_shared_too_deep_is_refused(void **s) {
+    (void)s;
+    Arena *a = arena_new(NULL);
+    Buf chain = {.arena = a}, text = {.arena = a};
+    enum { DEPTH = 60 };
+    for (int i = 0; i < DEPTH; i++) buf_char(&chain, '(');
+    buf_add(&chain, S("35*k"));
+    for (int i = 0; i < DEPTH; i++) buf_add(&chain, S(")//9%23*(k*k + 3)"));
+    buf_fmt(&text,
+            "kernel deep\n  sym n: 1..8 = params[0]\n  arg y: f32[64] written\n"
+            "  arg params: i32[16]\n  for k in 0..n {\n    y[(%S)%%64] = 0x1p+0f\n  }\n",
+            buf_str(&chain));
+    static const char *const profiles[] = {"cpu", "gpu"};
+    for (int i = 0; i < 2; i++) {
+        Err e = {0};
+        Profile p;
+        Buf b = {.arena = a};
+        profile_named(str_c(profiles[i]), &p);
+        Kernel *k = kernel_read(a, buf_str(&text), S("deep.hir"), &e);
+        assert_non_null(k);
+        assert_false(emit_kernel(i ? &dialect_wgsl : &dialect_c, k, &p, &b, &e));
+        assert_int_equal(e.id, ERR_EMIT_LIMIT);
+    }
+    arena_free(a);
+}
+
 static void menu_is_sorted_and_prints_a_nest_once(void **s) {
     (void)s;
     Arena *a = arena_new(NULL);
@@ -245,6 +272,7 @@ int main(void) {
         cmocka_unit_test(a_folded_grid_reaches_every_output),
         cmocka_unit_test(printed_c_does_what_the_interpreter_does),
         cmocka_unit_test(c_refuses_workgroups_and_wgsl_refuses_cpu_loops),
+        cmocka_unit_test(what_is_shared_too_deep_is_refused),
         cmocka_unit_test(menu_is_sorted_and_prints_a_nest_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
