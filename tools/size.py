@@ -2,12 +2,13 @@
 
 Sizes are those of `gzip -9`, in units of 1024 bytes. --rooms links build/wasm/obj once more, with names, and compresses
 each room's functions by themselves (so the sum is a little more than the whole); a function that was inlined counts
-where it went.
+where it went. Any python3 will do: --rooms goes on in .venv/, where the linker is.
 usage: size.py [--rooms]
 """
 import collections
 import glob
 import gzip
+import importlib.util
 import os
 import re
 import subprocess
@@ -91,7 +92,18 @@ def functions(data):
     return out, constants
 
 
+def own_python():
+    """The linker is a wheel in the project's own environment: goes on there."""
+    python = os.path.join(ROOT, ".venv", "bin", "python")
+    if importlib.util.find_spec("ziglang"):
+        return
+    if not os.path.exists(python) or os.path.samefile(sys.prefix, os.path.join(ROOT, ".venv")):
+        sys.exit("size.py: --rooms needs what `make web` sets up and builds")
+    os.execv(python, [python, os.path.abspath(__file__)] + sys.argv[1:])
+
+
 def rooms():
+    own_python()
     import build_wasm
     home = {}
     for source in build_wasm.sources():
@@ -103,6 +115,8 @@ def rooms():
             for name in re.findall(r"^EXPORT\((\w+)\)", f.read(), re.M):
                 home.setdefault(name, room)
     objects = [os.path.join(build_wasm.OUT, "obj", s.replace("/", "_") + ".o") for s in build_wasm.sources()]
+    if not all(map(os.path.exists, objects)):
+        sys.exit("size.py: --rooms needs what `make web` sets up and builds")
     out = os.path.join(build_wasm.OUT, "named.wasm")
     flags = [f for f in build_wasm.CORE_LINK if f != "-s"] + ["-g"]
     subprocess.check_call(build_wasm.ZIG + flags + objects + ["-o", out])
