@@ -111,10 +111,12 @@ export async function openPage(browser, url, { before = "", context = {} } = {})
     const seen = { errors: [], requests: [], events: [] };
     page.on("pageerror", (e) => seen.errors.push(e.message));
     page.on("request", (r) => seen.requests.push(r.url()));
-    await c.route(/\/worker-[^/]*\.js$/, async (route) => {
+    let closing = false; // a worker that is still being fetched then is nobody's
+    const withCounts = async (route) => {
         const reply = await route.fetch();
         await route.fulfill({ response: reply, body: COUNT + before + (await reply.text()) });
-    });
+    };
+    await c.route(/\/worker-[^/]*\.js$/, (route) => withCounts(route).catch((e) => void (closing || seen.errors.push(e.message))));
     await page.exposeFunction("testHears", (what, detail) => seen.events.push({ what, detail }));
     await page.addInitScript(() => {
         for (const what of ["ready", "text", "end", "error"])
@@ -124,7 +126,8 @@ export async function openPage(browser, url, { before = "", context = {} } = {})
     await page.goto(url);
     const last = (what) => seen.events.filter((e) => e.what === what).at(-1)?.detail;
     const count = () => page.workers()[0].evaluate(() => ({ ...globalThis.counts, each: [...(globalThis.counts.each ?? [])] }));
-    return { page, context: c, seen, last, count, close: () => c.close() };
+    const close = () => ((closing = true), c.close());
+    return { page, context: c, seen, last, count, close };
 }
 
 export async function untilReady(p, ms = 240_000) {
