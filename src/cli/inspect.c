@@ -227,7 +227,8 @@ const Command cmd_inspect = {
     "what is in a model file, and what hob makes of it",
     "Without more, prints the file's keys and tensors. The rest compiles the model for a device "
     "profile and prints one\n"
-    "stage of that as text. Nothing is loaded or run, so any machine can look at kernels for "
+    "stage of that as text, one a call. Nothing is loaded or run, so any machine can look at "
+    "kernels for "
     "another.\n\n"
     "A walk is the best beginning: one tensor from the file to the kernel, every stage on the "
     "way.\n\n"
