@@ -10,7 +10,7 @@ import type { AnswerStats, DeviceName, EngineInfo, EvaluateRequest, Progress, Tr
 const CORE = new URL("./wasm/hob.wasm", import.meta.url);
 const KERNELS = new URL("./wasm/kernels_simd128.wasm", import.meta.url);
 const PROBE_MS = 130; // for each device, the rest of 300 ms is for asking
-const LATE_MS = 1500; // who asked for the CPU waits no longer for WebGPU's figure
+const LATE_MS = 3000; // who asked for the CPU waits no longer for WebGPU's figure
 const SLICE_MS = 12; // work between two looks at the messages
 
 let source: ModelSource | null = null;
