@@ -122,12 +122,12 @@ static Range node_range(const Expr *e) {
     case EX_OR:
     case EX_XOR: return bitwise(e, a, b);
     case EX_SHL:
-        if (b.lo < 0 || b.hi > 31) return any;
+        if (b.lo < 0 || b.hi < b.lo || b.hi > 31) return any; // an empty loop has an empty range
         a = times(a, (Range){(i64)1 << b.lo,
                              (i64)1 << b.hi}); // bits may be shifted out on purpose, so no cutting
         return a.lo >= any.lo && a.hi <= any.hi ? a : any;
     case EX_SHR:
-        if (b.lo < 0 || b.hi > 31) return any;
+        if (b.lo < 0 || b.hi < b.lo || b.hi > 31) return any; // an empty loop has an empty range
         return (Range){a.lo < 0 ? a.lo >> b.lo : a.lo >> b.hi,
                        a.hi < 0 ? a.hi >> b.hi : a.hi >> b.lo};
     case EX_MULHI:

@@ -221,7 +221,7 @@ static Bounds node_range(Prover *p, const Expr *e) {
     case EX_SUB: r = (Bounds){sat_add(a.lo, sat_neg(b.hi)), sat_add(a.hi, sat_neg(b.lo)), 0}; break;
     case EX_MUL: r = bounds_mul(a, b); break;
     case EX_SHL:
-        if (b.lo < 0 || b.hi > 31) return any;
+        if (b.lo < 0 || b.hi < b.lo || b.hi > 31) return any; // an empty loop has an empty range
         r = bounds_mul(a, (Bounds){(i64)1 << b.lo, (i64)1 << b.hi, 0});
         break;
     case EX_IDIV:
@@ -246,7 +246,7 @@ static Bounds node_range(Prover *p, const Expr *e) {
     case EX_XOR:
         return ints && a.lo >= 0 && b.lo >= 0 ? (Bounds){0, ones_above(MAX2(a.hi, b.hi)), 0} : any;
     case EX_SHR:
-        if (b.lo < 0 || b.hi > 31) return any;
+        if (b.lo < 0 || b.hi < b.lo || b.hi > 31) return any; // an empty loop has an empty range
         return (Bounds){a.lo < 0 ? a.lo >> b.lo : a.lo >> b.hi,
                         a.hi < 0 ? a.hi >> b.hi : a.hi >> b.lo, 0};
     case EX_MULHI:
