@@ -160,9 +160,7 @@ bool expr_range(const Expr *e, i64 *lo, i64 *hi) {
         *hi = INT64_MAX;
         return false;
     }
-    Memo *m = memo_take(e->home);
     Range r = range_of(e);
-    memo_give(m);
     *lo = r.lo;
     *hi = r.hi;
     return r.lo > type_lo(e->type) || r.hi < type_hi(e->type);

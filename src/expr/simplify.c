@@ -30,8 +30,6 @@ static bool fits(const Lin *l) {
 // The value of a sum that the program wrote is the exact integer: nothing wraps.
 static bool exact(const Lin *l) { return l->type == TY_I32 || fits(l); }
 
-static bool is_zero(const Lin *l) { return l->n == 0 && l->k == 0; }
-
 static const Expr *sum_expr(Exprs *x, Lin *l) {
     return lin_recombine(x, l) ? lin_expr(x, l) : NULL;
 }
@@ -42,6 +40,7 @@ static bool divide(Exprs *x, const Lin *l, i64 c, Lin *out, int depth);
 static bool modulo(Exprs *x, const Lin *l, i64 c, Lin *out, int depth);
 
 // l = c*q + t + r, every term of t a multiple of c by what its atoms are known to be multiples of.
+// false: a sum is too large, or r might overflow alone.
 static bool part(const Lin *l, i64 c, Lin *q, Lin *t, Lin *r) {
     for (int i = 0; i < l->n; i++) {
         Term a = l->t[i], b = a;
@@ -54,7 +53,7 @@ static bool part(const Lin *l, i64 c, Lin *q, Lin *t, Lin *r) {
     }
     q->k += floor_div(l->k, c);
     r->k += floor_mod(l->k, c);
-    return true;
+    return (q->n == 0 && q->k == 0 && t->n == 0) || fits(r);
 }
 
 // Finds the largest g > 1 dividing c for which r = g*a + b, b in [0, g). a is returned already
@@ -124,8 +123,7 @@ static bool divide(Exprs *x, const Lin *l, i64 c, Lin *out, int depth) {
         *b = lin_take(x, l->type);
     i64 lo, hi, g;
     Lin *q = lin_take(x, l->type);
-    bool ok =
-        part(l, c, q, t, r) && ((is_zero(q) && is_zero(t)) || fits(r)) && lin_add_lin(out, q, 1);
+    bool ok = part(l, c, q, t, r) && lin_add_lin(out, q, 1);
     lin_give(x, q);
     for (int i = 0; ok && i < t->n; i++) {
         Term m = t->t[i];
@@ -173,7 +171,7 @@ static bool modulo(Exprs *x, const Lin *l, i64 c, Lin *out, int depth) {
     Lin *q = lin_take(x, l->type), *t = lin_take(x, l->type), *r = lin_take(x, l->type);
     Lin *a = lin_take(x, l->type), *b = lin_take(x, l->type);
     i64 lo, hi, g;
-    bool ok = part(l, c, q, t, r) && ((is_zero(q) && is_zero(t)) || fits(r));
+    bool ok = part(l, c, q, t, r);
     if (!ok)
         ;
     else if (lin_range(r, &lo, &hi) && floor_div(lo, c) == floor_div(hi, c)) {
