@@ -156,7 +156,17 @@ bool strmap_get(const StrMap *m, Str key, i32 *value);
 
 // ---- checked arithmetic: false on overflow ------------------------------------------------------
 static inline bool add_u64(u64 a, u64 b, u64 *r) { return !__builtin_add_overflow(a, b, r); }
-static inline bool mul_u64(u64 a, u64 b, u64 *r) { return !__builtin_mul_overflow(a, b, r); }
+// Products of 128 bits are a function call in WebAssembly; most numbers are small.
+static inline bool mul_u64(u64 a, u64 b, u64 *r) {
+    if ((a | b) >> 32) return !__builtin_mul_overflow(a, b, r);
+    *r = a * b;
+    return true;
+}
+static inline bool mul_i64(i64 a, i64 b, i64 *r) {
+    if (a != (i32)a || b != (i32)b) return !__builtin_mul_overflow(a, b, r);
+    *r = a * b;
+    return true;
+}
 static inline u64 round_up(u64 x, u64 to) { return (x + to - 1) / to * to; }
 static inline i64 ceil_div(i64 a, i64 b) { return (a + b - 1) / b; }
 

@@ -17,6 +17,12 @@ static size_t utf8_floor(const char *p, size_t n) {
 
 void buf_add(Buf *b, Str s) {
     if (s.len == 0 || b->full) return;
+    if (b->len + s.len < b->cap && (!b->limit || b->len + s.len <= b->limit)) {
+        memmove(b->ptr + b->len, s.ptr, s.len);
+        b->len += s.len;
+        b->ptr[b->len] = 0;
+        return;
+    }
     bool cut = false;
     size_t room = b->limit ? b->limit - MIN2(b->limit, b->len) : SIZE_MAX;
     if (!b->arena) room = MIN2(room, b->cap > b->len ? b->cap - b->len - 1 : 0);
@@ -41,7 +47,14 @@ void buf_add(Buf *b, Str s) {
     b->full = cut;
 }
 
-void buf_char(Buf *b, char c) { buf_add(b, (Str){&c, 1}); }
+void buf_char(Buf *b, char c) {
+    if (b->len + 1 < b->cap && !b->limit && !b->full) {
+        b->ptr[b->len++] = c;
+        b->ptr[b->len] = 0;
+    } else {
+        buf_add(b, (Str){&c, 1});
+    }
+}
 
 void buf_utf8(Buf *b, u32 c) {
     char t[4];

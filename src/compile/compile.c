@@ -32,10 +32,10 @@ static bool schedule_nest(Compile *c, Nest *n, Str name, bool *edited) {
     *edited = mine.len > 0;
     if (TEXTS && *edited) {
         Err ignored = {0};
-        Buf rule = {.arena = c->arena};
+        Str rule;
         bool ruled = rule_text(n, &rule, &ignored);
         if (schedule_apply(n, mine, c->o->schedule_file, c->err)) {
-            *edited = !ruled || !str_eq(buf_str(&rule), buf_str(&n->log));
+            *edited = !ruled || !str_eq(rule, buf_str(&n->log));
             return true;
         }
         for (const char *at = c->o->schedule_text.ptr; at < mine.ptr;

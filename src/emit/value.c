@@ -127,7 +127,7 @@ static void variable(Emit *e, const Expr *x, Buf *o) {
         return;
     }
     if (!n->lanes || e->part < 0)
-        buf_fmt(o, "%s", n->text);
+        buf_add(o, str_c(n->text));
     else // C keeps a truth in lanes as 0 or -1
         buf_fmt(o, x->type == TY_BOOL && e->d->cpu ? "(%s[%d] != 0)" : "%s[%d]", n->text, e->part);
 }
@@ -142,7 +142,12 @@ static const Expr *over(Emit *e, const Expr *i, int by, bool rest) {
 void element(Emit *e, const Mem *m, const Expr *flat, Buf *o) {
     i64 v = 0;
     switch (m->lay) {
-    case LAY_SCALARS: buf_fmt(o, "%s[%S]", m->name, text_of(e, flat, 0, P_ANY)); return;
+    case LAY_SCALARS:
+        buf_add(o, str_c(m->name));
+        buf_char(o, '[');
+        put(e, flat, 0, P_ANY, o);
+        buf_char(o, ']');
+        return;
     case LAY_VECTORS:
         buf_fmt(o, "%s[%S][%S]", m->name, text_of(e, over(e, flat, m->lanes, false), 0, P_ANY),
                 text_of(e, over(e, flat, m->lanes, true), 0, P_ANY));
@@ -249,15 +254,19 @@ static void infix(Emit *e, const char *sign, const Expr *a, const Expr *b, int l
     bool mix = lanes && e->d->mixes && own != P_ANY;
     bool va = varies(e, a), vb = varies(e, b);
     int la = mix && !va ? 0 : lanes, lb = mix && !vb ? 0 : lanes;
+    bool loose = own == P_ANY, paren = above > own || (loose && above);
+    if (paren) buf_char(o, '(');
+    put(e, a, la, loose ? P_ATOM : own, o);
     if (!lanes && sign[0] == '+' && b->op == EX_ICONST && b->i < 0 &&
         b->i > INT32_MIN) { // a - 1, not a + (-1)
-        buf_fmt(o, above > own ? "(%S - %D)" : "%S - %D", text_of(e, a, 0, own), -b->i);
-        return;
+        buf_fmt(o, " - %D", -b->i);
+    } else {
+        buf_char(o, ' ');
+        buf_add(o, str_c(sign));
+        buf_char(o, ' ');
+        put(e, b, lb, loose ? P_ATOM : own + 1, o);
     }
-    bool loose = own == P_ANY;
-    Str left = text_of(e, a, la, loose ? P_ATOM : own),
-        right = text_of(e, b, lb, loose ? P_ATOM : own + 1);
-    buf_fmt(o, above > own || (loose && above) ? "(%S %s %S)" : "%S %s %S", left, sign, right);
+    if (paren) buf_char(o, ')');
 }
 
 // Is the vector form of this operation there? Lane by lane otherwise.

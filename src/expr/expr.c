@@ -48,7 +48,7 @@ static u32 mix(u32 h, u32 v) {
     return h ^ h >> 15;
 }
 
-static u32 node_hash(const Expr *e) {
+static u32 key_hash(const ExprKey *e) {
     u32 h = mix(mix(mix(17, e->op), e->type), e->nargs);
     switch (e->op) {
     case EX_ICONST: h = mix(mix(h, (u32)e->i), (u32)((u64)e->i >> 32)); break;
@@ -61,7 +61,7 @@ static u32 node_hash(const Expr *e) {
     return h ? h : 1;
 }
 
-static bool node_same(const Expr *a, const Expr *b) {
+static bool key_is_of(const ExprKey *a, const Expr *b) {
     if (a->op != b->op || a->type != b->type || a->nargs != b->nargs) return false;
     for (int i = 0; i < a->nargs; i++)
         if (a->args[i] != b->args[i]) return false;
@@ -87,22 +87,34 @@ static void table_grow(Exprs *x) {
     }
 }
 
-const Expr *ex_intern(Exprs *x, const Expr *e) {
-    u32 hash = node_hash(e);
+static void payload(Expr *n, const ExprKey *k) {
+    switch (k->op) {
+    case EX_FCONST: n->f = k->f; break;
+    case EX_VAR: n->var = k->var; break;
+    case EX_LOAD: n->buf = k->buf; break;
+    default: n->i = k->i;
+    }
+}
+
+const Expr *ex_intern(Exprs *x, const ExprKey *k) {
+    u32 hash = key_hash(k);
     size_t at = hash & (x->cap - 1);
     for (; x->slot[at]; at = (at + 1) & (x->cap - 1))
-        if (x->slot[at]->hash == hash && node_same(x->slot[at], e)) return x->slot[at];
+        if (x->slot[at]->hash == hash && key_is_of(k, x->slot[at])) return x->slot[at];
     Expr *n = NEW(x->arena, Expr);
-    *n = *e;
+    n->op = k->op;
+    n->type = k->type;
+    n->nargs = k->nargs;
     n->hash = hash;
-    n->simple = NULL;
     n->id = (int)x->n;
     n->home = x;
-    n->loads = e->op == EX_LOAD;
-    n->top = e->op == EX_VAR ? e->var->id : -1;
-    for (int i = 0; i < e->nargs; i++) {
-        n->loads |= e->args[i]->loads;
-        n->top = MAX2(n->top, e->args[i]->top);
+    n->loads = k->op == EX_LOAD;
+    n->top = k->op == EX_VAR ? k->var->id : -1;
+    payload(n, k);
+    for (int i = 0; i < k->nargs; i++) {
+        n->args[i] = k->args[i];
+        n->loads |= k->args[i]->loads;
+        n->top = MAX2(n->top, k->args[i]->top);
     }
     range_note(n);
     x->slot[at] = n;
@@ -113,7 +125,7 @@ const Expr *ex_intern(Exprs *x, const Expr *e) {
 // ---- leaves -------------------------------------------------------------------------------------
 
 static const Expr *iconst(Exprs *x, Type t, i64 v) {
-    Expr e = {.op = EX_ICONST, .type = t, .i = t == TY_BOOL ? v != 0 : wrap_to(t, v)};
+    ExprKey e = {.op = EX_ICONST, .type = t, .i = t == TY_BOOL ? v != 0 : wrap_to(t, v)};
     if (t != TY_I32 || e.i < 0 || e.i >= SMALL_INTS) return ex_intern(x, &e);
     if (!x->small[e.i]) x->small[e.i] = ex_intern(x, &e);
     return x->small[e.i];
@@ -134,15 +146,15 @@ const Expr *ex_f32(Exprs *x, double v) {
     const double largest = 0x1.fffffep+127;
     must(v == v);
     v = v > largest ? largest : v < -largest ? -largest : (double)(float)v;
-    return ex_intern(x, &(Expr){.op = EX_FCONST, .type = TY_F32, .f = v});
+    return ex_intern(x, &(ExprKey){.op = EX_FCONST, .type = TY_F32, .f = v});
 }
 
 const Expr *ex_var(Exprs *x, const Var *v) {
-    return ex_intern(x, &(Expr){.op = EX_VAR, .type = v->type, .var = v});
+    return ex_intern(x, &(ExprKey){.op = EX_VAR, .type = v->type, .var = v});
 }
 
 const Expr *ex_load(Exprs *x, const Buffer *b, const Expr *const *idx) {
-    Expr e = {.op = EX_LOAD, .type = b->type, .nargs = (u8)b->nd, .buf = b};
+    ExprKey e = {.op = EX_LOAD, .type = b->type, .nargs = (u8)b->nd, .buf = b};
     for (int i = 0; i < b->nd; i++) {
         must(type_is_int(idx[i]->type));
         e.args[i] = idx[i];
@@ -303,7 +315,7 @@ static const Expr *binary(Exprs *x, ExprOp op, const Expr *a, const Expr *b) {
     else if (a->op == EX_FCONST && b->op == EX_FCONST)
         r = fold_floats(x, op, a->f, b->f);
     if (!r) r = identity2(x, op, a, b);
-    return r ? r : ex_intern(x, &(Expr){.op = op, .type = t, .nargs = 2, .args = {a, b}});
+    return r ? r : ex_intern(x, &(ExprKey){.op = op, .type = t, .nargs = 2, .args = {a, b}});
 }
 
 static double half_lo(i64 w) { return f16_to_f32((u16)(u32)w); }
@@ -337,7 +349,7 @@ static const Expr *unary(Exprs *x, ExprOp op, const Expr *a) {
     case EX_SUBMAX: must(t != TY_BOOL); break;
     default: must((op == EX_EXP || op == EX_SIN2PI || op == EX_COS2PI) && t == TY_F32); break;
     }
-    return ex_intern(x, &(Expr){.op = op, .type = t, .nargs = 1, .args = {a}});
+    return ex_intern(x, &(ExprKey){.op = op, .type = t, .nargs = 1, .args = {a}});
 }
 
 const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b, const Expr *c) {
@@ -350,7 +362,7 @@ const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b, const Exp
         if (a->op == EX_ICONST) return a->i ? b : c;
         if (b == c) return b;
         if (a->op == EX_LNOT) return ex_select(x, a->args[0], c, b);
-        return ex_intern(x, &(Expr){.op = op, .type = b->type, .nargs = 3, .args = {a, b, c}});
+        return ex_intern(x, &(ExprKey){.op = op, .type = b->type, .nargs = 3, .args = {a, b, c}});
     default: must(!"an operation with arguments"); return NULL;
     }
 }
@@ -362,7 +374,7 @@ const Expr *ex_cast(Exprs *x, Type t, const Expr *a) {
     if (a->op == EX_FCONST) return iconst(x, t, saturate_to_int(t, a->f));
     if (a->op == EX_CAST && type_is_int(t) && type_is_int(a->type) && type_is_int(a->args[0]->type))
         return ex_cast(x, t, a->args[0]); // i32(u32(i)) is i
-    return ex_intern(x, &(Expr){.op = EX_CAST, .type = t, .nargs = 1, .args = {a}});
+    return ex_intern(x, &(ExprKey){.op = EX_CAST, .type = t, .nargs = 1, .args = {a}});
 }
 
 const Expr *ex_bitcast(Exprs *x, Type t, const Expr *a) {
@@ -375,5 +387,5 @@ const Expr *ex_bitcast(Exprs *x, Type t, const Expr *a) {
         float f = bits_f32((u32)a->i);
         if (f - f == 0) return ex_f32(x, f);
     }
-    return ex_intern(x, &(Expr){.op = EX_BITCAST, .type = t, .nargs = 1, .args = {a}});
+    return ex_intern(x, &(ExprKey){.op = EX_BITCAST, .type = t, .nargs = 1, .args = {a}});
 }

@@ -133,15 +133,22 @@ bool expr_is_int(const Expr *e, i64 *v); // an ICONST (any integer type)
 bool expr_uses(const Expr *e, const Var *v);
 bool expr_loads(const Expr *e, const Buffer *b);
 
+// e with these operands, in x; e is no constant or variable.
+const Expr *expr_rebuilt(Exprs *x, const Expr *e, const Expr *const *args);
 // Rebuilds e bottom up through fn, which returns a replacement for a node whose arguments are
 // already replaced (or the node itself). Memoised: shared nodes are visited once.
 typedef const Expr *(*ExprMap)(void *user, Exprs *x, const Expr *e);
 const Expr *expr_map(Exprs *x, const Expr *e, ExprMap fn, void *user);
+// The same where fn leaves alone whatever has no variable from number `least` on and, when `loads`
+// is set, no load: that is not visited.
+const Expr *expr_map_from(Exprs *x, const Expr *e, int least, bool loads, ExprMap fn, void *user);
 // e with each of the n variables replaced.
 const Expr *expr_subst(Exprs *x, const Expr *e, const Var *const *vars, const Expr *const *by,
                        int n);
 // Calls fn on every distinct node below e, arguments first.
 void expr_walk(const Expr *e, void (*fn)(void *user, const Expr *e), void *user);
+void expr_walk_loads(const Expr *e, void (*fn)(void *user, const Expr *e),
+                     void *user); // LOADs only
 
 // range.c -- the interval of an integer expression (inclusive); false (and the type's whole range)
 // when nothing better is known.

@@ -55,11 +55,20 @@ struct Exprs {
     Lin *lins;
 };
 
-// expr.c: the one node that is like e; e itself is not kept.
-const Expr *ex_intern(Exprs *x, const Expr *e);
+// What makes a node the one that it is: the fields of an Expr that are not found out.
+typedef struct ExprKey {
+    u8 op, type, nargs;
+    union {
+        i64 i;
+        double f;
+        const Var *var;
+        const Buffer *buf;
+    };
+    const Expr *args[BUFFER_MAX_DIMS];
+} ExprKey;
 
-// walk.c: e with these operands, in x
-const Expr *expr_rebuilt(Exprs *x, const Expr *e, const Expr *const *args);
+// expr.c: the one node of this key; the key is not kept.
+const Expr *ex_intern(Exprs *x, const ExprKey *k);
 
 // linear.c: false: too many terms, or a coefficient leaves 64 bits; the caller keeps what it had.
 Lin *lin_take(Exprs *x, Type t); // 0

@@ -50,7 +50,7 @@ static int term_cmp(const Term *a, const Term *b) {
 }
 
 static bool scaled(const Lin *l, i64 a, i64 b, i64 *r) {
-    if (__builtin_mul_overflow(a, b, r)) return false;
+    if (!mul_i64(a, b, r)) return false;
     if (l->type == TY_U32) *r = wrap_to(TY_I32, *r);
     return true;
 }
@@ -148,8 +148,8 @@ bool term_range(const Term *t, i64 *lo, i64 *hi) {
         if (i > 0 && t->at[i] == t->at[i - 1] &&
             a < 0) // a square: intervals do not see that it is not negative
             a = MIN2(a, -b);
-        if (__builtin_mul_overflow(*lo, a, &p[0]) || __builtin_mul_overflow(*lo, b, &p[1]) ||
-            __builtin_mul_overflow(*hi, a, &p[2]) || __builtin_mul_overflow(*hi, b, &p[3]))
+        if (!mul_i64(*lo, a, &p[0]) || !mul_i64(*lo, b, &p[1]) || !mul_i64(*hi, a, &p[2]) ||
+            !mul_i64(*hi, b, &p[3]))
             return false;
         *lo = MIN2(MIN2(p[0], p[1]), MIN2(p[2], p[3]));
         *hi = MAX2(MAX2(p[0], p[1]), MAX2(p[2], p[3]));
@@ -171,7 +171,7 @@ bool lin_range(const Lin *l, i64 *lo, i64 *hi) {
 i64 term_divisor(const Term *t) {
     i64 d = 1;
     for (int i = 0; i < t->n; i++)
-        if (__builtin_mul_overflow(d, divisor_of(t->at[i]), &d) || d > (i64)1 << 40) return 1;
+        if (!mul_i64(d, divisor_of(t->at[i]), &d) || d > (i64)1 << 40) return 1;
     return d;
 }
 
@@ -238,11 +238,11 @@ static bool join_one(Exprs *x, Lin *l, bool *found) {
                         by = of; // e%c + c*(e//c)
                     else if (split_by_const(tj.at[q], EX_IMOD, &inner, &c2) &&
                              split_by_const(inner, EX_IDIV, &of2, &b) && of2 == of && b == c &&
-                             !__builtin_mul_overflow(c, c2, &both) && both <= INT32_MAX)
+                             mul_i64(c, c2, &both) && both <= INT32_MAX)
                         by = ex_mod(x, of, // e%c + c*(e//c%c2) is e%(c*c2)
                                     l->type == TY_U32 ? ex_uint(x, (u32)both) : ex_int(x, both));
                     i64 want;
-                    if (!by || __builtin_mul_overflow(ti.coef, c, &want) || tj.coef != want ||
+                    if (!by || !mul_i64(ti.coef, c, &want) || tj.coef != want ||
                         !same_rest(&ti, p, &tj, q))
                         continue;
                     drop_term(l, MAX2(i, j));

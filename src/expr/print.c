@@ -47,7 +47,9 @@ static void print_args(const Expr *e, const ExprSpell *sp, Buf *out) {
 }
 
 static void print_call(const Expr *e, const char *a, const char *b, const ExprSpell *sp, Buf *out) {
-    buf_fmt(out, "%s%s(", a, b);
+    buf_add(out, str_c(a));
+    buf_add(out, str_c(b));
+    buf_char(out, '(');
     print_args(e, sp, out);
     buf_char(out, ')');
 }
@@ -74,9 +76,10 @@ static void print(const Expr *e, int above, const ExprSpell *sp, Buf *out) {
             buf_fmt(out, e->type == TY_U32 ? "%Du" : "%D", e->i);
         return;
     case EX_FCONST: buf_fmt(out, "%h", e->f); return;
-    case EX_VAR: buf_fmt(out, "%s", sp ? sp->var(sp->user, e->var) : e->var->name); return;
+    case EX_VAR: buf_add(out, str_c(sp ? sp->var(sp->user, e->var) : e->var->name)); return;
     case EX_LOAD:
-        buf_fmt(out, "%s[", sp ? sp->buffer(sp->user, e->buf) : e->buf->name);
+        buf_add(out, str_c(sp ? sp->buffer(sp->user, e->buf) : e->buf->name));
+        buf_char(out, '[');
         print_args(e, sp, out);
         buf_char(out, ']');
         return;

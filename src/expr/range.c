@@ -35,8 +35,7 @@ static Range fit(int type, Range r) {
 static Range times(Range a, Range b) {
     i64 p[4], x[4] = {a.lo, a.lo, a.hi, a.hi}, y[4] = {b.lo, b.hi, b.lo, b.hi};
     for (int i = 0; i < 4; i++)
-        if (__builtin_mul_overflow(x[i], y[i], &p[i]))
-            p[i] = (x[i] < 0) == (y[i] < 0) ? INT64_MAX : INT64_MIN;
+        if (!mul_i64(x[i], y[i], &p[i])) p[i] = (x[i] < 0) == (y[i] < 0) ? INT64_MAX : INT64_MIN;
     return (Range){MIN2(MIN2(p[0], p[1]), MIN2(p[2], p[3])),
                    MAX2(MAX2(p[0], p[1]), MAX2(p[2], p[3]))};
 }
@@ -175,7 +174,7 @@ static i64 low_bit(i64 v) // the largest power of two in v, at most 2^31; 0 of 0
 
 static i64 product(i64 a, i64 b) {
     i64 p;
-    return __builtin_mul_overflow(a, b, &p) || p > (i64)1 << 40 ? low_bit(MAX2(a, b)) : p;
+    return !mul_i64(a, b, &p) || p > (i64)1 << 40 ? low_bit(MAX2(a, b)) : p;
 }
 
 // Of an operation on integers, from its operands.

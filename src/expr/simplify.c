@@ -47,8 +47,7 @@ static bool part(const Lin *l, i64 c, Lin *q, Lin *t, Lin *r) {
         a.coef /= c;
         b.coef %= c;
         i64 d = term_divisor(&b), m;
-        bool multiple =
-            b.coef && !__builtin_mul_overflow(d, b.coef < 0 ? -b.coef : b.coef, &m) && m % c == 0;
+        bool multiple = b.coef && mul_i64(d, b.coef < 0 ? -b.coef : b.coef, &m) && m % c == 0;
         if (!lin_add_term(q, &a) || !lin_add_term(multiple ? t : r, &b)) return false;
     }
     q->k += floor_div(l->k, c);
@@ -265,7 +264,7 @@ static void drop_inner(const Lin *l, Lin *out, Lin *a, Lin *b) {
         i64 g = 1;
         for (int i = 0; i < l->n; i++) {
             i64 d = gcd_i64(l->t[i].coef, 0), m = term_divisor(&l->t[i]);
-            if (__builtin_mul_overflow(d, MAX2(m, 1), &d)) d = l->t[i].coef;
+            if (!mul_i64(d, MAX2(m, 1), &d)) d = l->t[i].coef;
             if (d > g && d < below) g = d;
         }
         if (g == 1) return;
@@ -275,9 +274,7 @@ static void drop_inner(const Lin *l, Lin *out, Lin *a, Lin *b) {
         bool plain = true; // every coefficient is a multiple of g as it stands
         for (int i = 0; i < l->n; i++) {
             i64 m;
-            bool whole =
-                !__builtin_mul_overflow(l->t[i].coef, MAX2(term_divisor(&l->t[i]), 1), &m) &&
-                m % g == 0;
+            bool whole = mul_i64(l->t[i].coef, MAX2(term_divisor(&l->t[i]), 1), &m) && m % g == 0;
             plain &= !whole || l->t[i].coef % g == 0;
             lin_add_term(whole ? a : b, &l->t[i]);
         }

@@ -69,6 +69,22 @@ void expr_walk(const Expr *e, void (*fn)(void *user, const Expr *e), void *user)
     memo_give(w.seen);
 }
 
+static void walk_loads(Walk *w, const Expr *e) {
+    bool fresh;
+    if (!e->loads) return;
+    memo_at(w->seen, e, &fresh);
+    if (!fresh) return;
+    for (int i = 0; i < e->nargs; i++) walk_loads(w, e->args[i]);
+    if (e->op == EX_LOAD) w->fn(w->user, e);
+}
+
+void expr_walk_loads(const Expr *e, void (*fn)(void *user, const Expr *e), void *user) {
+    if (!e->loads) return;
+    Walk w = {memo_take(e->home), fn, user};
+    walk_loads(&w, e);
+    memo_give(w.seen);
+}
+
 static bool find(Memo *seen, const Expr *e, const Var *v, const Buffer *b) {
     if (v ? e->top < v->id : !e->loads) return false;
     if ((v && e->op == EX_VAR && e->var == v) || (b && e->op == EX_LOAD && e->buf == b))
@@ -103,6 +119,8 @@ typedef struct Mapping {
     Memo *done;
     ExprMap fn;
     void *user;
+    int least;  // what has no variable from this number on,
+    bool loads; // and, where this is set, no load, stays as it is
 } Mapping;
 
 const Expr *expr_rebuilt(Exprs *x, const Expr *e, const Expr *const *args) {
@@ -115,6 +133,10 @@ const Expr *expr_rebuilt(Exprs *x, const Expr *e, const Expr *const *args) {
 }
 
 static const Expr *map(Mapping *m, const Expr *e) {
+    if (e->home == m->x) {
+        if (e->top < m->least && !(m->loads && e->loads)) return e;
+        if (e->nargs == 0) return m->fn(m->user, m->x, e); // cheaper than to look it up
+    }
     bool fresh;
     MemoSlot *s = memo_at(m->done, e, &fresh);
     if (!fresh) return s->e;
@@ -125,18 +147,25 @@ static const Expr *map(Mapping *m, const Expr *e) {
         args[i] = map(m, e->args[i]);
         changed |= args[i] != e->args[i];
     }
-    if (changed || e->home != m->x) r = e->nargs ? expr_rebuilt(m->x, e, args) : ex_intern(m->x, e);
+    if (e->nargs == 0 && e->home != m->x)
+        r = ex_intern(m->x, &(ExprKey){.op = e->op, .type = e->type, .i = e->i});
+    else if (changed || e->home != m->x)
+        r = expr_rebuilt(m->x, e, args);
     r = m->fn(m->user, m->x, r);
     if (m->done->slot != table) s = memo_at(m->done, e, &fresh); // it grew meanwhile
     s->e = r;
     return r;
 }
 
-const Expr *expr_map(Exprs *x, const Expr *e, ExprMap fn, void *user) {
-    Mapping m = {x, memo_take(x), fn, user};
+const Expr *expr_map_from(Exprs *x, const Expr *e, int least, bool loads, ExprMap fn, void *user) {
+    Mapping m = {x, memo_take(x), fn, user, least, loads};
     const Expr *r = map(&m, e);
     memo_give(m.done);
     return r;
+}
+
+const Expr *expr_map(Exprs *x, const Expr *e, ExprMap fn, void *user) {
+    return expr_map_from(x, e, -1, true, fn, user); // nothing has a variable below -1
 }
 
 typedef struct Subst {
@@ -156,7 +185,7 @@ static const Expr *subst(void *user, Exprs *x, const Expr *e) {
 
 const Expr *expr_subst(Exprs *x, const Expr *e, const Var *const *vars, const Expr *const *by,
                        int n) {
-    bool used = false;
-    for (int i = 0; i < n && !used; i++) used = e->top >= vars[i]->id;
-    return used || e->home != x ? expr_map(x, e, subst, &(Subst){vars, by, n}) : e;
+    int least = INT32_MAX;
+    for (int i = 0; i < n; i++) least = MIN2(least, vars[i]->id);
+    return expr_map_from(x, e, least, false, subst, &(Subst){vars, by, n});
 }

@@ -179,6 +179,7 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
     Nest *nest = nest_new(a, f, p);
     nest->direct = attention_build;
     nest->direct_state = at;
+    nest->direct_size = sizeof *at;
     *out = nest;
     return true;
 }
@@ -206,25 +207,26 @@ enum { ATT_BLOCK, ATT_LANES, ATT_THREADS };
 
 static bool match(const Nest *n) { return n->direct == attention_build; }
 
-static bool write(const Nest *n, const i64 *p, Buf *out, Err *err) {
-    (void)err;
+static bool apply(Nest *n, const i64 *p, Err *err) {
+    RuleWriter w = {.t = n, .err = err, .ok = true};
     const Profile *prof = n->profile;
     if (!prof->gpu) {
-        buf_fmt(out, "set block %D\n", p[ATT_BLOCK]);
+        rule_line(&w, "set block %D", p[ATT_BLOCK]);
     } else if (prof->barrier_cost < 1000) { // a workgroup shares a head
         i64 lanes = prof->subgroup >= 8 ? prof->subgroup : p[ATT_LANES];
-        buf_fmt(out, "set lanes %D\n", lanes);
+        rule_line(&w, "set lanes %D", lanes);
     } else {
-        buf_fmt(out, "set block %D\nset threads %D\n", MIN2(p[ATT_BLOCK], 4), p[ATT_THREADS]);
+        rule_line(&w, "set block %D", MIN2(p[ATT_BLOCK], 4));
+        rule_line(&w, "set threads %D", p[ATT_THREADS]);
     }
-    return true;
+    return w.ok;
 }
 
 const Rule rule_attention = {
     .name = "attention",
     .doc = "on-line softmax over the cache",
     .match = match,
-    .write = write,
+    .apply = apply,
     .param = {[ATT_BLOCK] = {"block", {8, 4, 16, 1}, 4},
               [ATT_LANES] = {"lanes", {32, 16, 64}, 3},
               [ATT_THREADS] = {"threads", {16, 8, 32}, 3}},

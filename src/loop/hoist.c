@@ -37,15 +37,21 @@ typedef struct Level { // a block on the path to where we stand
     bool vec;       // inside a vec loop
 } Level;
 
+typedef struct Facts { // of expressions, as seen from one block
+    PtrMap level;      // Expr -> level; depth + 1: bound to the statement
+    PtrMap ordered;    // Expr -> the same without dissolved lets, its sums in order
+    PtrMap done;       // Expr -> its replacement; what is bound to a statement not here
+} Facts;
+
 typedef struct Hoister {
     Arena *arena;
     Exprs *x;
     Level path[HOIST_MAX_DEPTH];
+    Facts facts[HOIST_MAX_DEPTH];
     int depth;        // path[depth] is the block we stand in
     PtrMap var_level; // Var -> level of the block it is defined in
     PtrMap homes;     // Block, Stmt -> Home
-    PtrMap level;     // Expr -> level, for the statement at hand; depth + 1: bound to the statement
-    PtrMap done;      // Expr -> its replacement, likewise
+    PtrMap done;      // Expr -> its replacement, for what is bound to the statement at hand
     PtrMap dissolved; // Var -> Expr
     PtrMap hint;      // Expr -> name it once had
     Home *here;       // of the statement at hand
@@ -70,12 +76,15 @@ static bool is_bound(const Expr *e) {
 static int level_of(Hoister *h, const Expr *e) {
     const Level *at = &h->path[h->depth];
     i64 have;
-    if (ptrmap_get(&h->level, e, &have)) return (int)have;
+    if (e->op == EX_ICONST || e->op == EX_FCONST) return at->floor;
+    if (e->op == EX_VAR)
+        return ptrmap_get(&h->var_level, e->var, &have) ? MAX2(at->floor, (int)have) : at->floor;
+    PtrMap *known = &h->facts[h->depth].level;
+    if (ptrmap_get(known, e, &have)) return (int)have;
     int level = e->op == EX_LOAD ? at->load_floor : at->floor;
-    if (e->op == EX_VAR && ptrmap_get(&h->var_level, e->var, &have)) level = MAX2(level, (int)have);
     for (int i = 0; i < e->nargs; i++) level = MAX2(level, level_of(h, e->args[i]));
     if (is_bound(e)) level = h->depth + 1;
-    ptrmap_put(&h->level, e, level);
+    ptrmap_put(known, e, level);
     return level;
 }
 
@@ -93,8 +102,7 @@ static bool is_cheap(const Expr *e) {
 }
 
 // Integer sums: outer terms first, constants last.
-static const Expr *order_sum(void *user, Exprs *x, const Expr *e) {
-    Hoister *h = user;
+static const Expr *order_sum(Hoister *h, const Expr *e) {
     const Expr *term[SUM_TERMS];
     int level[SUM_TERMS], n = 0;
     if (e->op != EX_ADD || e->type == TY_F32) return e;
@@ -106,9 +114,11 @@ static const Expr *order_sum(void *user, Exprs *x, const Expr *e) {
         term[i] = term[n - 1 - i];
         term[n - 1 - i] = t;
     }
+    bool sorted = true;
     for (int i = 0; i < n; i++) { // insertion sort keeps equals in order
         const Expr *t = term[i];
         int l = t->op == EX_ICONST ? INT32_MAX : level_of(h, t), j = i;
+        sorted &= i == 0 || level[i - 1] <= l;
         for (; j > 0 && level[j - 1] > l; j--) {
             term[j] = term[j - 1];
             level[j] = level[j - 1];
@@ -116,8 +126,9 @@ static const Expr *order_sum(void *user, Exprs *x, const Expr *e) {
         term[j] = t;
         level[j] = l;
     }
+    if (sorted) return e;
     const Expr *sum = term[0];
-    for (int i = 1; i < n; i++) sum = ex_add(x, sum, term[i]);
+    for (int i = 1; i < n; i++) sum = ex_add(h->x, sum, term[i]);
     return sum;
 }
 
@@ -141,21 +152,27 @@ static void use(Hoister *h, const Expr *e, int user_level) {
     vec_push(h->arena, &m->all, s);
 }
 
-static const Expr *dissolve(void *user, Exprs *x, const Expr *e) {
-    const Hoister *h = user;
-    i64 by;
-    (void)x;
-    return e->op == EX_VAR && ptrmap_get(&h->dissolved, e->var, &by) ? (const Expr *)(intptr_t)by
-                                                                     : e;
-}
-
+// e without the lets that are dissolved, its sums in order.
 static const Expr *prepare(Hoister *h, const Expr *e) {
-    if (h->dissolved.n) e = expr_map(h->x, e, dissolve, h);
-    return expr_map(h->x, e, order_sum, h);
+    PtrMap *known = &h->facts[h->depth].ordered;
+    const Expr *args[BUFFER_MAX_DIMS] = {0}, *r = e;
+    bool changed = false;
+    i64 by;
+    if (e->op == EX_ICONST || e->op == EX_FCONST) return e;
+    if (e->op == EX_VAR)
+        return ptrmap_get(&h->dissolved, e->var, &by) ? prepare(h, (const Expr *)(intptr_t)by) : e;
+    if (ptrmap_get(known, e, &by)) return (const Expr *)(intptr_t)by;
+    for (int i = 0; i < e->nargs; i++) {
+        args[i] = prepare(h, e->args[i]);
+        changed |= args[i] != e->args[i];
+    }
+    if (changed) r = expr_rebuilt(h->x, e, args);
+    r = order_sum(h, r);
+    ptrmap_put(known, e, (i64)(intptr_t)r);
+    return r;
 }
 
 static void begin_stmt(Hoister *h, const Stmt *s) {
-    ptrmap_clear(&h->level);
     ptrmap_clear(&h->done);
     h->here = home_of(h, s);
 }
@@ -181,6 +198,9 @@ static void enter(Hoister *h, const Stmt *s, const Block *b) {
         ptrmap_put(&h->var_level, s->var, h->depth);
     }
     h->path[h->depth] = in;
+    Facts *f = &h->facts[h->depth];
+    PtrMap *maps[] = {&f->level, &f->ordered, &f->done};
+    for (size_t i = 0; i < COUNT_OF(maps); i++) ptrmap_clear(maps[i]);
 }
 
 static void count_block(Hoister *h, Block *b);
@@ -235,8 +255,7 @@ static void count_block(Hoister *h, Block *b) {
 }
 
 // ---- second walk: lets --------------------------------------------------------------------------
-// --------------------------------------------------------------------------------------------- The
-// let that stands for e here: its own, or one that an enclosing block has made already.
+// The let that stands for e here: its own, or one that an enclosing block has made already.
 static const Var *let_of(const Hoister *h, const Home *own, const Expr *e, int level) {
     i64 have;
     if (ptrmap_get(&own->of, e, &have) && ((const Shared *)(intptr_t)have)->var)
@@ -250,8 +269,9 @@ static const Var *let_of(const Hoister *h, const Home *own, const Expr *e, int l
 static const Expr *rewritten(Hoister *h, const Expr *e) {
     i64 have;
     if (e->nargs == 0 && e->op != EX_LOAD) return e;
-    if (ptrmap_get(&h->done, e, &have)) return (const Expr *)(intptr_t)have;
     int level = level_of(h, e);
+    PtrMap *done = level > h->depth ? &h->done : &h->facts[h->depth].done;
+    if (ptrmap_get(done, e, &have)) return (const Expr *)(intptr_t)have;
     Home *m = level > h->depth ? h->here : h->path[level].home;
     const Expr *r = e;
     const Var *let = let_of(h, m, e, level);
@@ -260,23 +280,22 @@ static const Expr *rewritten(Hoister *h, const Expr *e) {
     } else {
         const Expr *a[BUFFER_MAX_DIMS] = {0};
         for (int i = 0; i < e->nargs; i++) a[i] = rewritten(h, e->args[i]);
-        r = e->op == EX_LOAD      ? ex_load(h->x, e->buf, a)
-            : e->op == EX_CAST    ? ex_cast(h->x, (Type)e->type, a[0])
-            : e->op == EX_BITCAST ? ex_bitcast(h->x, (Type)e->type, a[0])
-                                  : ex_node(h->x, (ExprOp)e->op, a[0], a[1], a[2]);
+        if (e->nargs) r = expr_rebuilt(h->x, e, a);
     }
-    ptrmap_put(&h->done, e, (i64)(intptr_t)r);
+    ptrmap_put(done, e, (i64)(intptr_t)r);
     return r;
+}
+
+// Only its parts: e itself is made here.
+static const Expr *parts_rewritten(Hoister *h, const Expr *e) {
+    const Expr *a[BUFFER_MAX_DIMS] = {0};
+    for (int i = 0; i < e->nargs; i++) a[i] = rewritten(h, e->args[i]);
+    return e->nargs ? expr_rebuilt(h->x, e, a) : e;
 }
 
 static void add_let(Hoister *h, Shared *s, Block *out) {
     i64 lo = 0, hi = 0, name;
-    const Expr *a[BUFFER_MAX_DIMS] = {0}, *e = s->e, *v;
-    for (int i = 0; i < e->nargs; i++) a[i] = rewritten(h, e->args[i]);
-    v = e->op == EX_LOAD      ? ex_load(h->x, e->buf, a)
-        : e->op == EX_CAST    ? ex_cast(h->x, (Type)e->type, a[0])
-        : e->op == EX_BITCAST ? ex_bitcast(h->x, (Type)e->type, a[0])
-                              : ex_node(h->x, (ExprOp)e->op, a[0], a[1], a[2]);
+    const Expr *e = s->e, *v = parts_rewritten(h, e);
     if (e->type != TY_F32) expr_range(e, &lo, &hi);
     if (h->names[e->type] == 16 || h->names[e->type] == 32) // f16 and u32 are types
         h->names[e->type]++;
@@ -300,10 +319,8 @@ static void add_lets(Hoister *h, Home *m, size_t *next, size_t upto, bool vec, b
                           (s->e->op == EX_ADD || s->e->op == EX_SUB || s->e->op == EX_MUL);
         if (!wanted || is_cheap(s->e) || lane_index || (vec && s->e->type == TY_BOOL)) continue;
         if (let_of(h, m, s->e, bound ? h->depth + 1 : h->depth)) continue;
-        ptrmap_clear(&h->done); // later uses see the let
-        add_let(h, s, out);
+        add_let(h, s, out); // nothing that holds it was rewritten yet: it is needed here first
     }
-    ptrmap_clear(&h->done);
 }
 
 static void place_block(Hoister *h, Block *b) {
@@ -319,15 +336,7 @@ static void place_block(Hoister *h, Block *b) {
         add_lets(h, h->here, &own, SIZE_MAX, vec, true, &out);
         if (s->kind == ST_STORE)
             for (int d = 0; d < s->buf->nd; d++) s->idx[d] = rewritten(h, s->idx[d]);
-        if (s->kind == ST_LET) { // only its parts: the value is read here
-            const Expr *a[BUFFER_MAX_DIMS] = {0}, *e = s->value;
-            for (int j = 0; j < e->nargs; j++) a[j] = rewritten(h, e->args[j]);
-            if (e->nargs)
-                s->value = e->op == EX_LOAD      ? ex_load(h->x, e->buf, a)
-                           : e->op == EX_CAST    ? ex_cast(h->x, (Type)e->type, a[0])
-                           : e->op == EX_BITCAST ? ex_bitcast(h->x, (Type)e->type, a[0])
-                                                 : ex_node(h->x, (ExprOp)e->op, a[0], a[1], a[2]);
-        }
+        if (s->kind == ST_LET) s->value = parts_rewritten(h, s->value);
         if (s->kind == ST_STORE) s->value = rewritten(h, s->value);
         if (s->kind == ST_IF) s->cond = rewritten(h, s->cond);
         const Expr *extent = s->extent;
@@ -347,8 +356,10 @@ static void place_block(Hoister *h, Block *b) {
 
 void kernel_hoist(Arena *a, Kernel *k) {
     Hoister h = {.arena = a, .x = k->x};
-    PtrMap *maps[] = {&h.var_level, &h.homes, &h.level, &h.done, &h.dissolved, &h.hint};
+    PtrMap *maps[] = {&h.var_level, &h.homes, &h.done, &h.dissolved, &h.hint};
     for (size_t i = 0; i < COUNT_OF(maps); i++) maps[i]->arena = a;
+    for (size_t i = 0; i < COUNT_OF(h.facts); i++)
+        h.facts[i].level.arena = h.facts[i].ordered.arena = h.facts[i].done.arena = a;
     for (int i = 0; i < k->nsyms; i++) ptrmap_put(&h.var_level, k->sym[i].var, 0);
     for (int i = 0; i < k->ndims; i++) ptrmap_put(&h.var_level, k->dim[i], 0);
     h.path[0].home = home_of(&h, &k->body);

@@ -45,18 +45,16 @@ static void touch(Touches *t, const Buffer *b, bool stored, const Expr *const *i
         if (!expr_affine(t->x, idx[d], t->lane, &x->base[d], &x->coef[d])) x->base[d] = NULL;
 }
 
-static void touch_load(void *user, const Expr *e) {
-    if (e->op == EX_LOAD) touch(user, e->buf, false, e->args);
-}
+static void touch_load(void *user, const Expr *e) { touch(user, e->buf, false, e->args); }
 
 // Only straight statements are joined: stores and lets.
 static bool collect(const Block *b, Touches *t) {
     for (size_t i = 0; i < b->n; i++) {
         const Stmt *s = b->at[i];
         if (s->kind != ST_STORE && s->kind != ST_LET) return false;
-        expr_walk(s->value, touch_load, t);
+        expr_walk_loads(s->value, touch_load, t);
         if (s->kind != ST_STORE) continue;
-        for (int d = 0; d < s->buf->nd; d++) expr_walk(s->idx[d], touch_load, t);
+        for (int d = 0; d < s->buf->nd; d++) expr_walk_loads(s->idx[d], touch_load, t);
         touch(t, s->buf, true, s->idx);
     }
     return !t->full;

@@ -130,10 +130,12 @@ typedef struct Nest {
              // this one
     // attention: built directly from parameters instead of stages (attention.c)
     bool (*direct)(Arena *a, const struct Nest *n, struct Kernel **out, Err *err);
-    void *direct_state;
+    void *direct_state; // what `set` changes
+    size_t direct_size;
 } Nest;
 
 Nest *nest_new(Arena *a, const Formula *f, const Profile *p);
+Nest *nest_again(const Nest *n); // a naive nest like n, which is naive
 // The nest key: hash(profile, naive text, ranges of symbols); and, without those ranges, the key of
 // a nest for any number of rows.
 u64 nest_key(const Nest *n, u64 *any_rows);
@@ -271,8 +273,9 @@ typedef struct Rule {
     const char *name; // matmul_row, matmul_rows, row_reduce, elementwise, gather, attention, ...
     const char *doc;
     bool (*match)(const Nest *n);
-    // The schedule text for this nest, profile and parameters, replayable by schedule_apply.
-    bool (*write)(const Nest *n, const i64 *params, Buf *out, Err *err);
+    // Schedules this naive nest for its profile with these parameters; its log is then the schedule
+    // text, replayable by schedule_apply.
+    bool (*apply)(Nest *n, const i64 *params, Err *err);
     // Parameters chosen from the profile, over the defaults; NULL: the defaults.
     void (*choose)(const Nest *n, i64 *params);
     RuleParam param[RULE_MAX_PARAMS]; // ends with a NULL name
@@ -281,9 +284,7 @@ const Rule *rule_named(Str name); // NULL: none
 void rule_defaults(const Rule *r, const Nest *n,
                    i64 *params);     // defaults, then what the profile says
 const Rule *rule_for(const Nest *n); // the first that matches; the last row matches everything
-// What its rule says of a naive nest, parameters chosen from the profile: the text it logs when
-// applied.
-bool rule_text(const Nest *n, Buf *out, Err *err);
-bool rule_apply(Nest *n, Err *err); // applies that
+bool rule_apply(Nest *n, Err *err); // its rule, on a naive nest, parameters chosen from the profile
+bool rule_text(const Nest *n, Str *out, Err *err); // the text that would be logged then
 
 #endif

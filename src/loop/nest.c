@@ -38,6 +38,17 @@ Nest *nest_new(Arena *a, const Formula *f, const Profile *p) {
     return n;
 }
 
+Nest *nest_again(const Nest *n) {
+    Nest *again = nest_new(n->arena, n->f, n->profile);
+    again->direct = n->direct;
+    again->direct_size = n->direct_size;
+    if (n->direct_size) {
+        again->direct_state = arena_alloc(n->arena, n->direct_size);
+        memcpy(again->direct_state, n->direct_state, n->direct_size);
+    }
+    return again;
+}
+
 // Besides the formula's text a kernel depends on its arguments and the ranges of dimensions and
 // symbols.
 u64 nest_key(const Nest *n, u64 *any_rows) {

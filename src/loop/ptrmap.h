@@ -32,7 +32,7 @@ static inline bool ptrmap_get(const PtrMap *m, const void *key, i64 *value) {
 static inline void ptrmap_put(PtrMap *m, const void *key, i64 value) {
     if (m->n * 2 >= m->cap) {
         PtrMap old = *m;
-        m->cap = old.cap ? old.cap * 2 : 64;
+        m->cap = old.cap ? old.cap * 2 : 16;
         m->key = (const void **)arena_alloc(m->arena, m->cap * sizeof *m->key);
         m->value = arena_alloc(m->arena, m->cap * sizeof *m->value);
         for (size_t i = 0; i < old.cap; i++) {

@@ -1,21 +1,19 @@
-// loop/rule_int.h: how rules write schedules: line by line, each tried on a scratch nest, so that a
-// rule can look at what its earlier lines made (which stages a factor left, what divides what)
-// before it writes the next.
+// loop/rule_int.h: how rules write schedules: line by line, each applied at once, so that a rule
+// can look at what its earlier lines made (which stages a factor left, what divides what) before it
+// writes the next.
 #ifndef HOB_RULE_INT_H
 #define HOB_RULE_INT_H
 
 #include "loop/loop_int.h"
 
 typedef struct RuleWriter {
-    Nest *t; // the scratch nest, up to date with the lines written
-    Buf *out;
+    Nest *t; // up to date with the lines written
     Err *err;
     bool ok;
 } RuleWriter;
 
-RuleWriter rule_writer(const Nest *n, Buf *out, Err *err);
 void rule_line(RuleWriter *w, const char *fmt, ...); // does nothing once !ok
-bool rule_try(RuleWriter *w, const char *fmt, ...);  // writes the line only if it applies
+bool rule_try(RuleWriter *w, const char *fmt, ...);  // the line only if it applies
 
 // Inlines every stage that is neither a reduction nor a result, but `keep` (NULL: none).
 void rule_inline_all(RuleWriter *w, const char *keep);

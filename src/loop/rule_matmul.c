@@ -245,8 +245,8 @@ static void row_by_lanes(RuleWriter *w, MatmulShape *m, const i64 *p) {
 
 static bool barriers_are_dear(const Profile *p) { return !p->gpu || p->barrier_cost >= 1000; }
 
-static bool write_row(const Nest *n, const i64 *params, Buf *out, Err *err) {
-    RuleWriter w = rule_writer(n, out, err);
+static bool apply_row(Nest *n, const i64 *params, Err *err) {
+    RuleWriter w = {.t = n, .err = err, .ok = true};
     MatmulShape m;
     must(find(w.t, &m));
     rule_inline_all(&w, NULL);
@@ -270,7 +270,7 @@ const Rule rule_matmul_row = {
     .name = "matmul_row",
     .doc = "one row of activations: every weight is read once",
     .match = match_row,
-    .write = write_row,
+    .apply = apply_row,
     .choose = choose_row,
     .param = {[ROW_VECS] = {"vecs", {1, 2, 4}, 3},
               [ROW_FACTOR] = {"factor", {1, 0}, 2},
@@ -387,8 +387,8 @@ static void rows_by_tile(RuleWriter *w, MatmulShape *m, const i64 *p) {
     finish_tile(w, m, "oi", vec);
 }
 
-static bool write_rows(const Nest *n, const i64 *params, Buf *out, Err *err) {
-    RuleWriter w = rule_writer(n, out, err);
+static bool apply_rows(Nest *n, const i64 *params, Err *err) {
+    RuleWriter w = {.t = n, .err = err, .ok = true};
     MatmulShape m;
     must(find(w.t, &m));
     i64 rows;
@@ -416,7 +416,7 @@ const Rule rule_matmul_rows = {
     .name = "matmul_rows",
     .doc = "several rows of activations share each dequantised weight",
     .match = match_rows,
-    .write = write_rows,
+    .apply = apply_rows,
     .choose = choose_rows,
     .param = {[ROWS_TILE] = {"rows", {4, 2, 8, 1}, 4},
               [ROWS_VECS] = {"vecs", {1, 2}, 2},

@@ -53,8 +53,8 @@ static void spread_reduction(RuleWriter *w, const char *stage, i64 lanes, bool t
     rule_line(w, "bind %s.lane thread.x", part);
 }
 
-static bool write_reduce(const Nest *n, const i64 *params, Buf *text, Err *err) {
-    RuleWriter w = rule_writer(n, text, err);
+static bool apply_reduce(Nest *n, const i64 *params, Err *err) {
+    RuleWriter w = {.t = n, .err = err, .ok = true};
     const Profile *p = n->profile;
     rule_inline_all(&w, NULL);
     if (!w.ok) return false;
@@ -134,7 +134,7 @@ const Rule rule_row_reduce = {
     .name = "row_reduce",
     .doc = "reductions along a row, computed where the row is",
     .match = match_reduce,
-    .write = write_reduce,
+    .apply = apply_reduce,
     .param = {[REDUCE_LANES] = {"lanes", {64, 32, 128}, 3}},
 };
 
@@ -144,8 +144,8 @@ static bool match_map(const Nest *n) {
     return true;
 }
 
-static bool write_map(const Nest *n, const i64 *params, Buf *text, Err *err) {
-    RuleWriter w = rule_writer(n, text, err);
+static bool apply_map(Nest *n, const i64 *params, Err *err) {
+    RuleWriter w = {.t = n, .err = err, .ok = true};
     const Profile *p = n->profile;
     rule_inline_all(&w, NULL);
     if (!w.ok) return false;
@@ -192,6 +192,6 @@ const Rule rule_map = {
     .name = "map",
     .doc = "every element by itself",
     .match = match_map,
-    .write = write_map,
+    .apply = apply_map,
     .param = {[MAP_VEC] = {"vec", {1, 0}, 2}},
 };

@@ -23,33 +23,26 @@ void rule_defaults(const Rule *r, const Nest *n, i64 *value) {
     if (r->choose) r->choose(n, value);
 }
 
-bool rule_text(const Nest *n, Buf *out, Err *err) {
+bool rule_apply(Nest *n, Err *err) {
     const Rule *r = rule_for(n);
     must(r); // the last row matches everything
     i64 value[RULE_MAX_PARAMS];
     rule_defaults(r, n, value);
-    return r->write(n, value, out, err);
+    return r->apply(n, value, err);
 }
 
-bool rule_apply(Nest *n, Err *err) {
-    Buf text = {.arena = n->arena};
-    return rule_text(n, &text, err) &&
-           schedule_apply(n, buf_str(&text), str_c(rule_for(n)->name), err);
+bool rule_text(const Nest *n, Str *out, Err *err) {
+    Nest *copy = nest_again(n);
+    if (!rule_apply(copy, err)) return false;
+    *out = buf_str(&copy->log);
+    return true;
 }
 
 // ---- writing ------------------------------------------------------------------------------------
-RuleWriter rule_writer(const Nest *n, Buf *out, Err *err) {
-    return (RuleWriter){
-        .t = nest_new(n->arena, n->f, n->profile), .out = out, .err = err, .ok = true};
-}
-
 static bool write_line(RuleWriter *w, const char *fmt, va_list ap, Err *err) {
     Buf line = {.arena = w->t->arena};
     buf_vfmt(&line, fmt, ap);
-    if (!schedule_apply(w->t, buf_str(&line), S("rule"), err)) return false;
-    buf_add(w->out, buf_str(&line));
-    buf_char(w->out, '\n');
-    return true;
+    return schedule_apply(w->t, buf_str(&line), S("rule"), err);
 }
 
 void rule_line(RuleWriter *w, const char *fmt, ...) {

@@ -46,8 +46,7 @@ static bool rule_call(Nest *n, Str call, Err *err) {
         value[at] = x;
         args = rest;
     }
-    Buf text = {.arena = n->arena};
-    return r->write(n, value, &text, err) && schedule_apply(n, buf_str(&text), name, err);
+    return r->apply(n, value, err);
 }
 
 static bool apply_line(Nest *n, Str line, Err *err) {

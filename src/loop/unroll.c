@@ -12,7 +12,9 @@ enum { UNROLL_MAX_STMTS = 4096 };
 typedef struct Unroller {
     Arena *arena;
     Exprs *x;
-    PtrMap by; // Var -> Expr, Buffer -> Buffer
+    PtrMap by;    // Var -> Expr, Buffer -> Buffer
+    int least;    // the lowest number of a variable in it
+    bool buffers; // it has buffers
     size_t stmts;
     int copies; // unrolled loops we stand in
 } Unroller;
@@ -27,8 +29,17 @@ static const Expr *replace(void *user, Exprs *x, const Expr *e) {
 }
 
 static const Expr *rewrite_expr(Unroller *u, const Expr *e) {
-    if (u->by.n) e = expr_map(u->x, e, replace, u);
-    return expr_simplify(u->x, e);
+    return expr_simplify(u->x, expr_map_from(u->x, e, u->least, u->buffers, replace, u));
+}
+
+static void replace_var(Unroller *u, const Var *v, const Expr *by) {
+    u->least = MIN2(u->least, v->id);
+    ptrmap_put(&u->by, v, (i64)(intptr_t)by);
+}
+
+static void replace_buffer(Unroller *u, const Buffer *b, const Buffer *by) {
+    u->buffers = true;
+    ptrmap_put(&u->by, b, (i64)(intptr_t)by);
 }
 
 static size_t count_stmts(const Block *b) {
@@ -54,7 +65,7 @@ static void rewrite_for(Unroller *u, const Stmt *s, Block *out) {
     bool runs = s->loop == LOOP_SERIAL || s->loop == LOOP_UNROLL || s->loop == LOOP_VEC;
     if (fixed && n <= 0) return;
     if (fixed && runs && n == 1) {
-        ptrmap_put(&u->by, s->var, (i64)(intptr_t)ex_int(u->x, 0));
+        replace_var(u, s->var, ex_int(u->x, 0));
         rewrite_block(u, &s->body, out);
         return;
     }
@@ -64,7 +75,7 @@ static void rewrite_for(Unroller *u, const Stmt *s, Block *out) {
             u->stmts + count_stmts(&s->body) * (size_t)n <= UNROLL_MAX_STMTS) {
             u->copies++;
             for (i64 i = 0; i < n; i++) {
-                ptrmap_put(&u->by, s->var, (i64)(intptr_t)ex_int(u->x, i));
+                replace_var(u, s->var, ex_int(u->x, i));
                 rewrite_block(u, &s->body, out);
             }
             u->copies--;
@@ -79,7 +90,7 @@ static void rewrite_for(Unroller *u, const Stmt *s, Block *out) {
     if (u->copies) {
         f->var = var_new(u->x, s->var->name, s->var->type, s->var->lo, s->var->hi);
         f->var->divisor = s->var->divisor;
-        ptrmap_put(&u->by, s->var, (i64)(intptr_t)ex_var(u->x, f->var));
+        replace_var(u, s->var, ex_var(u->x, f->var));
     }
     rewrite_block(u, &s->body, &f->body);
     u->stmts++;
@@ -88,7 +99,7 @@ static void rewrite_for(Unroller *u, const Stmt *s, Block *out) {
 static void rewrite_let(Unroller *u, const Stmt *s, Block *out) {
     const Expr *value = rewrite_expr(u, s->value);
     if (value->op == EX_ICONST || value->op == EX_FCONST || value->op == EX_VAR) {
-        ptrmap_put(&u->by, s->var, (i64)(intptr_t)value);
+        replace_var(u, s->var, value);
         return;
     }
     Stmt *l = stmt_new(u->arena, out, ST_LET);
@@ -99,7 +110,7 @@ static void rewrite_let(Unroller *u, const Stmt *s, Block *out) {
         if (value->type != TY_F32) expr_range(value, &lo, &hi);
         l->var = var_new(u->x, s->var->name, s->var->type, lo, hi);
         l->var->divisor = s->var->divisor;
-        ptrmap_put(&u->by, s->var, (i64)(intptr_t)ex_var(u->x, l->var));
+        replace_var(u, s->var, ex_var(u->x, l->var));
     }
 }
 
@@ -107,7 +118,7 @@ static void rewrite_alloc(Unroller *u, const Stmt *s, Block *out) {
     i64 have;
     if (u->copies && s->buf->scope == SCOPE_SHARED) { // one workgroup memory for all copies
         if (ptrmap_get(&u->by, s->buf, &have)) return;
-        ptrmap_put(&u->by, s->buf, (i64)(intptr_t)s->buf);
+        replace_buffer(u, s->buf, s->buf);
     }
     Stmt *a = stmt_new(u->arena, out, ST_ALLOC);
     a->buf = s->buf;
@@ -118,7 +129,7 @@ static void rewrite_alloc(Unroller *u, const Stmt *s, Block *out) {
         b->hi = s->buf->hi;
         b->written = s->buf->written;
         a->buf = b;
-        ptrmap_put(&u->by, s->buf, (i64)(intptr_t)b);
+        replace_buffer(u, s->buf, b);
     }
 }
 
@@ -161,7 +172,7 @@ static void rewrite_block(Unroller *u, const Block *b, Block *out) {
 }
 
 void kernel_unroll(Arena *a, Kernel *k) {
-    Unroller u = {.arena = a, .x = k->x, .by = {.arena = a}};
+    Unroller u = {.arena = a, .x = k->x, .by = {.arena = a}, .least = INT32_MAX};
     Block out = {0};
     rewrite_block(&u, &k->body, &out);
     k->body = out;

@@ -65,15 +65,13 @@ static inline Nest *random_nest(Arena *a, Rng *r, int kind, const Profile *p, Ca
 }
 
 // Schedules it by its rule, each parameter its default or any that the rule allows.
-static inline bool random_rule(Arena *a, Rng *r, Nest *nest, Err *err) {
+static inline bool random_rule(Rng *r, Nest *nest, Err *err) {
     const Rule *rl = rule_for(nest);
     i64 value[RULE_MAX_PARAMS];
     rule_defaults(rl, nest, value);
     for (int k = 0; k < RULE_MAX_PARAMS && rl->param[k].name; k++)
         if (rnd(r) % 2) value[k] = rl->param[k].values[rnd(r) % (u32)rl->param[k].n];
-    Buf text = {.arena = a};
-    return rl->write(nest, value, &text, err) &&
-           schedule_apply(nest, buf_str(&text), S("rule"), err);
+    return rl->apply(nest, value, err);
 }
 
 // A kernel of a kind for a profile, by its rule with random parameters.
@@ -81,7 +79,7 @@ static inline Kernel *random_kernel(Arena *a, Rng *r, int kind, const Profile *p
     Nest *nest = random_nest(a, r, kind, p, c);
     Err e = {0};
     Kernel *k = NULL;
-    if (!random_rule(a, r, nest, &e) || !nest_build(a, nest, &k, &e) || !kernel_verify(k, p, &e)) {
+    if (!random_rule(r, nest, &e) || !nest_build(a, nest, &k, &e) || !kernel_verify(k, p, &e)) {
         fprintf(stderr, "%s: %s\n", c->what, e.msg);
         return NULL;
     }

@@ -63,7 +63,7 @@ static void check_kind(int kind, const char *rule) {
         Nest *n = nest_of(a, &r, kind, &c, &p);
         assert_string_equal(rule_for(n)->name, rule);
         Err e = {0};
-        if (!random_rule(a, &r, n, &e)) fail_case(&c, n, "rule", &e);
+        if (!random_rule(&r, n, &e)) fail_case(&c, n, "rule", &e);
         double err = run_nest(a, &c, n, &p, &r);
         if (!(err >= 0 && err < 2e-4))
             fail_msg("%s: off by %g\n%.*s", c.what, err, (int)n->log.len, n->log.ptr);
