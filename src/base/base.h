@@ -154,6 +154,13 @@ void strmap_put(StrMap *m, Str key,
                 i32 value); // the key's bytes must live as long as the map; the last value wins
 bool strmap_get(const StrMap *m, Str key, i32 *value);
 
+// What only the command line shows: the page does without.
+#ifdef HOB_PAGE
+#define DOC(text) ""
+#else
+#define DOC(text) text
+#endif
+
 // ---- checked arithmetic: false on overflow ------------------------------------------------------
 static inline bool add_u64(u64 a, u64 b, u64 *r) { return !__builtin_add_overflow(a, b, r); }
 // Products of 128 bits are a function call in WebAssembly; most numbers are small.

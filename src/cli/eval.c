@@ -10,17 +10,18 @@ static void print_json(Buf *b, const i32 *top, const double *lp, size_t n, doubl
 }
 
 // The engine checks too, but does not know where the ids come from.
-static bool ids_check(const TokenIds *ids, Str file, u32 vocab, Err *err) {
+static bool ids_check(const TokenIds *ids, u32 vocab, Err *err) {
     if (ids->n < 2)
-        err_set(err, ERR_ENGINE_PROMPT, "there are %U tokens; an evaluation needs at least 2",
-                (u64)ids->n);
+        return err_set(err, ERR_ENGINE_PROMPT,
+                       "there are %U tokens; an evaluation needs at least 2", (u64)ids->n);
     for (size_t i = 0; i < ids->n && vocab > 0; i++)
         if ((u32)ids->at[i] >= vocab)
-            err_set(err, ERR_ENGINE_TOKEN,
-                    "token %U of the list is %d; this model's ids end at %u; make a list with "
-                    "`hob tokenize -m FILE --ids`",
-                    (u64)i + 1, ids->at[i], vocab - 1);
-    return err->id == ERR_NONE || err_file(err, file);
+            return err_set(
+                err, ERR_ENGINE_TOKEN,
+                "token %U of the list is %d; this model's ids end at %u; make a list with "
+                "`hob tokenize -m FILE --ids`",
+                (u64)i + 1, ids->at[i], vocab - 1);
+    return true;
 }
 
 static int run(const Command *c, int argc, char **argv) {
@@ -49,7 +50,7 @@ static int run(const Command *c, int argc, char **argv) {
     int status = EXIT_FAILED;
     hob_model *m = NULL;
     if (!text_read(a, tokens, &text, &err) || !ids_read(a, text, &ids, &err) ||
-        !ids_check(&ids, tokens, 0, &err)) {
+        !ids_check(&ids, 0, &err)) {
         err_file(&err, tokens);
         report(&err);
         goto done;
@@ -68,7 +69,8 @@ static int run(const Command *c, int argc, char **argv) {
         report_hob(&error);
         goto done;
     }
-    if (!ids_check(&ids, tokens, hob_model_inside(m)->program->vocab, &err)) {
+    if (!ids_check(&ids, hob_model_inside(m)->program->vocab, &err)) {
+        err_file(&err, tokens);
         report(&err);
         goto done;
     }

@@ -13,12 +13,12 @@ bool cpu_open(Device *d, const DeviceOptions *o, Err *err);
 bool webgpu_open(Device *d, const DeviceOptions *o, Err *err);
 
 static const DeviceRow rows[] = {
-    {"cpu", "this machine's processor, by kernels compiled for it", cpu_open},
+    {"cpu", cpu_open}, // this machine's processor, by kernels compiled for it
 #if !defined(HOB_PAGE)
-    {"null", "computes nothing: for tests and for looking at plans", null_open},
+    {"null", null_open}, // computes nothing: for tests and for looking at plans
 #endif
 #if defined(__wasm__) || defined(HOB_WEBGPU_COMMANDS)
-    {"webgpu", "the browser's GPU, through a list of commands", webgpu_open},
+    {"webgpu", webgpu_open}, // the browser's GPU, through a list of commands
 #endif
 };
 

@@ -101,7 +101,7 @@ typedef struct DeviceOptions {
     void *self;                        // webgpu: its command list (webgpu.h); null: NullScript
 } DeviceOptions;
 typedef struct DeviceRow {
-    const char *name, *doc;
+    const char *name;
     bool (*open)(Device *d, const DeviceOptions *o,
                  Err *err); // fills vt and self; memory from d->arena
 } DeviceRow;

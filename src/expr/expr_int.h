@@ -99,6 +99,10 @@ static inline i64 wrap_to(Type t, i64 v) { return t == TY_U32 ? (i64)(u32)v : (i
 static inline bool type_is_int(int t) { return t == TY_I32 || t == TY_U32; }
 static inline i64 type_lo(int t) { return t == TY_I32 ? INT32_MIN : 0; }
 static inline i64 type_hi(int t) { return t == TY_I32 ? INT32_MAX : t == TY_U32 ? UINT32_MAX : 1; }
+// v, which fits, as a constant of an integer type.
+static inline const Expr *ex_int_as(Exprs *x, int t, i64 v) {
+    return t == TY_U32 ? ex_uint(x, (u32)v) : ex_int(x, v);
+}
 i64 saturate_to_int(Type t, double f); // f32 -> integer: truncates, saturates, NaN -> 0
 
 #endif

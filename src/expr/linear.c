@@ -240,7 +240,7 @@ static bool join_one(Exprs *x, Lin *l, bool *found) {
                              split_by_const(inner, EX_IDIV, &of2, &b) && of2 == of && b == c &&
                              mul_i64(c, c2, &both) && both <= INT32_MAX)
                         by = ex_mod(x, of, // e%c + c*(e//c%c2) is e%(c*c2)
-                                    l->type == TY_U32 ? ex_uint(x, (u32)both) : ex_int(x, both));
+                                    ex_int_as(x, l->type, both));
                     i64 want;
                     if (!by || !mul_i64(ti.coef, c, &want) || tj.coef != want ||
                         !same_rest(&ti, p, &tj, q))
@@ -269,10 +269,6 @@ static bool fits(const Lin *l, i64 v) {
     return l->type == TY_U32 || (v >= -INT32_MAX && v <= INT32_MAX);
 }
 
-static const Expr *constant(Exprs *x, Type t, i64 v) {
-    return t == TY_U32 ? ex_uint(x, (u32)v) : ex_int(x, v);
-}
-
 // The terms of one sign (0: both), with their magnitudes; NULL when there is none.
 static const Expr *terms_expr(Exprs *x, const Lin *l, int sign) {
     const Expr *sum = NULL;
@@ -287,7 +283,7 @@ static const Expr *terms_expr(Exprs *x, const Lin *l, int sign) {
         const Expr *p = t->at[0];
         for (int a = 1; a < t->n; a++) p = ex_mul(x, p, t->at[a]);
         bool minus = t->coef < 0 && (sum || sign);
-        p = ex_mul(x, p, constant(x, l->type, minus ? -t->coef : t->coef));
+        p = ex_mul(x, p, ex_int_as(x, l->type, minus ? -t->coef : t->coef));
         sum = !sum ? p : minus && !sign ? ex_sub(x, sum, p) : ex_add(x, sum, p);
     }
     return sum;
@@ -304,11 +300,11 @@ const Expr *lin_expr(Exprs *x, const Lin *l) {
     bool positive = false;
     for (int i = 0; i < l->n; i++) positive |= l->t[i].coef > 0;
     if (l->n && !positive && l->k > 0) // k - a
-        return ex_sub(x, constant(x, l->type, l->k), terms_expr(x, l, -1));
+        return ex_sub(x, ex_int_as(x, l->type, l->k), terms_expr(x, l, -1));
     const Expr *e = terms_expr(x, l, 0);
-    if (!e) return constant(x, l->type, l->k);
+    if (!e) return ex_int_as(x, l->type, l->k);
     return l->type == TY_U32 && l->k < 0 ? ex_sub(x, e, ex_uint(x, (u32)-l->k))
-                                         : ex_add(x, e, constant(x, l->type, l->k));
+                                         : ex_add(x, e, ex_int_as(x, l->type, l->k));
 }
 
 // Does the sum of the terms of one sign, their magnitudes, and of k fit?
@@ -327,10 +323,11 @@ static bool side_fits(const Lin *l, int sign, i64 k) {
 
 bool lin_sides(Exprs *x, const Lin *l, const Expr **lhs, const Expr **rhs) {
     if (!all_fit(l)) return false;
-    const Expr *a = terms_expr(x, l, 1), *b = terms_expr(x, l, -1), *zero = constant(x, l->type, 0);
+    const Expr *a = terms_expr(x, l, 1), *b = terms_expr(x, l, -1),
+               *zero = ex_int_as(x, l->type, 0);
     bool left = b && (l->k > 0 || !a);
     if (!side_fits(l, 1, left ? l->k : 0) || !side_fits(l, -1, left ? 0 : -l->k)) return false;
-    const Expr *k = constant(x, l->type, left ? l->k : -l->k);
+    const Expr *k = ex_int_as(x, l->type, left ? l->k : -l->k);
     *lhs = !left ? (a ? a : zero) : a ? ex_add(x, a, k) : k;
     *rhs = left ? b : b ? ex_add(x, b, k) : k;
     return true;

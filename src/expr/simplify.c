@@ -12,10 +12,6 @@
 // order is the program's.
 #include "expr/expr_int.h"
 
-static const Expr *constant(Exprs *x, int t, i64 v) {
-    return t == TY_U32 ? ex_uint(x, (u32)v) : ex_int(x, v);
-}
-
 // e as a sum; false: it is too large. The caller gives it back either way.
 static bool open_sum(Exprs *x, const Expr *e, Lin *l) {
     return lin_add(x, l, e, 1) && lin_recombine(x, l);
@@ -111,7 +107,7 @@ static bool divide_rest(Exprs *x, const Lin *r, i64 c, Lin *out, int depth) {
     lin_give(x, l);
     if (ok) return true;
     const Expr *e = exact(r) ? lin_expr(x, r) : NULL;
-    return e && c <= limit && lin_add(x, out, ex_idiv(x, e, constant(x, r->type, c)), 1);
+    return e && c <= limit && lin_add(x, out, ex_idiv(x, e, ex_int_as(x, r->type, c)), 1);
 }
 
 // out += l // c, l exact
@@ -131,7 +127,7 @@ static bool divide(Exprs *x, const Lin *l, i64 c, Lin *out, int depth) {
         Lin *one = lin_take(x, l->type);
         ok = lin_add_term(one, &m) && fits(one);
         const Expr *e = ok ? lin_expr(x, one) : NULL;
-        ok = e && lin_add(x, out, ex_idiv(x, e, constant(x, l->type, c / g)), 1);
+        ok = e && lin_add(x, out, ex_idiv(x, e, ex_int_as(x, l->type, c / g)), 1);
         lin_give(x, one);
     }
     if (!ok)
@@ -160,7 +156,7 @@ static bool modulo_rest(Exprs *x, const Lin *r, i64 c, Lin *out, int depth) {
         if (ok) return true;
     }
     const Expr *e = exact(r) ? lin_expr(x, r) : NULL;
-    return e && lin_add(x, out, ex_mod(x, e, constant(x, r->type, c)), 1);
+    return e && lin_add(x, out, ex_mod(x, e, ex_int_as(x, r->type, c)), 1);
 }
 
 // out += l % c, l exact
@@ -378,16 +374,16 @@ static const Expr *simp_bits(Exprs *x, const Expr *e) {
         if (b->i > 31) return e;
         if (a->op == EX_SHR && a->args[1]->op == EX_ICONST && a->args[1]->i >= 0 &&
             a->args[1]->i + b->i < 32)
-            return simp_bits(x, ex_shr(x, a->args[0], constant(x, b->type, a->args[1]->i + b->i)));
+            return simp_bits(x, ex_shr(x, a->args[0], ex_int_as(x, b->type, a->args[1]->i + b->i)));
         if (b->i == 31 && e->type == TY_I32) return e;
-        r = simp_div(x, ex_idiv(x, a, constant(x, e->type, (i64)1 << b->i)));
+        r = simp_div(x, ex_idiv(x, a, ex_int_as(x, e->type, (i64)1 << b->i)));
         return e->type == TY_I32 || r->op != EX_IDIV ? r : e;
     case EX_AND:
         if (is_ones(b->i) && lo >= 0 && hi <= b->i) return a;
         if (a->op == EX_AND && a->args[1]->op == EX_ICONST)
-            return simp_bits(x, ex_and(x, a->args[0], constant(x, e->type, a->args[1]->i & b->i)));
+            return simp_bits(x, ex_and(x, a->args[0], ex_int_as(x, e->type, a->args[1]->i & b->i)));
         if (!is_ones(b->i) || b->i >= INT32_MAX) return e;
-        r = simp_div(x, ex_mod(x, a, constant(x, e->type, b->i + 1)));
+        r = simp_div(x, ex_mod(x, a, ex_int_as(x, e->type, b->i + 1)));
         return e->type == TY_I32 || r->op != EX_IMOD ? r : e;
     default: return e;
     }
@@ -433,7 +429,7 @@ static const Expr *simp(Exprs *x, const Expr *e) {
     const Expr *r = simp_node(x, e);
     i64 lo, hi;
     if (r->nargs && type_is_int(r->type) && r->op != EX_LOAD && expr_range(r, &lo, &hi) && lo == hi)
-        return constant(x, r->type, lo);
+        return ex_int_as(x, r->type, lo);
     return r;
 }
 

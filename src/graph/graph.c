@@ -10,7 +10,7 @@ static const struct {
     int nin;
     const char *doc;
 } ops[] = {
-#define OP(name, nin, doc) {#name, nin, doc},
+#define OP(name, nin, doc) {#name, nin, DOC(doc)},
 #include "graph/ops.def"
 #undef OP
 };
@@ -34,10 +34,11 @@ Graph *graph_copy(Arena *a, const Graph *g) {
     Graph *c = NEW(a, Graph);
     *c = *g;
     c->arena = a;
-    c->tensors.at = NULL;
-    c->tensors.n = c->tensors.cap = 0;
-    c->nodes.at = NULL;
-    c->nodes.n = c->nodes.cap = 0;
+    c->tensors.n = c->nodes.n = 0;
+    c->tensors.cap = g->tensors.n * 3 / 2 + 8; // room for what passes add
+    c->nodes.cap = g->nodes.n * 3 / 2 + 8;
+    c->tensors.at = NEW_N(a, Tensor, c->tensors.cap);
+    c->nodes.at = NEW_N(a, Node, c->nodes.cap);
     for (size_t i = 0; i < g->tensors.n; i++) {
         Tensor t = g->tensors.at[i];
         if (t.weight != NULL) {

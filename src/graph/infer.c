@@ -14,12 +14,12 @@ typedef struct Infer {
 } Infer;
 
 static bool shape(const Infer *c, const char *what) {
-    return err_set(c->err, ERR_GRAPH_SHAPE, "%s: %s; %s", op_name(c->nd->op), what,
+    return err_set(c->err, ERR_GRAPH_SHAPE, "%s: %s" DOC("; %s"), op_name(c->nd->op), what,
                    op_doc(c->nd->op));
 }
 
 static bool kind(const Infer *c, const char *what) {
-    return err_set(c->err, ERR_GRAPH_TYPE, "%s: %s; %s", op_name(c->nd->op), what,
+    return err_set(c->err, ERR_GRAPH_TYPE, "%s: %s" DOC("; %s"), op_name(c->nd->op), what,
                    op_doc(c->nd->op));
 }
 

@@ -222,9 +222,9 @@ static bool apply(Nest *n, const i64 *p, Err *err) {
     return w.ok;
 }
 
+// On-line softmax over the cache.
 const Rule rule_attention = {
     .name = "attention",
-    .doc = "on-line softmax over the cache",
     .match = match,
     .apply = apply,
     .param = {[ATT_BLOCK] = {"block", {8, 4, 16, 1}, 4},

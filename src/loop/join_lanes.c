@@ -15,34 +15,37 @@ typedef struct Touch {
     i64 coef[BUFFER_MAX_DIMS];
 } Touch;
 
+enum { MOST_TOUCHES = 512 };
 typedef struct Touches { // of a lane loop
+    Arena *arena;
     Exprs *x;
     const Var *lane;
-    Touch at[512];
-    int n;
+    VEC(Touch) all;
     bool full;
 } Touches;
 
 static void touches_clear(Touches *t, const Var *lane) {
     t->lane = lane;
-    t->n = 0;
+    t->all.n = 0;
     t->full = false;
 }
 
 static void touch(Touches *t, const Buffer *b, bool stored, const Expr *const *idx) {
-    for (int i = 0; i < t->n; i++)
-        if (t->at[i].buf == b && t->at[i].stored == stored &&
-            !memcmp(t->at[i].idx, idx, sizeof *idx * (size_t)b->nd))
+    for (size_t i = 0; i < t->all.n; i++) {
+        const Touch *have = &t->all.at[i];
+        if (have->buf == b && have->stored == stored &&
+            !memcmp(have->idx, idx, sizeof *idx * (size_t)b->nd))
             return;
-    if (t->n == (int)COUNT_OF(t->at)) {
+    }
+    if (t->all.n == MOST_TOUCHES) {
         t->full = true;
         return;
     }
-    Touch *x = &t->at[t->n++];
-    *x = (Touch){.buf = b, .stored = stored};
-    memcpy(x->idx, idx, sizeof *idx * (size_t)b->nd);
+    Touch x = {.buf = b, .stored = stored};
+    memcpy(x.idx, idx, sizeof *idx * (size_t)b->nd);
     for (int d = 0; d < b->nd; d++)
-        if (!expr_affine(t->x, idx[d], t->lane, &x->base[d], &x->coef[d])) x->base[d] = NULL;
+        if (!expr_affine(t->x, idx[d], t->lane, &x.base[d], &x.coef[d])) x.base[d] = NULL;
+    vec_push(t->arena, &t->all, x);
 }
 
 static void touch_load(void *user, const Expr *e) { touch(user, e->buf, false, e->args); }
@@ -72,9 +75,9 @@ static bool no_lane_meets(Exprs *x, const Touch *p, const Touch *q, int d, i64 l
 }
 
 static bool apart(const Touches *a, const Touches *b, i64 lanes) {
-    for (int i = 0; i < a->n; i++)
-        for (int k = 0; k < b->n; k++) {
-            const Touch *p = &a->at[i], *q = &b->at[k];
+    for (size_t i = 0; i < a->all.n; i++)
+        for (size_t k = 0; k < b->all.n; k++) {
+            const Touch *p = &a->all.at[i], *q = &b->all.at[k];
             if (p->buf != q->buf || !(p->stored || q->stored)) continue;
             bool own = false;
             for (int d = 0; d < p->buf->nd; d++) own |= no_lane_meets(a->x, p, q, d, lanes);
@@ -98,8 +101,8 @@ static void rename_lane(Exprs *x, Block *b, const Var *from, const Var *to) {
 static bool may_pass(const Stmt *s, const Touches *t) {
     if (s->kind == ST_ALLOC) return s->buf->scope == SCOPE_REG;
     if (s->kind != ST_LET) return false;
-    for (int i = 0; i < t->n; i++)
-        if (t->at[i].stored && expr_loads(s->value, t->at[i].buf)) return false;
+    for (size_t i = 0; i < t->all.n; i++)
+        if (t->all.at[i].stored && expr_loads(s->value, t->all.at[i].buf)) return false;
     return true;
 }
 
@@ -139,8 +142,8 @@ static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *ne
                 break;
             }
             for (size_t q = 0; q < t->body.n; q++) vec_push(a, &s->body, t->body.at[q]);
-            for (int q = 0; q < next->n; q++)
-                touch(mine, next->at[q].buf, next->at[q].stored, next->at[q].idx);
+            for (size_t q = 0; q < next->all.n; q++)
+                touch(mine, next->all.at[q].buf, next->all.at[q].stored, next->all.at[q].idx);
             plain = !mine->full;
             i++;
         }
@@ -150,7 +153,6 @@ static void join_block(Arena *a, Kernel *k, Block *b, Touches *mine, Touches *ne
 }
 
 void kernel_join_lanes(Arena *a, Kernel *k) {
-    Touches *mine = NEW(a, Touches), *next = NEW(a, Touches);
-    mine->x = next->x = k->x;
-    join_block(a, k, &k->body, mine, next);
+    Touches mine = {.arena = a, .x = k->x}, next = mine;
+    join_block(a, k, &k->body, &mine, &next);
 }

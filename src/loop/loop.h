@@ -271,7 +271,6 @@ typedef struct RuleParam {
 } RuleParam; // the legal values; values[0] is the default
 typedef struct Rule {
     const char *name; // matmul_row, matmul_rows, row_reduce, elementwise, gather, attention, ...
-    const char *doc;
     bool (*match)(const Nest *n);
     // Schedules this naive nest for its profile with these parameters; its log is then the schedule
     // text, replayable by schedule_apply.

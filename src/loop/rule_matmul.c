@@ -266,9 +266,9 @@ static void choose_row(const Nest *n, i64 *params) {
     if (barriers_are_dear(n->profile)) params[ROW_VECS] = 4, params[ROW_UNROLL] = 8;
 }
 
+// One row of activations: every weight is read once.
 const Rule rule_matmul_row = {
     .name = "matmul_row",
-    .doc = "one row of activations: every weight is read once",
     .match = match_row,
     .apply = apply_row,
     .choose = choose_row,
@@ -412,9 +412,9 @@ static void choose_rows(const Nest *n, i64 *params) {
     if (n->profile->gpu && barriers_are_dear(n->profile)) params[ROWS_VECS] = 2;
 }
 
+// Several rows of activations share each dequantised weight.
 const Rule rule_matmul_rows = {
     .name = "matmul_rows",
-    .doc = "several rows of activations share each dequantised weight",
     .match = match_rows,
     .apply = apply_rows,
     .choose = choose_rows,

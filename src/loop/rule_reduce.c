@@ -130,9 +130,9 @@ static bool apply_reduce(Nest *n, const i64 *params, Err *err) {
     return w.ok;
 }
 
+// Reductions along a row, computed where the row is.
 const Rule rule_row_reduce = {
     .name = "row_reduce",
-    .doc = "reductions along a row, computed where the row is",
     .match = match_reduce,
     .apply = apply_reduce,
     .param = {[REDUCE_LANES] = {"lanes", {64, 32, 128}, 3}},
@@ -188,9 +188,9 @@ static bool apply_map(Nest *n, const i64 *params, Err *err) {
     return w.ok;
 }
 
+// Every element by itself.
 const Rule rule_map = {
     .name = "map",
-    .doc = "every element by itself",
     .match = match_map,
     .apply = apply_map,
     .param = {[MAP_VEC] = {"vec", {1, 0}, 2}},

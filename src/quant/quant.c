@@ -6,7 +6,7 @@
 #include "quant/quant_int.h"
 
 static const QuantInfo infos[QUANT_COUNT] = {
-#define Q(id, name, block, doc) {name, block, doc},
+#define Q(id, name, block, doc) {name, block},
 #include "quant/quant.def"
 #undef Q
 };

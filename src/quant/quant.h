@@ -21,7 +21,6 @@ typedef enum QuantId { // ORDER QUANT
 typedef struct QuantInfo {
     const char *name;
     u32 block; // k is a multiple of this (f16 and bf16 rows repack with an odd k too)
-    const char *doc;
 } QuantInfo;
 const QuantInfo *quant_info(QuantId q);
 bool quant_named(Str name, QuantId *out);
