@@ -1,6 +1,9 @@
 # A thin front: what is missing is set up by tools/setup, CMake builds, tools/ does the rest.
 # ASK and the other settings reach the programs by the environment, never as text of a recipe.
-export ASK DEVICE N THREADS TEMP JSON PORT T
+# What a person writes is taken as it is: `$$(...)` in a question is no call of make's.
+SETTINGS := ASK DEVICE N THREADS TEMP JSON PORT T
+$(foreach v,$(SETTINGS),$(if $(filter-out undefined,$(origin $v)),$(eval override $v := $$(empty)$$(value $v))))
+export $(SETTINGS)
 # what set-up left in the project's own environment comes first; what is on the machine is used as it is
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # `make` itself may hold a job server: ninja needs none
@@ -32,9 +35,11 @@ web: wasm
 	@$(SETUP) web
 	@sh tools/build_web.sh
 
+# what the page says goes to standard output, and nothing else does
 run:
-	@python3 tools/setup native wasm web model
-	@$(MAKE) web
+	@python3 tools/run.py --check
+	@python3 tools/setup native wasm web model >&2
+	@$(MAKE) web >&2
 	@.venv/bin/python tools/run.py
 
 setup:

@@ -1,11 +1,12 @@
 """`make run`: serves the chat page and opens it; with ASK in the environment asks that page in a headless browser.
 
 Set-up and building are done by now. PORT, DEVICE, N, THREADS, TEMP, JSON are read from the environment too, and no
-text of a person's passes a shell.
+text of a person's passes a shell. --check only says whether the settings make sense: before minutes of set-up.
 """
 import importlib.machinery
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def die(text):
 
 def port_wanted():
     text = os.environ.get("PORT") or "4627"
-    if not text.isdigit() or not 0 < int(text) < 65536:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) < 65536:
         die("PORT=%s: a port is a number from 1 to 65535" % text)
     return int(text)
 
@@ -51,10 +52,15 @@ def ask(url):
             die("asking the page needs Chromium, Chrome or Edge: install one, or set CHROME to its path")
     env = dict(os.environ, HOB_URL=url, CHROME=chrome, HOB_TEMP=os.environ.get("TEMP", ""))
     env.pop("TEMP", None)  # programs take it for the folder of temporary files
-    return subprocess.call(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")], env=env)
+    program = subprocess.Popen(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")], env=env)
+    while True:
+        try:
+            return program.wait()
+        except KeyboardInterrupt:
+            pass  # it has had the Ctrl-C too, and closes its browser
 
 
-def main():
+def check_settings():
     for name, values in (("DEVICE", ("", "auto", "webgpu", "cpu")),):
         if os.environ.get(name, "") not in values:
             die("%s=%s: one of %s" % (name, os.environ[name], ", ".join(values[1:])))
@@ -62,15 +68,17 @@ def main():
         text = os.environ.get(name)
         if not text or (name == "TEMP" and os.path.isdir(text)):  # a machine's own TEMP is a folder
             continue
-        try:
-            good = least <= kind(text) <= most
-        except ValueError:
-            good = False
-        if not good:
+        if not re.fullmatch("[0-9]+" if kind is int else r"[0-9]*\.?[0-9]+", text) or not least <= kind(text) <= most:
             die("%s=%s: a number from %d to %d" % (name, text, least, most))
     if os.environ.get("ASK") and not os.environ["ASK"].strip():
         die("ASK holds no word; ask something: make run ASK=\"Why is the sky blue?\"")
-    port = port_wanted()
+    return port_wanted()
+
+
+def main():
+    port = check_settings()
+    if sys.argv[1:] == ["--check"]:
+        return 0
     url = "http://127.0.0.1:%d/" % port
     who = serve.ours(port)
     if who not in (True, None):

@@ -13,9 +13,10 @@ if (N) url.searchParams.set("max_tokens", N);
 if (HOB_TEMP) url.searchParams.set("temperature", HOB_TEMP);
 if (THREADS && THREADS !== "1") note(`THREADS=${THREADS}: the page runs one thread\n`);
 
-const browser = await launch();
-process.on("SIGINT", () => void browser.close().finally(() => process.exit(130)));
+let browser;
+process.on("SIGINT", () => void Promise.resolve(browser?.close()).finally(() => process.exit(130)));
 try {
+    browser = await launch();
     const page = await browser.newPage();
     const end = new Promise((done, fail) => {
         const hear = {
@@ -58,8 +59,8 @@ try {
                   `first token after ${(s.ttft_ms / 1000).toFixed(2)} s, prefill ${s.prefill_tps.toFixed(1)} tokens/s, decode ${s.decode_tps.toFixed(1)} tokens/s\n`,
     );
 } catch (e) {
-    note(`\n${e.message}\n`);
+    note(`\n${e.message.split("\n")[0]}\n`);
     process.exitCode = 1;
 } finally {
-    await browser.close();
+    await browser?.close();
 }
