@@ -50,7 +50,7 @@ typedef struct hob_session
     hob_session; /* one conversation: its answers share what the cache holds */
 
 typedef struct hob_error {
-    int id;            /* 0: none; stable across versions, see hob_error_name */
+    int id;            /* 0: none; compare hob_error_name(id), which no version changes */
     char message[640]; /* FILE@0xOFF SUBJECT: what is wrong; what to do */
 } hob_error;
 

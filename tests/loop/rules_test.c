@@ -63,22 +63,20 @@ static void check_kind(int kind, const char *rule) {
         Nest *n = nest_of(a, &r, kind, &c, &p);
         assert_string_equal(rule_for(n)->name, rule);
         Err e = {0};
+        Nest *again = nest_again(n);
         if (!random_rule(&r, n, &e)) fail_case(&c, n, "rule", &e);
         double err = run_nest(a, &c, n, &p, &r);
         if (!(err >= 0 && err < 2e-4))
             fail_msg("%s: off by %g\n%.*s", c.what, err, (int)n->log.len, n->log.ptr);
         // the log is the schedule: replayed on the naive nest it gives the same kernel, byte for
         // byte
-        Nest *again = n->direct ? NULL : nest_new(a, n->f, &p);
-        if (again) {
-            assert_true(schedule_apply(again, buf_str(&n->log), S("log"), &e));
-            Kernel *k1, *k2;
-            assert_true(nest_build(a, n, &k1, &e) && nest_build(a, again, &k2, &e));
-            Buf t1 = {.arena = a}, t2 = {.arena = a};
-            kernel_print(k1, &t1), kernel_print(k2, &t2);
-            assert_true(str_eq(buf_str(&t1), buf_str(&t2)));
-            assert_true(str_eq(buf_str(&n->log), buf_str(&again->log)));
-        }
+        assert_true(schedule_apply(again, buf_str(&n->log), S("log"), &e));
+        Kernel *k1, *k2;
+        assert_true(nest_build(a, n, &k1, &e) && nest_build(a, again, &k2, &e));
+        Buf t1 = {.arena = a}, t2 = {.arena = a};
+        kernel_print(k1, &t1), kernel_print(k2, &t2);
+        assert_true(str_eq(buf_str(&t1), buf_str(&t2)));
+        assert_true(str_eq(buf_str(&n->log), buf_str(&again->log)));
         seen++;
         arena_free(a);
     }
@@ -125,12 +123,8 @@ static void dropping_a_primitive_is_refused_or_stays_right(void **s) {
         Profile p;
         Nest *n = nest_of(a, &r, i % 5, &c, &p);
         Err e = {0};
+        Nest *naive = nest_again(n);
         assert_true(rule_apply(n, &e));
-        if (n->direct) { // its parameters: each by itself is optional
-            right++;
-            arena_free(a);
-            continue;
-        }
         Str log = buf_str(&n->log);
         int lines = 0;
         for (size_t k = 0; k < log.len; k++) lines += log.ptr[k] == '\n';
@@ -141,7 +135,7 @@ static void dropping_a_primitive_is_refused_or_stays_right(void **s) {
                 Str line = str_cut(rest, '\n', &rest);
                 if (l != drop) buf_add(&text, line), buf_char(&text, '\n');
             }
-            Nest *m = nest_new(a, n->f, &p);
+            Nest *m = nest_again(naive);
             Err err = {0};
             Kernel *k;
             if (!schedule_apply(m, buf_str(&text), S("drop"), &err) ||
