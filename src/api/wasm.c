@@ -438,10 +438,17 @@ static PageState file_step(Page *p) {
         if ((p->m = model_new(log_line, p))) p->m->start_ms = start;
         return need(p);
     }
-    if (!model_graph(p->m, &p->options, &p->err)) return page_fail(p);
     arena_free(p->front_arena);
     p->front_arena = NULL;
     p->front = NULL;
+    p->stage = STAGE_GRAPH;
+    return PAGE_WORKING;
+}
+
+// Some values are part of the graph, wherever the file has them: they come by slots.
+static PageState graph_step(Page *p) {
+    p->err = (Err){0};
+    if (!model_graph(p->m, &p->options, &p->err)) return p->source.wait ? need(p) : page_fail(p);
     p->stage = STAGE_HEADER;
     return PAGE_HEADER;
 }
@@ -449,6 +456,7 @@ static PageState file_step(Page *p) {
 EXPORT(hob_w_step) PageState hob_w_step(Page *p) {
     switch (p->stage) {
     case STAGE_FILE: return file_step(p);
+    case STAGE_GRAPH: return graph_step(p);
     case STAGE_HEADER: return PAGE_HEADER;
     case STAGE_LOAD: {
         EngineState s = model_load_step(p->m, &p->err);

@@ -39,6 +39,7 @@ typedef struct Page {
     Source source;
     enum {
         STAGE_FILE,
+        STAGE_GRAPH,
         STAGE_HEADER,
         STAGE_LOAD,
         STAGE_READY,

@@ -22,9 +22,9 @@ struct Probe {
     BoundHandle bound;
     i32 *params;
     u64 bytes; // that one product reads and writes
-    enum { PROBE_KERNEL, PROBE_FIRST, PROBE_RUN, PROBE_DONE } stage;
-    int count;                // products in the submit that is out
-    double start, budget, ms; // ms: of one product
+    enum { PROBE_KERNEL, PROBE_FIRST, PROBE_SECOND, PROBE_RUN, PROBE_DONE } stage;
+    int count, products;     // in the submit that is out; in all of them
+    double start, until, ms; // ms: of one product
 };
 
 static u64 weight_of(const Program *p, const Step *s) {
@@ -86,6 +86,7 @@ static bool make_program(Probe *b, const Step *s, Err *err) {
                                 &b->buffers[i], err))
             return false;
     b->params = arena_try(b->arena, program_param_words(l), sizeof(i32));
+    if (!b->params) return err_set(err, ERR_OUT_OF_MEMORY, "the trial's parameters");
     Ticket t;
     b->params[PARAM_N] = b->params[PARAM_M] = b->params[PARAM_T] = 1;
     return device_kernel_make(b->m.device, &b->kernel, &b->handle, &t, err);
@@ -106,18 +107,19 @@ static void probe_free(Page *p) {
     arena_free(b->arena);
 }
 
-// Begins to time a device for at most `budget` ms; then hob_w_probe_step. false: out says why it
-// cannot be used.
+// Begins to time a device for about `budget` ms, all that is made for it included; then
+// hob_w_probe_step. false: out says why it cannot be used.
 EXPORT(hob_w_probe) bool hob_w_probe(Page *p, bool gpu, double budget) {
     probe_free(p);
     must(p->stage == STAGE_HEADER);
     p->err = (Err){0};
+    double until = clock_ms() + budget;
     Arena *a = arena_new(NULL);
     Probe *b = a ? NEW(a, Probe) : NULL;
     if (!b) return false;
     p->probe = b;
     b->arena = a;
-    b->budget = budget;
+    b->until = until;
     b->m = *p->m;
     b->m.arena = a;
     CompileOptions o = {.regimes = 1 << REGIME_ROW};
@@ -139,6 +141,7 @@ EXPORT(hob_w_probe) bool hob_w_probe(Page *p, bool gpu, double budget) {
 
 static bool go(Probe *b, int count, Err *err) {
     b->count = count;
+    b->products += count;
     b->start = clock_ms();
     Submit s = {.bound = b->bound,
                 .regime = REGIME_ROW,
@@ -180,21 +183,26 @@ EXPORT(hob_w_probe_step) PageState hob_w_probe_step(Page *p) {
         b->stage = PROBE_FIRST;
         return PAGE_WORKING;
     }
-    double took = clock_ms() - b->start;
-    if (b->stage == PROBE_FIRST) {
-        // as many as fill the rest of the budget, so that what it costs to ask at all counts little
-        double n = (b->budget - took) / MAX2(took, 0.05);
-        if (!go(b, (int)MAX2(4.0, MIN2(n, (double)REPEAT_MAX)), &p->err)) return fail(p);
-        b->stage = PROBE_RUN;
-        return PAGE_WORKING;
-    }
+    double now = clock_ms(), took = now - b->start, n = 0;
     b->ms = took / b->count;
-    b->stage = PROBE_DONE;
-    return PAGE_IDLE;
+    // The first makes the pipeline and warms the caches, the second is a figure; then come as many
+    // as fill the time that is left, so that what it costs to ask at all counts little.
+    if (b->stage == PROBE_FIRST) n = 1;
+    if (b->stage == PROBE_SECOND) n = (b->until - now) / MAX2(took, 0.05);
+    b->stage++;
+    if (n < 1) {
+        b->stage = PROBE_DONE;
+        return PAGE_IDLE;
+    }
+    if (!go(b, (int)MIN2(n, (double)REPEAT_MAX), &p->err)) return fail(p);
+    return PAGE_WORKING;
 }
 
 EXPORT(hob_w_probe_ms) double hob_w_probe_ms(const Page *p) { return p->probe ? p->probe->ms : 0; }
 EXPORT(hob_w_probe_bytes) double hob_w_probe_bytes(const Page *p) {
     return p->probe ? (double)p->probe->bytes : 0;
+}
+EXPORT(hob_w_probe_products) int hob_w_probe_products(const Page *p) {
+    return p->probe ? p->probe->products : 0;
 }
 EXPORT(hob_w_probe_end) void hob_w_probe_end(Page *p) { probe_free(p); }

@@ -190,15 +190,13 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
     const Program *p = w->binds.at[index].program;
     u32 head = PARAM_ROWS + ROW_WORDS * s->n; // what lies behind it is not read
     u32 steps = (u32)(s->last - s->first + s->last2 - s->first2);
-    u32 *c = command(d, WEBGPU_SUBMIT, 8 + (u64)head + 4 * (u64)steps, err);
+    u32 *c = command(d, WEBGPU_SUBMIT, 6 + (u64)head + 4 * (u64)steps, err);
     if (!c) return false;
     *c++ = t;
     *c++ = index;
     *c++ = (u32)s->regime;
     *c++ = (u32)s->read_ring;
     *c++ = head;
-    *c++ = 0; // no tail
-    *c++ = 0;
     *c++ = steps;
     memcpy(c, s->params, head * 4);
     c += head;

@@ -9,29 +9,9 @@
 // its own tokens; an evaluation that asks for the same again is not run twice. gpu: the adapter does not say that it is
 // software, so that the schedules of a GPU run. Jobs for the CPU run in a page of their own, beside those for WebGPU.
 import fs from "node:fs";
-import http from "node:http";
 import path from "node:path";
 import { OFFLINE, launch } from "../../web/tools/chrome.mjs";
-import { AS_GPU, NO_WEBGPU, ROOT } from "./lib.mjs";
-
-const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
-
-function serve() {
-    const server = http.createServer((request, answer) => {
-        const name = decodeURIComponent(new URL(request.url, "http://x/").pathname);
-        if (name === "/") return answer.setHeader("Content-Type", "text/html").end("<!doctype html><title>forced</title>");
-        const file = path.join(ROOT, name);
-        if (!file.startsWith(ROOT + path.sep) || !fs.existsSync(file)) return answer.writeHead(404).end();
-        const size = fs.statSync(file).size;
-        answer.setHeader("Content-Type", TYPES[path.extname(file)] ?? "application/octet-stream");
-        const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
-        if (!range) return fs.createReadStream(file).pipe(answer);
-        const [from, to] = [Number(range[1]), Math.min(range[2] ? Number(range[2]) : size - 1, size - 1)];
-        answer.writeHead(206, { "Content-Range": `bytes ${from}-${to}/${size}`, "Content-Length": to - from + 1 });
-        fs.createReadStream(file, { start: from, end: to }).pipe(answer);
-    });
-    return new Promise((done) => server.listen(0, "127.0.0.1", () => done(server)));
-}
+import { AS_GPU, NO_WEBGPU, serveCheckout } from "./lib.mjs";
 
 // In the page.
 async function runJob(job) {
@@ -75,7 +55,7 @@ async function runJob(job) {
 }
 
 const [jobs, folder] = [JSON.parse(fs.readFileSync(process.argv[2], "utf8")), process.argv[3]];
-const server = await serve();
+const server = await serveCheckout();
 const browser = await launch([OFFLINE]);
 
 async function lane(jobs, before) {

@@ -1,6 +1,7 @@
 // What the page's tests share: a server, a browser without a network, pages that are watched, results as lines.
 import { spawn } from "node:child_process";
 import fs from "node:fs";
+import http from "node:http";
 import path from "node:path";
 import { OFFLINE, launch } from "../../web/tools/chrome.mjs";
 
@@ -37,6 +38,26 @@ export async function startServer() {
         child.once("exit", () => fail(new Error("the server did not start")));
     });
     return { url: `http://127.0.0.1:${port}/`, stop: () => child.kill() };
+}
+
+const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
+
+/** The checkout as it lies there, with ranges: for pages that use the package itself. */
+export function serveCheckout() {
+    const server = http.createServer((request, answer) => {
+        const name = decodeURIComponent(new URL(request.url, "http://x/").pathname);
+        if (name === "/") return answer.setHeader("Content-Type", "text/html").end("<!doctype html><title>package</title>");
+        const file = path.join(ROOT, name);
+        if (!file.startsWith(ROOT + path.sep) || !fs.existsSync(file)) return answer.writeHead(404).end();
+        const size = fs.statSync(file).size;
+        answer.setHeader("Content-Type", TYPES[path.extname(file)] ?? "application/octet-stream");
+        const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
+        if (!range) return fs.createReadStream(file).pipe(answer);
+        const [from, to] = [Number(range[1]), Math.min(range[2] ? Number(range[2]) : size - 1, size - 1)];
+        answer.writeHead(206, { "Content-Range": `bytes ${from}-${to}/${size}`, "Content-Length": to - from + 1 });
+        fs.createReadStream(file, { start: from, end: to }).pipe(answer);
+    });
+    return new Promise((done) => server.listen(0, "127.0.0.1", () => done(server)));
 }
 
 export const startBrowser = () => launch([OFFLINE]);
@@ -80,6 +101,9 @@ Object.defineProperty(GPUAdapter.prototype, "info", { get() {
     return { vendor: "test", architecture: "gpu", device: "", description: "", subgroupMinSize: 4, subgroupMaxSize: 4, isFallbackAdapter: false };
 } });
 `;
+
+/** A clock that goes on by so many milliseconds whenever somebody looks. */
+export const slowClock = (ms) => `{ let now = 0; performance.now = () => (now += ${ms}); }`;
 
 /** The least that WebGPU guarantees, or less where `over` says so. */
 export const smallLimits = (over = {}) => `

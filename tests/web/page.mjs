@@ -4,8 +4,9 @@ import fs from "node:fs";
 import path from "node:path";
 import zlib from "node:zlib";
 import {
-    AS_GPU, MODEL, NO_WEBGPU, ROOT, ask, failures, must, openPage, screenshot, smallLimits, startBrowser, startServer, test, untilReady,
+    AS_GPU, MODEL, NO_WEBGPU, ROOT, ask, failures, must, openPage, screenshot, slowClock, smallLimits, startBrowser, startServer, test, untilReady,
 } from "./lib.mjs";
+import { packageTests } from "./package.mjs";
 
 const DEPTH = 4, TRIAL = 1; // tokens on their way at most (src/engine/load.c); pipelines that the trial of WebGPU makes
 // What an answer asks of the device: prefill makes the first token, every other is one submit. An answer that ends by
@@ -168,6 +169,47 @@ const choosing = () => test("auto times both devices and says why it chose, a sw
         await p.close();
     }
 });
+const switching = () => test("switching the device during an answer stops it, and the conversation goes on; without a server the model stays", async () => {
+    const own = await startServer();
+    const p = await openPage(browser, `${own.url}?device=cpu&temperature=0&max_tokens=50`, { before: NO_WEBGPU });
+    const state = () => p.page.evaluate(() => [document.body.dataset.state, document.getElementById("error").textContent].join(": "));
+    try {
+        await untilReady(p);
+        await p.page.fill("#prompt", "Write a very long story about a lighthouse.");
+        await p.page.press("#prompt", "Enter");
+        await p.page.waitForFunction(() => document.querySelector("article.assistant div")?.textContent.length > 20, null, { timeout: 120_000 });
+        await p.page.click("#device summary");
+        await p.page.check("input[value=auto]");
+        await p.page.waitForFunction(() => /ready/.test(document.body.dataset.state) || !document.getElementById("error").hidden, null, { timeout: 60_000 });
+        must((await state()) === "ready: ", await state());
+        must(p.last("end").answer_tokens < 50, "it was not stopped");
+        must((await p.page.locator("#log article").count()) === 2, "the switch lost messages");
+        must((await ask(p, FIRST)).cached_tokens === 0, "the model was not opened again");
+        own.stop();
+        await p.page.check("input[value=cpu]");
+        await p.page.waitForFunction(() => !document.getElementById("error").hidden, null, { timeout: 60_000 });
+        must(/^ready: .*server/.test(await state()), await state());
+        must((await ask(p, SECOND)).answer, "the model that was open does not answer");
+        must((await p.page.locator("#log article").count()) === 6, "messages were lost");
+    } finally {
+        await p.close();
+        own.stop();
+    }
+});
+const trials = () => test("where the clock runs fast the trials end with two products each", async () => {
+    const p = await openPage(browser, at("device=cpu"), { before: slowClock(60) });
+    try {
+        await untilReady(p);
+        const { trials } = p.last("ready");
+        must(trials.length === 2 && trials.every((t) => t.gbps > 0 && t.products === 2 && t.took_ms > 0), JSON.stringify(trials));
+        const { each } = await p.count();
+        must(String(each) === "1,1", `submits of ${each} dispatches`);
+        await p.page.click("#device summary");
+        must(/Trials\d+ ms in all/.test(await p.page.textContent("#facts")), "the page does not say how long it took");
+    } finally {
+        await p.close();
+    }
+});
 const withoutWebgpu = () => test("without WebGPU the page says what to do and runs on the CPU", async () => {
     const p = await openPage(browser, at(""), { before: NO_WEBGPU });
     try {
@@ -195,6 +237,54 @@ const tooSmall = () => test("an adapter that is too small is a clear error and l
         await p.page.check("input[value=cpu]");
         await p.page.waitForSelector("body[data-state=ready]", { timeout: 240_000 });
         return why;
+    } finally {
+        await p.close();
+    }
+});
+
+// ---- what goes wrong ------------------------------------------------------------------------------------------------
+const drop = (p, name, text) =>
+    p.page.evaluate(([name, text]) => {
+        const data = new DataTransfer();
+        data.items.add(new File([text], name));
+        document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    }, [name, text]);
+const inSight = () => test("an error after a long conversation scrolls into sight", async () => {
+    const p = await openPage(browser, `${server.url}?device=cpu&temperature=0&max_tokens=40`, { before: NO_WEBGPU, context: { viewport: { width: 390, height: 420 } } });
+    try {
+        await untilReady(p);
+        await ask(p, "many words ".repeat(30));
+        await p.page.evaluate(() => (document.getElementById("scroll").scrollTop = 0));
+        await drop(p, "notes.txt", "text");
+        await p.page.waitForSelector("#error:not([hidden])");
+        const [box, area] = await p.page.evaluate(() => ["error", "scroll"].map((id) => document.getElementById(id).getBoundingClientRect().toJSON()));
+        must(box.top >= area.top - 1 && box.bottom <= area.bottom + 1, `from ${box.top} to ${box.bottom} in ${area.top} to ${area.bottom}`);
+    } finally {
+        await p.close();
+    }
+});
+const early = () => test("a wrong file during a load takes nothing away, and loading again takes the source before", async () => {
+    const p = await openPage(browser, at("device=cpu"), { before: NO_WEBGPU });
+    try {
+        await drop(p, "wrong.gguf", "not a model");
+        await drop(p, "wrong, too.gguf", "not a model");
+        await p.page.waitForFunction(() => /wrong/.test(document.getElementById("error").textContent));
+        must(/^GGUF_/.test(p.last("error").code), p.last("error").code);
+        must(!p.last("ready"), "the model was loaded before the file came");
+        const name = () => p.page.textContent("#model-name");
+        must(!(await name()).includes("wrong"), await name());
+        must((await p.page.locator("#error button").count()) === 0, "it offers to load again while it does");
+        await p.page.waitForSelector("body[data-state=ready]", { timeout: 240_000 });
+        must(/SmolLM2/.test(await name()), await name());
+        must((await ask(p, FIRST)).answer, "no answer");
+        await p.page.goto(at("device=cpu&model=nowhere.gguf"));
+        const says = (what) => p.page.waitForFunction((what) => document.getElementById("error").textContent.includes(what), what);
+        await says("404");
+        await drop(p, "wrong.gguf", "not a model");
+        await says("wrong.gguf");
+        must((await name()) === "", await name());
+        await p.page.click("#error button");
+        await says("nowhere.gguf");
     } finally {
         await p.close();
     }
@@ -312,8 +402,8 @@ const inTurn = async (tests) => {
 };
 await twoTurns("cpu"); // its answers are what the others are held to
 await Promise.all([
-    inTurn([() => twoTurns("webgpu"), lost, gpuProfile, choosing]),
-    inTurn([withoutWebgpu, tooSmall, files, keyboard, mistakes, looks]),
+    inTurn([() => twoTurns("webgpu"), lost, gpuProfile, choosing, trials]),
+    inTurn([() => packageTests(browser), withoutWebgpu, tooSmall, switching, inSight, early, files, keyboard, mistakes, looks]),
 ]);
 await test("both devices give the same greedy answers", () => {
     must(answers.cpu && answers.webgpu, "one of them gave none");

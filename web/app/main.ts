@@ -28,7 +28,10 @@ let engine: Engine | null = null;
 let model: ModelInput = query.get("model") ?? models.default.url;
 let messages: ChatMessage[] = [];
 let answering: AbortController | null = null;
+let talk: Promise<void> = Promise.resolve(); // until the answer that is being made is over
 let loads = 0;
+let loading: { input: ModelInput; before: ModelInput[]; stop: AbortController } | null = null; // the load under way
+const SETTLE_MS = 10_000; // a stopped answer that takes longer is left behind with its engine
 
 // Whoever drives the page from outside (a test, the command line) listens to these.
 const announce = (what: string, detail: object) => document.dispatchEvent(new CustomEvent(`hob:${what}`, { detail }));
@@ -53,7 +56,7 @@ const stages = {
     compile: "Compiling the model for this device",
 } as const;
 
-function showProgress(p: Progress): void {
+function showProgress(p: Progress, input: ModelInput): void {
     const bar = $<HTMLProgressElement>("bar");
     announce("progress", p);
     if (p.stage === "load" || p.stage === "store") {
@@ -61,6 +64,7 @@ function showProgress(p: Progress): void {
         $("stage").textContent = p.stage === "load" ? "Loading the model" : "Fetching the model";
         $("amount").textContent = `${mb(p.done)} of ${mb(p.total)}, ${mb(p.perSecond)}/s`;
     } else {
+        if (p.stage === "compile" && input instanceof File) $("model-name").textContent = input.name; // it is a model
         bar.removeAttribute("value");
         $("stage").textContent = stages[p.stage];
         $("amount").textContent = "\u00a0";
@@ -71,54 +75,71 @@ function fail(e: unknown, doing: string): void {
     const box = $("error");
     const message = e instanceof Error ? e.message : String(e);
     box.replaceChildren(`${doing}: ${message}`);
-    if (e instanceof HobError && (!engine || /^DEVICE_(LOST|FAILED)$/.test(e.code))) {
+    if (e instanceof HobError && !loading && (!engine?.ready || /^DEVICE_(LOST|FAILED)$/.test(e.code))) {
         const again = document.createElement("button");
         again.textContent = "Load again";
         again.onclick = () => void load(model, chosen());
         box.append(again);
     }
     box.hidden = false;
+    box.scrollIntoView({ block: "nearest" });
     announce("error", { message, code: e instanceof HobError ? e.code : "PAGE" });
 }
 
+const choose = (on: Wish) => {
+    const radio = document.querySelector<HTMLInputElement>(`input[name=device][value="${CSS.escape(on)}"]`);
+    if (radio) radio.checked = true;
+};
 const chosen = () => document.querySelector<HTMLInputElement>("input[name=device]:checked")!.value as Wish;
 
-async function load(input: ModelInput, on: Wish): Promise<void> {
+// `model` is what the open engine was made of; before there is one, what shall be. A file that is no model takes
+// nothing away: the engine that was open answers on, and a load that had to make way for the file is begun again
+// (`before`, the last one first).
+async function load(input: ModelInput, on: Wish, before: ModelInput[] = loading ? [loading.input, ...loading.before] : []): Promise<void> {
     const turn = ++loads;
-    const before = { engine, model };
-    const again = input === model ? engine : null;
-    model = input;
-    engine = null;
+    const stop = new AbortController();
+    loading?.stop.abort();
+    loading = { input, before, stop };
     answering?.abort();
     busy("Loading the model");
     $("error").hidden = true;
     $("loading").hidden = false;
     $("welcome").hidden = true;
-    $("model-name").textContent = input instanceof File ? input.name : "";
+    $("model-name").textContent = "";
     device.classList.remove("ready");
     $("device-name").textContent = "loading";
-    const options: EngineOptions = { model: input, device: on, onProgress: (p) => turn === loads && showProgress(p), ctx: number("ctx") };
+    const options: EngineOptions = { model: input, device: on, onProgress: (p) => turn === loads && showProgress(p, input), ctx: number("ctx") };
+    let next: Engine | null = null;
     try {
-        const next = again ?? (await createEngine({ ...options, onLog: (line) => console.info(line) }));
-        if (again) await again.reload(options);
-        if (before.engine !== next) before.engine?.close();
-        if (turn !== loads) return next.close();
-        engine = next;
+        const settled = await Promise.race([talk.then(() => true), new Promise<boolean>((done) => setTimeout(done, SETTLE_MS, false))]);
+        if (turn !== loads) return;
+        if (input === model && settled && engine?.ready) next = engine;
+        if (next) await next.reload(options);
+        else next = await createEngine({ ...options, signal: stop.signal, onLog: (line) => console.info(line) });
+        if (turn !== loads) return void (next === engine || next.close());
+        if (engine !== next) engine?.close();
+        [engine, model, loading] = [next, input, null];
         ready(next);
     } catch (e) {
-        const keep = turn === loads && !again ? before.engine : null;
-        if (!keep) before.engine?.close();
         if (turn !== loads) return;
-        if (keep) {
-            // a file that is no model takes nothing away: the one that was open answers on
-            [engine, model] = [keep, before.model];
-            ready(keep);
+        loading = null;
+        if (!engine?.ready) {
+            engine?.close();
+            engine = null;
+        }
+        $("loading").hidden = true;
+        const [again, ...others] = before.filter((b) => b !== input);
+        if (again !== undefined) {
+            void load(again, on, others);
+        } else if (engine) {
+            if (next) choose(engine.info.device);
+            ready(engine);
         } else {
             $("device-name").textContent = "no model";
+            $("model-name").textContent = "";
             prompt.placeholder = "Drop a .gguf file to begin";
         }
         fail(e, input instanceof File ? `${input.name} could not be opened` : "The model could not be loaded");
-        $("loading").hidden = true;
     }
     void showHelp();
 }
@@ -140,6 +161,7 @@ function ready(e: Engine): void {
         ["Model", `${i.architecture}, ${(i.parameters / 1e6).toFixed(0)}M parameters, ${mb(i.file_bytes)}`],
         ["Context", `${i.ctx.toLocaleString("en")} tokens, cache ${mb(i.kv_bytes)}`],
         ["Compiled", `${i.kernels} kernels in ${i.compile_ms.toFixed(0)} ms, ${i.steps} steps a token`],
+        ["Trials", `${i.trials.reduce((sum, t) => sum + (t.took_ms ?? 0), 0).toFixed(0)} ms in all`],
         ["Loaded", `in ${(i.load_ms / 1000).toFixed(1)} s, page memory ${mb(i.heap_bytes)}`],
     ];
     $("facts").replaceChildren(
@@ -162,7 +184,7 @@ async function showHelp(): Promise<void> {
     const text = webgpuHelp(navigator.userAgent, Boolean(gpu), Boolean(adapter), window.isSecureContext);
     const help = $("help");
     help.hidden = text === null;
-    help.textContent = text && `To use the GPU. ${text}`;
+    help.textContent = text && `The GPU cannot be used yet. ${text}`;
     document.querySelector<HTMLInputElement>("input[value=webgpu]")!.disabled = text !== null;
 }
 
@@ -191,14 +213,15 @@ function busy(placeholder: string): void {
 function idle(): void {
     send.hidden = false;
     stop.hidden = true;
-    send.disabled = !engine;
-    prompt.placeholder = engine ? "Message" : "Loading the model";
-    document.body.dataset["state"] = engine ? "ready" : "loading";
+    const open = engine && !loading;
+    send.disabled = !open;
+    prompt.placeholder = open ? "Message" : "Loading the model";
+    document.body.dataset["state"] = open ? "ready" : "loading";
 }
 
 async function ask(text: string): Promise<void> {
     const e = engine;
-    if (!e || answering || !text.trim()) return;
+    if (!e || loading || answering || !text.trim()) return;
     $("error").hidden = true;
     $("welcome").hidden = true;
     messages.push({ role: "user", content: text });
@@ -240,7 +263,7 @@ async function ask(text: string): Promise<void> {
         }
         $("live").textContent = answer;
     } catch (error) {
-        fail(error, "The answer failed");
+        if (engine === e) fail(error, "The answer failed"); // else it was left behind
     }
     body.classList.remove("thinking");
     if (answering === mine) answering = null;
@@ -257,12 +280,16 @@ async function ask(text: string): Promise<void> {
     idle();
 }
 
+function say(text: string): void {
+    if (!answering) talk = ask(text);
+}
+
 function fresh(): void {
     answering?.abort();
     messages = [];
     log.replaceChildren();
     $("error").hidden = true;
-    $("welcome").hidden = !engine;
+    $("welcome").hidden = !engine || loading !== null;
     $("status").textContent = "\u00a0";
     prompt.focus();
 }
@@ -273,12 +300,12 @@ const fit = () => {
     prompt.style.height = `${Math.min(prompt.scrollHeight, 200)}px`;
 };
 function submit(): void {
-    if (!engine || answering) return;
+    if (!engine || loading || answering) return;
     const text = prompt.value;
     if (!text.trim()) return;
     prompt.value = "";
     fit();
-    void ask(text);
+    say(text);
 }
 prompt.addEventListener("input", fit);
 prompt.addEventListener("keydown", (e) => {
@@ -338,10 +365,9 @@ for (const text of ["Why is the sky blue?", "Write a short poem about the sea.",
     const b = document.createElement("button");
     b.type = "button";
     b.textContent = text;
-    b.onclick = () => void ask(text);
+    b.onclick = () => say(text);
     $("samples").append(b);
 }
-const radio = wish && document.querySelector<HTMLInputElement>(`input[name=device][value="${CSS.escape(wish)}"]`);
-if (radio) radio.checked = true;
+if (wish) choose(wish);
 void load(model, chosen());
 prompt.focus();

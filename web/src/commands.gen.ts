@@ -9,5 +9,5 @@ export const OP = {
     KERNEL_FREE: 6, // kernel
     BIND: 7, // bound, params, ring, nregimes, [nsteps, soon, [kernel, nbind, [buffer, off64, size64]]]
     UNBIND: 8, // bound
-    SUBMIT: 9, // ticket, bound, regime, read, head, tail_at, tail, nsteps, [word]*head, [word]*tail, [step, x, y, z]
+    SUBMIT: 9, // ticket, bound, regime, read, head, nsteps, [word]*head, [step, x, y, z]
 } as const;

@@ -36,6 +36,7 @@ interface Exports {
     hob_w_probe_step(page: number): number;
     hob_w_probe_ms(page: number): number;
     hob_w_probe_bytes(page: number): number;
+    hob_w_probe_products(page: number): number;
     hob_w_probe_end(page: number): void;
     hob_w_load(page: number, gpu: number): number;
     hob_w_load_done(page: number): number;

@@ -1,7 +1,7 @@
 // engine.ts: the page's end: a worker that holds the model, and chat completions over it in OpenAI's shapes.
 import { HobError, failure, type ErrorBody } from "./errors.js";
 import type { FromWorker, Sizes, ToWorker } from "./protocol.js";
-import type { SourceInput } from "./source.js";
+import { nameOf, type SourceInput } from "./source.js";
 import type {
     AnswerStats,
     ChatChunk,
@@ -81,7 +81,7 @@ class Answer implements ChatStream {
 async function sourceOf(model: EngineOptions["model"]): Promise<{ input: SourceInput; transfer: Transferable[] }> {
     if (model instanceof File) return { input: { file: model }, transfer: [] };
     if (!(model instanceof Response)) return { input: { url: new URL(model, location.href).href }, transfer: [] };
-    const name = decodeURIComponent(new URL(model.url || "model", location.href).pathname.split("/").pop() || "model");
+    const name = nameOf(new URL(model.url || "model", location.href).href);
     if (!model.body) throw failure("NETWORK", `${name}: the response has no body`);
     const size = Number(model.headers.get("Content-Length") ?? 0);
     if (!streamsCross()) return { input: { blob: await model.blob(), name }, transfer: [] };
@@ -98,15 +98,24 @@ function streamsCross(): boolean {
     }
 }
 
+// OpenAI's meaning: without a seed, answers differ. The core keeps no entropy, so that a seed says everything.
+function seeded(request: ChatRequest): ChatRequest {
+    if (typeof request !== "object" || (request?.seed ?? null) !== null || request?.temperature === 0) return request;
+    const [high, low] = crypto.getRandomValues(new Uint32Array(2));
+    return { ...request, seed: (high! >>> 11) * 2 ** 32 + low! };
+}
+
 class PageEngine implements Engine {
     readonly chat: { readonly completions: Completions };
     info!: EngineInfo;
+    ready = false;
     stats: AnswerStats | null = null;
     private readonly worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "hob" });
     private readonly answers = new Map<number, Answer>();
     private readonly evaluations = new Map<number, { done(e: Evaluation): void; fail(e: Error): void }>();
-    private opening: { done(): void; fail(e: Error): void; options: Partial<EngineOptions> } | null = null;
+    private opening: { id: number; done(): void; fail(e: Error): void; options: Partial<EngineOptions> } | null = null;
     private count = 0;
+    private over: HobError | null = null; // why nothing is expected of the worker any more
 
     constructor(private readonly log: ((line: string) => void) | undefined) {
         this.chat = { completions: { create: this.create.bind(this) as Completions["create"] } };
@@ -119,7 +128,9 @@ class PageEngine implements Engine {
     }
 
     private broken(message: string): void {
-        const error = failure("PAGE", message);
+        this.worker.terminate();
+        const error = (this.over ??= failure("PAGE", message));
+        this.ready = false;
         this.opening?.fail(error);
         this.opening = null;
         for (const a of this.answers.values()) a.end({ message, type: "server_error", param: null, code: "PAGE" });
@@ -138,12 +149,12 @@ class PageEngine implements Engine {
                 break;
             case "ready":
                 this.info = m.info;
-                this.opening?.done();
-                this.opening = null;
+                this.ready = true;
+                this.opened(m.id)?.done();
                 break;
             case "failed":
-                this.opening?.fail(new HobError(m.error));
-                this.opening = null;
+                this.ready = m.open;
+                this.opened(m.id)?.fail(new HobError(m.error));
                 break;
             case "text":
                 this.answers.get(m.id)?.take(m.lines);
@@ -163,6 +174,14 @@ class PageEngine implements Engine {
         }
     }
 
+    // null: another opening took its place meanwhile
+    private opened(id: number): typeof this.opening {
+        const opening = this.opening;
+        if (opening?.id !== id) return null;
+        this.opening = null;
+        return opening;
+    }
+
     private finish(id: number, error: ErrorBody | null): void {
         this.answers.get(id)?.end(error);
         this.answers.delete(id);
@@ -172,13 +191,12 @@ class PageEngine implements Engine {
 
     open(input: SourceInput | null, transfer: Transferable[], options: Partial<EngineOptions>): Promise<void> {
         return new Promise((done, fail) => {
-            this.opening = { done, fail, options };
-            options.signal?.addEventListener("abort", () => {
-                this.close();
-                fail(options.signal!.reason as Error);
-            });
+            if (this.over) return fail(this.over);
+            this.opening?.fail(failure("INTERRUPTED", "the model is opened in another way"));
+            const id = ++this.count;
+            this.opening = { id, done, fail, options };
             const sizes: Sizes = [options.ctx ?? 0, options.chunk ?? 0, options.rows ?? 0];
-            this.post({ type: "open", source: input, device: options.device ?? "auto", sizes }, transfer);
+            this.post({ type: "open", id, source: input, device: options.device ?? "auto", sizes }, transfer);
         });
     }
 
@@ -187,11 +205,17 @@ class PageEngine implements Engine {
         await this.open(null, [], options);
     }
 
+    private mustBeOpen(): void {
+        if (this.over) throw this.over;
+        if (this.opening) throw failure("ENGINE_BUSY", "the model is being opened again");
+    }
+
     private async create(request: ChatRequest, options: CreateOptions = {}): Promise<ChatStream | ChatCompletion> {
+        this.mustBeOpen();
         const id = ++this.count;
         const answer = new Answer(() => this.post({ type: "cancel", id }), options.signal);
         this.answers.set(id, answer);
-        if (!answer.controller.signal.aborted) this.post({ type: "ask", id, request: JSON.stringify(request) });
+        if (!answer.controller.signal.aborted) this.post({ type: "ask", id, request: JSON.stringify(seeded(request)) });
         else this.finish(id, { message: "the request was aborted", type: "aborted", param: null, code: "INTERRUPTED" });
         await answer.first();
         if (request.stream) return answer;
@@ -202,7 +226,8 @@ class PageEngine implements Engine {
         throw failure("PAGE", "the answer ended without a word");
     }
 
-    evaluate(request: EvaluateRequest = {}, options: CreateOptions = {}): Promise<Evaluation> {
+    async evaluate(request: EvaluateRequest = {}, options: CreateOptions = {}): Promise<Evaluation> {
+        this.mustBeOpen();
         return new Promise((done, fail) => {
             const id = ++this.count;
             const abort = () => {
@@ -217,20 +242,27 @@ class PageEngine implements Engine {
     }
 
     close(): void {
-        this.worker.terminate();
         this.broken("the engine was closed");
     }
 }
 
 /** Opens a model: resolves when it can answer. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
-    const { input, transfer } = await sourceOf(options.model);
-    const engine = new PageEngine(options.onLog);
+    const { model, onLog, signal } = options;
+    signal?.throwIfAborted();
+    const { input, transfer } = await sourceOf(model);
+    signal?.throwIfAborted();
+    const engine = new PageEngine(onLog);
+    const abort = () => engine.close();
+    signal?.addEventListener("abort", abort);
     try {
         await engine.open(input, transfer, options);
     } catch (e) {
         engine.close();
+        signal?.throwIfAborted();
         throw e;
+    } finally {
+        signal?.removeEventListener("abort", abort);
     }
     return engine;
 }

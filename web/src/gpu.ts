@@ -207,8 +207,8 @@ export class Gpu {
         if (this.failed !== null) return null;
         const steps = this.bounds[a[1]!]!.regimes[a[2]!]!;
         const missing = new Set<Kernel>();
-        const first = 8 + a[4]! + a[6]!;
-        for (let i = 0; i < a[7]!; i++) {
+        const first = 6 + a[4]!;
+        for (let i = 0; i < a[5]!; i++) {
             const { kernel } = steps[a[first + i * 4]!]!;
             if (!kernel.pipeline) missing.add(kernel);
         }
@@ -253,16 +253,14 @@ export class Gpu {
     }
 
     private submit(a: Uint32Array): void {
-        const [ticket, id, regime, read, head, tailAt, tail, nsteps] = a as unknown as number[];
+        const [ticket, id, regime, read, head, nsteps] = a as unknown as number[];
         const bound = this.bounds[id!]!;
         const steps = bound.regimes[regime!]!;
         if (this.failed !== null) return this.answer(ticket!, false);
         const queue = this.device.queue;
-        let at = 8;
+        let at = 6;
         queue.writeBuffer(bound.params, 0, a as GPUAllowSharedBufferSource, at, head!);
         at += head!;
-        if (tail) queue.writeBuffer(bound.params, tailAt! * 4, a as GPUAllowSharedBufferSource, at, tail);
-        at += tail!;
 
         const encoder = this.device.createCommandEncoder();
         const pass = encoder.beginComputePass();

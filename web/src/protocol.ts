@@ -4,7 +4,7 @@ import type { SourceInput } from "./source.js";
 import type { AnswerStats, DeviceName, EngineInfo, Evaluation, EvaluateRequest, Progress } from "./types.js";
 
 export type ToWorker =
-    | { type: "open"; source: SourceInput | null; device: DeviceName | "auto"; sizes: Sizes } // null: the same again
+    | { type: "open"; id: number; source: SourceInput | null; device: DeviceName | "auto"; sizes: Sizes } // null: the same again
     | { type: "ask"; id: number; request: string }
     | { type: "evaluate"; id: number; request: EvaluateRequest }
     | { type: "cancel"; id: number };
@@ -14,8 +14,8 @@ export type Sizes = [ctx: number, chunk: number, rows: number]; // 0: what is us
 export type FromWorker =
     | { type: "progress"; progress: Progress }
     | { type: "log"; line: string }
-    | { type: "ready"; info: EngineInfo }
-    | { type: "failed"; error: ErrorBody } // opening failed
+    | { type: "ready"; id: number; info: EngineInfo }
+    | { type: "failed"; id: number; error: ErrorBody; open: boolean } // opening failed; open: the model before still answers
     | { type: "text"; id: number; lines: string } // objects of the stream, one a line
     | { type: "end"; id: number; lines: string; stats: AnswerStats }
     | { type: "evaluated"; id: number; result: Evaluation }

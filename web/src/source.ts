@@ -50,7 +50,8 @@ class BlobSource implements ModelSource {
     close(): void {}
 }
 
-function nameOf(url: string): string {
+/** What an address ends in, as people read it. */
+export function nameOf(url: string): string {
     const last = new URL(url).pathname.split("/").pop() ?? "";
     try {
         return decodeURIComponent(last) || "model";

@@ -15,6 +15,7 @@ export interface ChatRequest {
     max_tokens?: number;
     temperature?: number;
     top_k?: number;
+    /** The same seed gives the same answer; without one, answers differ. */
     seed?: number;
     stop?: string | string[];
 }
@@ -70,6 +71,9 @@ export interface Trial {
     adapter: string;
     ms?: number;
     gbps?: number;
+    /** How long the trial took, compiling and pipelines included, and how many products it ran. */
+    took_ms?: number;
+    products?: number;
     error?: string;
 }
 
@@ -114,6 +118,7 @@ export interface EngineOptions {
     rows?: number;
     onProgress?: (p: Progress) => void;
     onLog?: (line: string) => void;
+    /** Ends the opening; once the engine is there, nothing more comes of it. */
     signal?: AbortSignal;
 }
 
@@ -157,7 +162,12 @@ export interface Engine {
     readonly stats: AnswerStats | null;
     /** What the model thinks of given tokens: how two devices are compared end to end. The next answer begins anew. */
     evaluate(request?: EvaluateRequest, options?: CreateOptions): Promise<Evaluation>;
-    /** Opens the same file again, on another device perhaps; nothing is asked of the person. */
+    /** Whether a model is open: not after `close`, nor where `reload` failed after the model before had made room. */
+    readonly ready: boolean;
+    /**
+     * Opens the same file again, on another device perhaps; nothing is asked of the person. One that fails keeps the
+     * model that was open where it can; one that begins during another takes its place.
+     */
     reload(options: Pick<EngineOptions, "device" | "ctx" | "chunk" | "rows" | "onProgress">): Promise<void>;
     close(): void;
 }

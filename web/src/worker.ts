@@ -9,8 +9,9 @@ import type { AnswerStats, DeviceName, EngineInfo, EvaluateRequest, Progress, Tr
 
 const CORE = new URL("./wasm/hob.wasm", import.meta.url);
 const KERNELS = new URL("./wasm/kernels_simd128.wasm", import.meta.url);
-const PROBE_MS = 130; // for each device, the rest of 300 ms is for asking
+const TRIALS_MS = 300; // for both devices, with all that is made for them
 const LATE_MS = 3000; // who asked for the CPU waits no longer for WebGPU's figure
+const BOTH_MAX = 256 << 20; // a larger model makes room for the one that takes its place
 const SLICE_MS = 12; // work between two looks at the messages
 
 let source: ModelSource | null = null;
@@ -19,6 +20,7 @@ let modules: Promise<[WebAssembly.Module, WebAssembly.Module]> | null = null;
 let open: { core: Core; gpu: Gpu | null } | null = null;
 let asking = 0; // id of the answer or evaluation being made
 let cancelled = 0;
+let opening = 0; // id of the last opening: those before it give up
 
 const post = (m: FromWorker) => postMessage(m);
 const progress = (p: Progress) => post({ type: "progress", progress: p });
@@ -28,7 +30,10 @@ onmessage = (e: MessageEvent<ToWorker>) => {
     if (m.type === "cancel") cancelled = m.id;
     if (m.type === "ask") void answer(m.id, m.request);
     if (m.type === "evaluate") void evaluate(m.id, m.request);
-    if (m.type === "open") void openModel(m).catch((e) => post({ type: "failed", error: errorBody(e) }));
+    if (m.type === "open") {
+        opening = m.id;
+        void openModel(m).catch((e) => post({ type: "failed", id: m.id, error: errorBody(e), open: open !== null }));
+    }
 };
 
 // Lets messages in: a timer would wait for four milliseconds.
@@ -95,10 +100,14 @@ function speed(stage: "store" | "load"): (done: number, total: number) => void {
     };
 }
 
-async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
-    const start = performance.now();
+function drop(): void {
     open?.gpu?.close();
     open = null;
+}
+
+async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
+    const start = performance.now();
+    if (open?.gpu?.lost) drop();
     progress({ stage: "start" });
     if (m.source) {
         source?.close();
@@ -115,6 +124,10 @@ async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
         gpu: (list) => gpu!.run(list),
         log: (line) => post({ type: "log", line }),
     });
+    const step = () => {
+        if (m.id !== opening) throw failure("INTERRUPTED", "the model is opened in another way");
+        return core.c.hob_w_step(core.page);
+    };
     try {
         await core.addKernels(kernelModule);
         if (typeof adapter !== "string") {
@@ -128,7 +141,7 @@ async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
         }
         progress({ stage: "header" });
         core.c.hob_w_open(core.page, source!.size, ...core.arg(0, source!.name), ...m.sizes);
-        if ((await run(core, gpu, () => core.c.hob_w_step(core.page))) !== STATE.HEADER) throw explain(core, gpu);
+        if ((await run(core, gpu, step)) !== STATE.HEADER) throw explain(core, gpu);
 
         const { device, why } = await choose(core, gpu, adapter, m.device);
         if (device === "cpu") {
@@ -138,15 +151,17 @@ async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
         progress({ stage: "compile" });
         await breathe();
         if (!core.c.hob_w_load(core.page, device === "webgpu" ? 1 : 0)) throw explain(core, gpu);
+        if (source!.size > BOTH_MAX) drop(); // until here, a failure takes nothing away
         const loading = speed("load");
         const told = () => loading(core.c.hob_w_load_done(core.page), core.c.hob_w_load_total(core.page));
-        if ((await run(core, gpu, () => core.c.hob_w_step(core.page), told)) !== STATE.READY) throw explain(core, gpu);
+        if ((await run(core, gpu, step, told)) !== STATE.READY) throw explain(core, gpu);
         told();
+        drop();
         open = { core, gpu };
         const info: EngineInfo = { ...core.info<EngineInfo>(), why, trials };
         info.load_ms = performance.now() - start;
         info.heap_bytes = core.heapBytes;
-        post({ type: "ready", info });
+        post({ type: "ready", id: m.id, info });
     } catch (e) {
         gpu?.close();
         throw e;
@@ -174,8 +189,9 @@ async function choose(core: Core, gpu: Gpu | null, adapter: Opened | string, ask
         throw failure("DEVICE_UNKNOWN", `WebGPU cannot be used: ${adapter as string}; use the CPU`);
     progress({ stage: "probe" });
     const known = (device: DeviceName) => trials.find((t) => t.device === device);
-    const cpu = known("cpu") ?? (await trial(core, null, { device: "cpu", adapter: "WebAssembly SIMD, one thread" }));
-    const web = known("webgpu") ?? (gpu ? await webgpuTrial(core, gpu, asked) : { device: "webgpu", adapter: "", error: adapter as string });
+    const until = performance.now() + TRIALS_MS;
+    const cpu = known("cpu") ?? (await trial(core, null, { device: "cpu", adapter: "WebAssembly SIMD, one thread" }, TRIALS_MS / 3));
+    const web = known("webgpu") ?? (gpu ? await webgpuTrial(core, gpu, asked, until - performance.now()) : { device: "webgpu", adapter: "", error: adapter as string });
     trials = [web, cpu];
     if (asked !== "auto") return { device: asked, why: "you chose it" };
     if (!gpu) return { device: "cpu", why: `no WebGPU: ${adapter as string}` };
@@ -188,20 +204,22 @@ async function choose(core: Core, gpu: Gpu | null, adapter: Opened | string, ask
         : { device: "cpu", why: `its matrix product is ${times(1 / ratio)} times as fast` };
 }
 
-function webgpuTrial(core: Core, gpu: Gpu, asked: DeviceName | "auto"): Promise<Trial> {
+function webgpuTrial(core: Core, gpu: Gpu, asked: DeviceName | "auto", budget: number): Promise<Trial> {
     const limit = asked === "cpu" ? setTimeout(() => gpu.giveUp("it took too long"), LATE_MS) : 0;
-    return trial(core, gpu, { device: "webgpu", adapter: gpu.adapter.label }).finally(() => clearTimeout(limit));
+    return trial(core, gpu, { device: "webgpu", adapter: gpu.adapter.label }, budget).finally(() => clearTimeout(limit));
 }
 
-async function trial(core: Core, gpu: Gpu | null, t: Trial): Promise<Trial> {
+async function trial(core: Core, gpu: Gpu | null, t: Trial, budget: number): Promise<Trial> {
     const { c, page } = core;
-    if (!c.hob_w_probe(page, gpu ? 1 : 0, PROBE_MS)) return { ...t, error: core.error().message };
+    const start = performance.now();
+    if (!c.hob_w_probe(page, gpu ? 1 : 0, budget)) return { ...t, error: core.error().message };
     if ((await run(core, gpu, () => c.hob_w_probe_step(page))) !== STATE.IDLE)
         return { ...t, error: explain(core, gpu).message };
     const ms = c.hob_w_probe_ms(page);
     const gbps = c.hob_w_probe_bytes(page) / Math.max(ms, 1e-6) / 1e6;
+    const products = c.hob_w_probe_products(page);
     c.hob_w_probe_end(page);
-    return { ...t, ms, gbps };
+    return { ...t, ms, gbps, took_ms: performance.now() - start, products };
 }
 
 /** Begins what is asked for and steps until its end, `piece` by piece; gives what is to be posted then. */

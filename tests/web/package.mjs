@@ -1,0 +1,131 @@
+// The package by itself, as somebody else's page imports it: opening, ending, closing, seeds, what it says.
+import fs from "node:fs";
+import path from "node:path";
+import { MODEL, ROOT, must, serveCheckout, test } from "./lib.mjs";
+
+/** The model with a tensor more, behind all others: rotary factors of 1, which change nothing. */
+function withFactors(from, to) {
+    const file = fs.readFileSync(from);
+    const SIZE = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8], STRING = 8, ARRAY = 9, ALIGN = 32;
+    let at = 24;
+    const u32 = () => file.readUInt32LE((at += 4) - 4);
+    const u64 = () => Number(file.readBigUInt64LE((at += 8) - 8));
+    const text = () => file.toString("latin1", at + 8, (at += 8 + Number(file.readBigUInt64LE(at))));
+    const skip = (type) => {
+        if (type === STRING) text();
+        else if (type === ARRAY) for (let of = u32(), n = u64(); n > 0; n--) skip(of);
+        else at += SIZE[type];
+    };
+    let pairs = 0;
+    for (let n = Number(file.readBigUInt64LE(16)); n > 0; n--) {
+        const key = text(), type = u32();
+        if (key === "llama.rope.dimension_count") pairs = file.readUInt32LE(at) / 2;
+        skip(type);
+    }
+    const tensors = Number(file.readBigUInt64LE(8));
+    for (let n = tensors; n > 0; n--) {
+        text();
+        const dims = u32();
+        at += dims * 8 + 12;
+    }
+    const pad = (n) => Buffer.alloc((ALIGN - (n % ALIGN)) % ALIGN);
+    const data = file.subarray(at + pad(at).length);
+    const name = "rope_freqs.weight", info = Buffer.alloc(8 + name.length + 24);
+    info.writeBigUInt64LE(BigInt(name.length), 0);
+    info.write(name, 8);
+    info.writeUInt32LE(1, 8 + name.length);
+    info.writeBigUInt64LE(BigInt(pairs), 12 + name.length); // then the type, F32: 0
+    info.writeBigUInt64LE(BigInt(data.length + pad(data.length).length), 24 + name.length);
+    const head = Buffer.concat([file.subarray(0, at), info]);
+    head.writeBigUInt64LE(BigInt(tensors + 1), 8);
+    const factors = Buffer.from(new Float32Array(pairs).fill(1).buffer);
+    fs.mkdirSync(path.dirname(to), { recursive: true });
+    fs.writeFileSync(to, Buffer.concat([head, pad(head.length), data, pad(data.length), factors]));
+}
+
+export async function packageTests(browser) {
+    const server = await serveCheckout();
+    const page = await browser.newPage();
+    await page.goto(`http://127.0.0.1:${server.address().port}/`);
+    await page.evaluate(async () => {
+        window.hob = await import("/web/lib/index.js");
+        window.open = (model, more) => window.hob.createEngine({ model, device: "cpu", ctx: 256, ...more });
+        window.say = async (engine, more) => {
+            const messages = [{ role: "user", content: "Hello" }];
+            return (await engine.chat.completions.create({ messages, max_tokens: 8, temperature: 0, ...more })).choices[0].message.content;
+        };
+        // what comes of a promise, or that nothing does
+        window.outcome = (promise) =>
+            Promise.race([
+                promise.then((v) => v, (e) => `${e.name}: ${e.message}`),
+                new Promise((done) => setTimeout(done, 30_000, "nothing for 30 s")),
+            ]);
+    });
+    const model = `/${path.relative(ROOT, MODEL)}`;
+
+    await test("a model whose rotary factors lie at its end opens, and answers as without them", async () => {
+        const copy = path.join(ROOT, "build", "tests", "factors.gguf");
+        withFactors(MODEL, copy);
+        try {
+            const [one, two] = await page.evaluate(async (models) => {
+                const said = [];
+                for (const m of models) {
+                    const engine = await window.open(m);
+                    said.push(await window.say(engine));
+                    engine.close();
+                }
+                return said;
+            }, [model, `/${path.relative(ROOT, copy)}`]);
+            must(one && one === two, `${one} and ${two}`);
+        } finally {
+            fs.rmSync(copy);
+        }
+    });
+    await test("a signal ends the opening only; a closed engine and an address that is no text are told", async () => {
+        const said = await page.evaluate(async (model) => {
+            const { open, outcome, say } = window;
+            const before = await outcome(open(model, { signal: AbortSignal.abort(new Error("too early")) }).then(() => "opened"));
+            const during = await outcome(open(model, { signal: AbortSignal.timeout(1) }).then(() => "opened"));
+            const later = new AbortController();
+            const odd = await fetch(model);
+            Object.defineProperty(odd, "url", { value: `${location.origin}/%zz.gguf` });
+            const engine = await open(odd, { signal: later.signal });
+            later.abort();
+            const after = await outcome(say(engine));
+            const ready = engine.ready;
+            engine.close();
+            const closed = await Promise.all([outcome(say(engine)), outcome(engine.evaluate()), outcome(engine.reload({}))]);
+            return { before, during, after, ready: [ready, engine.ready], closed };
+        }, model);
+        must(said.before === "Error: too early", said.before);
+        must(/^TimeoutError/.test(said.during), said.during);
+        must(said.after && !/^\w*Error|^nothing for/.test(said.after), said.after);
+        must(String(said.ready) === "true,false", `ready: ${said.ready}`);
+        for (const why of said.closed) must(/^HobError: .*engine was closed/.test(why), why);
+    });
+    await test("without a seed answers differ, and the same seed gives the same", async () => {
+        const [free, seeded] = await page.evaluate(async (model) => {
+            const engine = await window.open(model);
+            const said = [[], []];
+            for (let i = 0; i < 3; i++) said[0].push(await window.say(engine, { temperature: 2 }));
+            for (const seed of [0, 7, 0, 7]) said[1].push(await window.say(engine, { temperature: 2, seed }));
+            engine.close();
+            return said;
+        }, model);
+        must(new Set(free).size === 3, JSON.stringify(free));
+        must(seeded[0] === seeded[2] && seeded[1] === seeded[3] && seeded[0] !== seeded[1], JSON.stringify(seeded));
+    });
+    await test("each browser is told its own way to WebGPU", async () => {
+        const { webgpuHelp } = await import("../../web/lib/support.js");
+        for (const [agent, help] of [
+            ["Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36", /^In Chrome on Android, open chrome:\/\/flags/],
+            ["Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 Chrome/119.0.0.0 Mobile Safari/537.36", /^Update Chrome/],
+            ["Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0.0.0 Safari/537.36", /^In Chrome on Linux, open chrome:\/\/flags/],
+            ["Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0", /^In Edge, open edge:\/\/settings\/system/],
+        ])
+            must(help.test(webgpuHelp(agent, true, false, true)), webgpuHelp(agent, true, false, true));
+        must(webgpuHelp("any", true, true, true) === null, "help where there is WebGPU");
+    });
+    await page.close();
+    server.close();
+}
