@@ -25,6 +25,7 @@ struct hob_session {
     Session *s;
     Err err;
     hob_error error;
+    EngineStats stats; // of its last answer: the engine's own are those of whoever asked last
     atomic_bool cancel;
 };
 
@@ -163,6 +164,7 @@ static void reset(hob_session *s) {
     arena_reset(s->request);
     s->err = (Err){0};
     s->error = (hob_error){0};
+    s->stats = (EngineStats){0};
     atomic_store(&s->cancel, false);
 }
 
@@ -207,6 +209,7 @@ int hob_next(hob_session *s, hob_event *out) {
         case ENGINE_WAITING: nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL); break;
         case ENGINE_TOKEN:
         case ENGINE_DONE:
+            s->stats = *engine_stats(s->model->m->engine);
             out->text = ev.text.len ? ev.text.ptr : "";
             out->text_len = ev.text.len;
             out->token = ev.token;
@@ -224,7 +227,7 @@ void hob_cancel(hob_session *s) { atomic_store(&s->cancel, true); }
 const hob_error *hob_session_error(const hob_session *s) { return &s->error; }
 
 void hob_session_stats(const hob_session *s, hob_stats *out) {
-    const EngineStats *e = engine_stats(s->model->m->engine);
+    const EngineStats *e = &s->stats;
     Timing t = timing_of(e);
     *out = (hob_stats){(int)e->prompt_tokens,
                        (int)e->cached_tokens,

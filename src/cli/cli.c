@@ -61,8 +61,11 @@ bool text_read(Arena *a, Str path, Str *out, Err *err) {
     if (!str_eq(path, S("-"))) return source_file_text(a, path, out, err);
     Buf b = {.arena = a, .limit = TEXT_FILE_MAX};
     char piece[16384];
-    for (size_t n; !b.full && (n = fread(piece, 1, sizeof piece, stdin)) > 0;)
+    size_t n = sizeof piece; // less than a piece is the end: to read on would ask a terminal again
+    while (!b.full && n == sizeof piece) {
+        n = fread(piece, 1, sizeof piece, stdin);
         buf_add(&b, (Str){piece, n});
+    }
     if (b.full || ferror(stdin)) {
         err_set(err, ERR_IO,
                 b.full ? "there are more than 64 MB here; give less" : "it cannot be read");

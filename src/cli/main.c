@@ -19,6 +19,11 @@ static void print_overview(FILE *f) {
                "    hob inspect -m model.gguf --walk blk.0.attn_q\n");
 }
 
+static int unknown(const char *word) {
+    fprintf(stderr, "hob: `%s` is not a command; see `hob --help`\n", word);
+    return EXIT_USAGE;
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) {
         print_overview(stderr);
@@ -30,16 +35,15 @@ int main(int argc, char **argv) {
         return out_finish() ? EXIT_DONE : EXIT_FAILED;
     }
     if (str_eq(word, S("--help")) || str_eq(word, S("-h")) || str_eq(word, S("help"))) {
-        if (argc > 2)
-            for (size_t i = 0; i < COUNT_OF(commands); i++)
-                if (str_eq(str_c(argv[2]), str_c(commands[i]->name)))
-                    return commands[i]->run(commands[i], 2, (char *[]){argv[2], "--help", NULL});
+        for (size_t i = 0; argc > 2 && i < COUNT_OF(commands); i++)
+            if (str_eq(str_c(argv[2]), str_c(commands[i]->name)))
+                return commands[i]->run(commands[i], 2, (char *[]){argv[2], "--help", NULL});
+        if (argc > 2) return unknown(argv[2]);
         print_overview(stdout);
         return out_finish() ? EXIT_DONE : EXIT_FAILED;
     }
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         if (str_eq(word, str_c(commands[i]->name)))
             return commands[i]->run(commands[i], argc - 1, argv + 1);
-    fprintf(stderr, "hob: `%s` is not a command; see `hob --help`\n", argv[1]);
-    return EXIT_USAGE;
+    return unknown(argv[1]);
 }

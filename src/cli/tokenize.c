@@ -118,6 +118,9 @@ static int run(const Command *c, int argc, char **argv) {
     }
     u32 flags = (bos ? TOKENIZE_BOS : 0) | (plain ? 0 : TOKENIZE_SPECIAL);
     if (!tokenizer_encode(tok, a, text, flags, &ids, &err)) goto done;
+    if (ids.dropped)
+        fprintf(stderr, "hob: %zu bytes have no token in this vocabulary and are left out\n",
+                ids.dropped);
     if (only_ids || json) {
         status = print_ids(&ids, true) ? EXIT_DONE : EXIT_FAILED;
     } else {

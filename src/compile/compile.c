@@ -70,6 +70,15 @@ static int kernel_by_nest(const Compile *c, u64 key) {
     return -1;
 }
 
+// What is wrong with a schedule as a whole stands at its kernel's head in the user's file.
+static void blame_section(Compile *c, Str name) {
+    Str mine = schedule_section(c->o->schedule_text, name);
+    int line = 0;
+    for (const char *at = c->o->schedule_text.ptr; at < mine.ptr; at++) line += *at == '\n';
+    err_line(c->err, line, 1);
+    err_file(c->err, c->o->schedule_file);
+}
+
 // A lowered group -> a kernel of the program, unless one with the same nest is there, or one for
 // more rows that was scheduled alike.
 static bool make_kernel(Compile *c, Lowered *l, int *out) {
@@ -86,10 +95,15 @@ static bool make_kernel(Compile *c, Lowered *l, int *out) {
             return true;
         }
     Kernel *ir;
-    if (!nest_build(c->arena, l->nest, &ir, c->err)) return err_subject(c->err, k.name);
-    bool edited = c->o->schedule_text.len > 0 || c->o->graph_text.len > 0;
-    if (TEXTS && (edited || c->o->verify) && !c->p->dims && !kernel_verify(ir, c->p, c->err))
+    if (!nest_build(c->arena, l->nest, &ir, c->err)) {
+        if (own) blame_section(c, k.name);
         return err_subject(c->err, k.name);
+    }
+    bool edited = c->o->schedule_text.len > 0 || c->o->graph_text.len > 0;
+    if (TEXTS && (edited || c->o->verify) && !c->p->dims && !kernel_verify(ir, c->p, c->err)) {
+        if (own) blame_section(c, k.name);
+        return err_subject(c->err, k.name);
+    }
     ir->name = k.name;
     k.schedule = arena_str(c->arena, buf_str(&l->nest->log));
     u64 version = c->o->dialect != NULL ? dialect_version(c->o->dialect) : 0;

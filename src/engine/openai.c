@@ -208,8 +208,7 @@ static bool read_field(Arena *a, FieldKind kind, Str name, JVal v, OpenaiRequest
     return true;
 }
 
-// A dict's keys have no order that can be asked for: each known name is looked up, and when that
-// does not account for all, the text is searched for the name that is not known.
+// The first key that is no field's name.
 static Str unknown_field(Arena *a, JVal request) {
     Str name = S("?");
     for (size_t i = 0; i < jval_len(request); i++) {

@@ -2,12 +2,12 @@
 // end in.
 //
 //   Formula   what to compute: stages, each a value for every point of its axes, maybe a reduction
-//   Nest      a formula and how to loop over it: the thing that primitives rewrite. A fresh nest is
-//   the naive one Kernel    loop IR: typed statements, what the interpreter runs and the printers
-//   print
+//   Nest      a formula and how to loop over it: the thing that primitives rewrite; a fresh nest is
+//             the naive one
+//   Kernel    loop IR: typed statements, what the interpreter runs and the printers print
 //
-// formula --nest_new--> nest --primitives (by hand, by text, by a rule)--> nest --nest_build-->
-// kernel
+// nest_new makes a nest of a formula, primitives (by hand, by text, by a rule) rewrite it, and
+// nest_build makes a kernel of it.
 //
 // Only attention builds its kernel's statements directly (attention.c), because on-line softmax
 // carries a state that a reduction over one expression does not have.

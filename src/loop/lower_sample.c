@@ -2,11 +2,14 @@
 // from there on sums are exact, so identical logits and seed choose the identical token on every
 // device.
 //
-//   key     20 bits: 2^20 - 1 minus the distance to the largest logit / temperature, in 2^-16 nats,
-//   at most 16 nats digits  the top_k-th largest key, four bits at a time: count keys >= each
-//   candidate (ties at the end are kept) weight  e^-distance in 2^-23 by two table look-ups and a
-//   shift; sums of blocks of 256, prefix sums, then two
-//           random numbers choose the block and the token in it
+// - key: 20 bits, 2^20 - 1 minus the distance to the largest logit / temperature, in 2^-16 nats, at
+//   most 16 nats;
+// - digits: the top_k-th largest key, four bits at a time, by counting the keys >= each candidate
+//   (ties at the end are kept);
+// - weight: e^-distance in 2^-23 by two table look-ups and a shift; sums of blocks of 256 and
+// prefix
+//   sums, then two random numbers choose the block and the token in it.
+//
 // Cast from f32 truncates, and a lone product is rounded the same everywhere: nothing here can be
 // contracted.
 #include "loop/lower_int.h"

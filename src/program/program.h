@@ -111,7 +111,7 @@ typedef struct ProgKernel {
     int nbind;
     bool writes[STEP_MAX_BINDINGS]; // read_write rather than read
     const Kernel *ir;
-    const struct Formula *formula; // what it computes, for the check on the device; NULL: attention
+    const struct Formula *formula; // what it computes, for the check on the device
 } ProgKernel;
 
 // A number of workgroups: ceil(max(n*a + b, 1) / c) * d, with n = PARAM_N (or m where `by_m`).

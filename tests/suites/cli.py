@@ -27,7 +27,7 @@ def hob(*args, stdin=b"", timeout=120, env=None):
 
 
 def wrong_use():
-    cases = [[], ["dance"], ["run"], ["run", "-m", "x"], ["run", "-p", "x"], ["run", "-m", "x", "-p", "x", "extra"],
+    cases = [[], ["dance"], ["help", "dance"], ["run"], ["run", "-m", "x"], ["run", "-p", "x"], ["run", "-m", "x", "-p", "x", "extra"],
              ["run", "--nonsense"], ["run", "-m"], ["run", "-m", "x", "-p", "x", "-n", "many"],
              ["run", "-m", "x", "-p", "x", "-n", "-1"], ["run", "-m", "x", "-p", "x", "--temp", "nan"],
              ["run", "-m", "x", "-p", "x", "--temp", "2.5"], ["run", "-m", "x", "-p", "x", "--top-k", "1.5"],
@@ -253,6 +253,10 @@ def run(tmp):
         f.write("kernel nobody_knows:\nsplit a.b 4 c d\n")
     code, edited, err = hob(*ask, "--schedule", schedule)
     case("a_schedule_for_no_kernel_is_1", code == 1 and "nobody_knows" in err, err)
+    with open(schedule, "w") as f:
+        f.write("# mine\nkernel rms_norm_n1:\nsplit out.o 7 a b\n")
+    code, edited, err = hob(*ask, "--schedule", schedule)
+    case("a_schedule_that_cannot_be_built_has_a_line", code == 1 and err.startswith(schedule + ":2:1: rms_norm_n1: "), err)
     profile = os.path.join(tmp, "p.profile")
     with open(profile, "w") as f:
         f.write("vec = 3\n")
