@@ -73,7 +73,7 @@ typedef struct hob_sample { /* for hob_complete; zero: greedy, until the context
     int max_tokens;
     double temperature; /* 0: greedy */
     int top_k;          /* 0: all */
-    uint64_t seed;
+    uint64_t seed; /* the same draws the same answer; 0 is one like any other: hob draws none */
 } hob_sample;
 
 typedef struct hob_event {
@@ -99,7 +99,8 @@ HOB_API int hob_context(const hob_model *m); /* its length in tokens */
 
 HOB_API hob_session *hob_session_new(hob_model *m, hob_error *err);
 HOB_API void hob_session_free(hob_session *s);
-/* Starts an answer to an OpenAI chat-completions request (JSON, UTF-8). 0 on success. */
+/* Starts an answer to an OpenAI chat-completions request (JSON, UTF-8); without "seed" it is 0.
+ * 0 on success. */
 HOB_API int hob_chat(hob_session *s, const char *request_json, hob_error *err);
 /* Starts an answer that goes on from a text as it stands, without the model's chat template. */
 HOB_API int hob_complete(hob_session *s, const char *text, size_t len, const hob_sample *o,

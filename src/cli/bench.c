@@ -37,7 +37,7 @@ static int run(const Command *c, int argc, char **argv) {
     };
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
-    if (!o.model.len) return usage_error(c, "name the model file: -m FILE");
+    if (!open_check(c, &o, S(""))) return EXIT_USAGE;
     hob_error error = {0};
     Err err = {0};
     hob_model *m = open_model(&o, &error);
@@ -69,7 +69,7 @@ static int run(const Command *c, int argc, char **argv) {
     }
     int status = EXIT_FAILED;
     if (ok) {
-        print_figures(stdout, m, &best, S(""), json);
+        print_figures(stdout, m, &best, -1, S(""), json);
         status = out_finish() ? EXIT_DONE : EXIT_FAILED;
     } else {
         report(&err);

@@ -78,7 +78,7 @@ typedef struct ChatArgs {
 static bool turn(hob_session *s, Arena *a, const ChatArgs *o, const Buf *messages, Buf *reply) {
     Buf r = {.arena = a};
     buf_fmt(&r, "{\"messages\":[%S],\"temperature\":%g,\"top_k\":%D,\"seed\":%D", buf_str(messages),
-            o->temp, o->top_k, o->seed);
+            o->temp, o->top_k, MAX2(o->seed, 0));
     if (o->n) buf_fmt(&r, ",\"max_tokens\":%D", o->n);
     buf_char(&r, '}');
     hob_error error = {0};
@@ -127,7 +127,7 @@ static int converse(const hob_model *m, hob_session *s, const ChatArgs *o) {
             } else if (str_eq(line, S("/stats"))) {
                 hob_stats stats;
                 hob_session_stats(s, &stats);
-                print_figures(stdout, m, &stats, S(""), false);
+                print_figures(stdout, m, &stats, o->seed, S(""), false);
             } else {
                 if (!str_eq(line, S("/help"))) printf("%.*s is not a command.\n", STR_ARG(line));
                 printf("/help   this\n/reset  forget the conversation\n/stats  figures of the last "
@@ -154,7 +154,7 @@ static int converse(const hob_model *m, hob_session *s, const ChatArgs *o) {
 }
 
 static int run(const Command *c, int argc, char **argv) {
-    ChatArgs o = {.n = 512};
+    ChatArgs o = {.n = 512, .seed = -1};
     const Opt opts[] = {
         OPEN_OPTS(o.open),
         {"--system", NULL, OPT_STR, &o.system, 0, 0, "TEXT", "the system message"},
@@ -165,11 +165,12 @@ static int run(const Command *c, int argc, char **argv) {
         {"--top-k", NULL, OPT_INT, &o.top_k, 0, INT32_MAX, "K",
          "draw from the K likeliest tokens; 0, the default: from all"},
         {"--seed", NULL, OPT_INT, &o.seed, 0, 9007199254740992.0, "S",
-         "the same seed draws the same answers [0]"},
+         "the same seed draws the same answers; without one they differ each time"},
     };
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
-    if (!o.open.model.len) return usage_error(c, "name the model file: -m FILE");
+    if (!open_check(c, &o.open, S("-"))) return EXIT_USAGE; // the conversation is read there
+    o.seed = seed_of(o.temp, o.seed);
     hob_error error = {0};
     int status;
     hob_session *s = NULL;
@@ -195,7 +196,7 @@ const Command cmd_chat = {
     "edited where libedit is installed; a pipe works too, one message a line.\n\n"
     "    /help    the commands\n"
     "    /reset   forget the conversation\n"
-    "    /stats   figures of the last answer\n"
+    "    /stats   figures of the last answer, and the seed where answers are drawn (--temp)\n"
     "    /quit    leave; so does Ctrl-D\n\n"
     "Ctrl-C stops the answer and keeps what was said. When the conversation no longer fits the "
     "context (--ctx), the\n"

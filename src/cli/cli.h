@@ -69,16 +69,24 @@ typedef struct OpenArgs {
     {"--device", NULL, OPT_DEVICE, &(o).device, 0, 0, "NAME", "cpu (null computes nothing: for tests)"},                  \
     {"--threads", NULL, OPT_INT, &(o).threads, 0, 256, "N", "CPU threads; 0, the default: one a core"},                \
     {"--ctx", NULL, OPT_INT, &(o).ctx, 0, 1 << 20, "N", "context in tokens; 0, the default: the model's, at most 2048"}, \
-    {"--profile", NULL, OPT_STR, &(o).profile, 0, 0, "F", "device profile: a file, or cpu, cpu4, gpu, software"},      \
-    {"--graph", NULL, OPT_STR, &(o).graph, 0, 0, "F", "an edited graph (.hgraph) in place of the model's own"},        \
-    {"--schedule", NULL, OPT_STR, &(o).schedule, 0, 0, "F", "edited schedules (.hsch), by kernel"}
+    {"--profile", NULL, OPT_STR, &(o).profile, 0, 0, "F", "device profile: a file (or -), or cpu, cpu4, gpu, software"},      \
+    {"--graph", NULL, OPT_STR, &(o).graph, 0, 0, "F", "an edited graph (.hgraph, or -) in place of the model's own"},        \
+    {"--schedule", NULL, OPT_STR, &(o).schedule, 0, 0, "F", "edited schedules (.hsch, or -), by kernel"}
 // clang-format on
+// Is a model named, and standard input (-) read for one thing at most? `also` is a command's own
+// text. false: wrong use, and said. Names the device file in place of -, for files are opened by
+// name.
+bool open_check(const Command *c, OpenArgs *o, Str also);
 hob_model *open_model(const OpenArgs *o, hob_error *error);
 int report_hob(const hob_error *e); // to standard error; returns EXIT_FAILED
 bool sigint_catch(hob_session *s);  // Ctrl-C cancels this session's answer; NULL: as usual again
 bool sigint_take(void);             // was there one since the last call?
+// The seed that answers are drawn with: the one given, else (-1) one drawn by the machine, so that
+// answers differ; -1 where nothing is drawn, for the temperature is 0.
+i64 seed_of(double temp, i64 given);
 // The line of figures: `cpu, 9 + 31 tokens, ...`, or with json the object with the keys of the same
-// names.
-void print_figures(FILE *f, const hob_model *m, const hob_stats *s, Str answer, bool json);
+// names. seed -1: none was used.
+void print_figures(FILE *f, const hob_model *m, const hob_stats *s, i64 seed, Str answer,
+                   bool json);
 
 #endif

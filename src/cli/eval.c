@@ -39,8 +39,8 @@ static int run(const Command *c, int argc, char **argv) {
     };
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
-    if (!o.model.len) return usage_error(c, "name the model file: -m FILE");
     if (!tokens.ptr) return usage_error(c, "name the file of token ids: --tokens F");
+    if (!open_check(c, &o, tokens)) return EXIT_USAGE;
 
     Arena *a = arena_new(NULL);
     Err err = {0};
@@ -50,11 +50,8 @@ static int run(const Command *c, int argc, char **argv) {
     int status = EXIT_FAILED;
     hob_model *m = NULL;
     if (!text_read(a, tokens, &text, &err) || !ids_read(a, text, &ids, &err) ||
-        !ids_check(&ids, 0, &err)) {
-        err_file(&err, tokens);
-        report(&err);
-        goto done;
-    }
+        !ids_check(&ids, 0, &err))
+        goto bad_list;
     o.rows = rows;
     if (o.ctx == 0 && ids.n - 1 > 2048) o.ctx = (i64)ids.n - 1;
     size_t n = ids.n - 1;
@@ -62,18 +59,13 @@ static int run(const Command *c, int argc, char **argv) {
     double *lp = arena_try(a, n, sizeof *lp), sum = 0;
     if (!top || !lp) {
         err_set(&err, ERR_OUT_OF_MEMORY, "%U tokens; give fewer", (u64)n);
-        report(&err);
-        goto done;
+        goto bad_list;
     }
     if (!(m = open_model(&o, &error))) {
         report_hob(&error);
         goto done;
     }
-    if (!ids_check(&ids, hob_model_inside(m)->program->vocab, &err)) {
-        err_file(&err, tokens);
-        report(&err);
-        goto done;
-    }
+    if (!ids_check(&ids, hob_model_inside(m)->program->vocab, &err)) goto bad_list;
     if (hob_eval(m, ids.at, ids.n, (int)rows, top, lp, &error) != 0) {
         report_hob(&error);
         goto done;
@@ -90,6 +82,10 @@ static int run(const Command *c, int argc, char **argv) {
     }
     out_str(buf_str(&b));
     status = out_finish() ? EXIT_DONE : EXIT_FAILED;
+    goto done;
+bad_list:
+    err_file(&err, tokens);
+    report(&err);
 done:
     hob_close(m);
     arena_free(a);

@@ -110,8 +110,9 @@ static bool inspect_compiled(Model *m, const InspectArgs *o, Buf *b, Err *err) {
                          .dump = b,
                          .verify = true};
     if (!choose_profile(m, o, err) ||
-        (o->open.graph.len && !text_read(m->arena, o->open.graph, &co.graph_text, err)) ||
-        (o->open.schedule.len && !text_read(m->arena, o->open.schedule, &co.schedule_text, err)))
+        (o->open.graph.len && !source_file_text(m->arena, o->open.graph, &co.graph_text, err)) ||
+        (o->open.schedule.len &&
+         !source_file_text(m->arena, o->open.schedule, &co.schedule_text, err)))
         return false;
     if (o->kernels.ptr) co.dialect = dialect_named(o->kernels);
     if (!model_compile(m, &co, err)) return false;
@@ -174,17 +175,17 @@ static int run(const Command *c, int argc, char **argv) {
         {"--show-profile", NULL, OPT_FLAG, &o.dump_profile, 0, 0, NULL,
          "the device profile, as a file for --profile"},
         {"--profile", NULL, OPT_STR, &o.open.profile, 0, 0, "F",
-         "compile for this device: a file, or cpu, cpu4, gpu, software"},
+         "compile for this device: a file (or -), or cpu, cpu4, gpu, software"},
         {"--ctx", NULL, OPT_INT, &o.open.ctx, 0, 1 << 20, "N",
          "context in tokens; 0, the default: the model's, at most 2048"},
         {"--with-graph", NULL, OPT_STR, &o.open.graph, 0, 0, "F",
-         "an edited graph (.hgraph) in place of the model's own"},
+         "an edited graph (.hgraph, or -) in place of the model's own"},
         {"--schedule", NULL, OPT_STR, &o.open.schedule, 0, 0, "F",
-         "edited schedules (.hsch), by kernel"},
+         "edited schedules (.hsch, or -), by kernel"},
     };
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
-    if (!o.open.model.len) return usage_error(c, "name the model file: -m FILE");
+    if (!open_check(c, &o.open, S(""))) return EXIT_USAGE;
     if (o.kernels.ptr && !dialect_named(o.kernels))
         return usage_error(c, "--kernels takes wgsl or c, not `%S`", o.kernels);
     int views = o.graph + o.plan + o.cost + o.dump_profile + (o.kernels.ptr != NULL) +

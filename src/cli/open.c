@@ -1,8 +1,10 @@
-// cli/open.c: opening a model for a command, Ctrl-C, and the line of figures.
+// cli/open.c: opening a model for a command, a seed, Ctrl-C, and the line of figures.
 #define _POSIX_C_SOURCE 200809L
 #include "cli/cli.h"
 
 #include <signal.h>
+#include <time.h>
+#include <unistd.h>
 
 static int show_progress(void *user, uint64_t done, uint64_t total) {
     const OpenArgs *o = user;
@@ -14,6 +16,23 @@ static void show_line(void *user, const char *line) {
     (void)user;
     progress_end();
     fprintf(stderr, "hob: %s\n", line);
+}
+
+bool open_check(const Command *c, OpenArgs *o, Str also) {
+    Str *const files[] = {&o->profile, &o->graph, &o->schedule};
+    int readers = str_eq(also, S("-"));
+    if (!o->model.len) return usage_error(c, "name the model file: -m FILE"), false;
+    if (str_eq(o->model, S("-")))
+        return usage_error(c, "a model cannot come from standard input: -m FILE"), false;
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        if (!str_eq(*files[i], S("-"))) continue;
+        *files[i] = S("/dev/stdin");
+        readers++;
+    }
+    return readers < 2 ||
+           (usage_error(c,
+                        "standard input can be read once: for one `-`, or for a chat's messages"),
+            false);
 }
 
 static const char *or_null(Str s) { return s.len ? s.ptr : NULL; }
@@ -43,6 +62,21 @@ int report_hob(const hob_error *e) {
     return EXIT_FAILED;
 }
 
+i64 seed_of(double temp, i64 given) {
+    u64 drawn = 0;
+    if (temp == 0) return -1;
+    if (given >= 0) return given;
+    FILE *f = fopen("/dev/urandom", "rb");
+    if (!f || fread(&drawn, sizeof drawn, 1, f) != 1) {
+        struct timespec now = {0}; // a machine without it still draws two answers differently
+        clock_gettime(CLOCK_REALTIME, &now);
+        u64 words[3] = {(u64)now.tv_sec, (u64)now.tv_nsec, (u64)getpid()};
+        drawn = hash_bytes(0, words, sizeof words);
+    }
+    if (f) fclose(f);
+    return (i64)(drawn >> 11); // as large as a request may name it: whole numbers of JavaScript
+}
+
 static hob_session *volatile to_cancel;
 static volatile sig_atomic_t interrupted;
 
@@ -66,7 +100,8 @@ bool sigint_take(void) {
     return was;
 }
 
-void print_figures(FILE *f, const hob_model *m, const hob_stats *s, Str answer, bool json) {
+void print_figures(FILE *f, const hob_model *m, const hob_stats *s, i64 seed, Str answer,
+                   bool json) {
     Arena *a = arena_new(NULL);
     Buf b = {.arena = a};
     if (json) {
@@ -76,15 +111,17 @@ void print_figures(FILE *f, const hob_model *m, const hob_stats *s, Str answer, 
         json_str(&b, answer);
         buf_fmt(&b,
                 ", \"load_ms\": %.1f, \"ttft_ms\": %.1f, \"prefill_tps\": %.2f, \"decode_tps\": "
-                "%.2f}\n",
+                "%.2f, \"seed\": ",
                 s->load_ms, s->ttft_ms, s->prefill_tps, s->decode_tps);
+        buf_fmt(&b, seed < 0 ? "null}\n" : "%D}\n", seed);
     } else {
         buf_fmt(&b, "%s: %d prompt tokens", hob_device_name(m), s->prompt_tokens);
         if (s->cached_tokens) buf_fmt(&b, " (%d of them known)", s->cached_tokens);
         buf_fmt(&b,
                 ", %d answer tokens; loaded in %.0f ms, first token after %.0f ms; prefill %.1f, "
-                "decode %.1f tokens/s\n",
+                "decode %.1f tokens/s",
                 s->answer_tokens, s->load_ms, s->ttft_ms, s->prefill_tps, s->decode_tps);
+        buf_fmt(&b, seed < 0 ? "\n" : "; seed %D\n", seed);
     }
     fwrite(b.ptr, 1, b.len, f);
     arena_free(a);

@@ -11,13 +11,14 @@ typedef struct RunArgs {
 
 static int begin(hob_session *s, Arena *a, const RunArgs *o, Str text, hob_error *error) {
     if (o->raw) {
-        hob_sample sample = {(int)o->n, o->temp, (int)o->top_k, (uint64_t)o->seed};
+        hob_sample sample = {(int)o->n, o->temp, (int)o->top_k, (uint64_t)MAX2(o->seed, 0)};
         return hob_complete(s, text.ptr, text.len, &sample, error);
     }
     Buf r = {.arena = a};
     buf_add(&r, S("{\"messages\":[{\"role\":\"user\",\"content\":"));
     json_str(&r, text);
-    buf_fmt(&r, "}],\"temperature\":%g,\"top_k\":%D,\"seed\":%D", o->temp, o->top_k, o->seed);
+    buf_fmt(&r, "}],\"temperature\":%g,\"top_k\":%D,\"seed\":%D", o->temp, o->top_k,
+            MAX2(o->seed, 0));
     if (o->n) buf_fmt(&r, ",\"max_tokens\":%D", o->n);
     buf_char(&r, '}');
     return hob_chat(s, r.ptr, error);
@@ -51,17 +52,18 @@ static int answer(hob_session *s, Arena *a, const RunArgs *o, hob_model *m) {
     if (hob_session_error(s)->id) return report_hob(hob_session_error(s));
     hob_stats stats;
     hob_session_stats(s, &stats);
-    if (o->json) print_figures(stdout, m, &stats, whole.ptr ? buf_str(&whole) : S(""), true);
+    if (o->json)
+        print_figures(stdout, m, &stats, o->seed, whole.ptr ? buf_str(&whole) : S(""), true);
     bool written = out_finish();
     if (o->stats && !o->json) {
-        print_figures(stderr, m, &stats, S(""), false);
+        print_figures(stderr, m, &stats, o->seed, S(""), false);
         print_checks(m);
     }
     return written && !cut ? EXIT_DONE : EXIT_FAILED;
 }
 
 static int run(const Command *c, int argc, char **argv) {
-    RunArgs o = {.n = 512};
+    RunArgs o = {.n = 512, .seed = -1};
     const Opt opts[] = {
         OPEN_OPTS(o.open),
         {"--prompt", "-p", OPT_STR, &o.prompt, 0, 0, "TEXT", "what to ask; - reads standard input"},
@@ -72,7 +74,7 @@ static int run(const Command *c, int argc, char **argv) {
         {"--top-k", NULL, OPT_INT, &o.top_k, 0, INT32_MAX, "K",
          "draw from the K likeliest tokens; 0, the default: from all"},
         {"--seed", NULL, OPT_INT, &o.seed, 0, 9007199254740992.0, "S",
-         "the same seed draws the same answer [0]"},
+         "the same seed draws the same answer; without one each run draws anew"},
         {"--raw", NULL, OPT_FLAG, &o.raw, 0, 0, NULL,
          "go on from the text as it stands, without the chat template"},
         {"--json", NULL, OPT_FLAG, &o.json, 0, 0, NULL, "answer and figures as one JSON object"},
@@ -80,8 +82,9 @@ static int run(const Command *c, int argc, char **argv) {
     };
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
-    if (!o.open.model.len) return usage_error(c, "name the model file: -m FILE");
     if (!o.prompt.ptr) return usage_error(c, "give a prompt: -p TEXT, or -p - to read it");
+    if (!open_check(c, &o.open, o.prompt)) return EXIT_USAGE;
+    o.seed = seed_of(o.temp, o.seed);
 
     Arena *a = arena_new(NULL);
     Err err = {0};
@@ -114,10 +117,13 @@ const Command cmd_run = {
     "streams the answer to\n"
     "standard output; nothing else goes there, so the answer can be piped. The answer is the "
     "model's likeliest\n"
-    "(greedy) unless --temp says otherwise, and then the same --seed gives the same answer.\n\n"
+    "(greedy) unless --temp says otherwise; then each run draws an answer of its own, from a seed "
+    "that --stats and\n"
+    "--json tell, and the same --seed gives the same answer.\n\n"
     "--json prints one object instead: device, prompt_tokens, answer_tokens, answer, load_ms, "
     "ttft_ms (until the\n"
-    "first token), prefill_tps and decode_tps (tokens a second).\n\n"
+    "first token), prefill_tps and decode_tps (tokens a second), seed (null where nothing was "
+    "drawn).\n\n"
     "--graph and --schedule run edited dumps of `hob inspect --graph` and `--show-schedule`: the "
     "compiler can be\n"
     "worked on without being rebuilt.\n\n"

@@ -81,6 +81,11 @@ static int run(const Command *c, int argc, char **argv) {
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
     if (!model.len) return usage_error(c, "name the model file: -m FILE");
     if (decode.ptr && nwords) return usage_error(c, "give a text or --decode, not both");
+    if (decode.ptr && (bos || plain || only_ids))
+        return usage_error(c, "%s is for splitting a text, not for --decode",
+                           bos     ? "--bos"
+                           : plain ? "--plain"
+                                   : "--ids");
 
     Arena *a = arena_new(NULL);
     Err err = {0};

@@ -35,7 +35,13 @@ def wrong_use():
              ["run", "-m", "x", "-p", "x", "--threads", "1000000"], ["chat"], ["chat", "-m", "x", "words"],
              ["tokenize"], ["tokenize", "-m", MODEL, "a", "b"], ["tokenize", "-m", MODEL, "a", "--decode", "[1]"],
              ["tokenize", "-m", MODEL, "--decode", "1 2"], ["tokenize", "-m", MODEL, "--decode", "[1, x]"],
-             ["tokenize", "-m", MODEL, "--decode", "[-1]"], ["eval"], ["eval", "-m", "x"], ["bench"],
+             ["tokenize", "-m", MODEL, "--decode", "[-1]"],
+             ["tokenize", "-m", MODEL, "--decode", "[1]", "--ids"], ["tokenize", "-m", MODEL, "--decode", "[1]", "--bos"],
+             ["tokenize", "-m", MODEL, "--decode", "[1]", "--plain", "--json"], ["tokenize", "-m", MODEL, "a", "--decode", "[1]", "--json"],
+             ["run", "-m", "x", "-p", "-", "--graph", "-"], ["run", "-m", "x", "-p", "x", "--graph", "-", "--schedule", "-"],
+             ["run", "-m", "-", "-p", "x"], ["chat", "-m", "x", "--schedule", "-"], ["bench", "-m", "x", "--profile", "-", "--graph=-"],
+             ["eval", "-m", "x", "--tokens", "-", "--schedule", "-"],
+             ["inspect", "-m", "x", "--plan", "--with-graph", "-", "--schedule", "-"], ["eval"], ["eval", "-m", "x"], ["bench"],
              ["inspect"], ["inspect", "-m", "x", "--kernels", "metal"], ["inspect", "-m", "x", "--dump", "nothing"],
              ["inspect", "-m", "x", "--json"], ["inspect", "-m", "x", "--plan", "--cost"],
              ["inspect", "-m", "x", "--graph", "--walk", "y"], ["run", "-m", "x", "-p", "x", "-nmany"],
@@ -167,6 +173,8 @@ def tokenize():
     case("tokenize_reads_standard_input", json.loads(out or b"0") == ids, out)
     code, back, _ = hob("tokenize", "-m", MODEL, "--decode", "-", stdin=json.dumps(ids).encode())
     case("decode_reads_standard_input", back.decode() == words, back)
+    code, back, _ = hob("tokenize", "-m", MODEL, "--json", "--decode", json.dumps(ids))
+    case("decode_gives_a_json_string", code == 0 and json.loads(back or b"0") == words, back)
     plain = json.loads(hob("tokenize", "-m", MODEL, "--ids", "Hello")[1])
     begun = json.loads(hob("tokenize", "-m", MODEL, "--ids", "--bos", "Hello")[1])
     case("bos_is_added_only_when_asked_for", begun[1:] == plain and len(begun) == len(plain) + 1, (plain, begun))
@@ -184,14 +192,20 @@ def run(tmp):
     case("a_prompt_comes_from_standard_input", piped == out, piped)
     code, line, _ = hob(*ask, "--json")
     j = json.loads(line or b"{}")
-    keys = ["device", "prompt_tokens", "answer_tokens", "answer", "load_ms", "ttft_ms", "prefill_tps", "decode_tps"]
+    keys = ["device", "prompt_tokens", "answer_tokens", "answer", "load_ms", "ttft_ms", "prefill_tps", "decode_tps", "seed"]
     case("json_has_the_promised_keys", list(j) == keys and j["device"] == "cpu" and j["answer"] == out.decode()[:-1]
-         and j["answer_tokens"] <= 8 and j["prompt_tokens"] > 5, line)
+         and j["answer_tokens"] <= 8 and j["prompt_tokens"] > 5 and j["seed"] is None, line)
     code, threads, _ = hob(*ask, "--threads", "1")
     case("one_thread_gives_the_same_answer", threads == out, threads)
     draw = ["run", "-m", MODEL, "--raw", "-p", "Once upon a time", "-n", "12", "--temp", "1", "--top-k", "50"]
     a, b, c = (hob(*draw, "--seed", s)[1] for s in ("7", "7", "8"))
     case("a_seed_draws_the_same_answer", a == b and a != c, (a, b, c))
+    first, second = (json.loads(hob(*draw, "--json")[1] or b"{}") for _ in range(2))
+    case("without_a_seed_each_answer_is_drawn_anew", first["seed"] != second["seed"] and first["answer"] != second["answer"]
+         and 0 <= first["seed"] < 1 << 53, (first, second))
+    again = json.loads(hob(*draw, "--json", "--seed", str(first["seed"]))[1] or b"{}")
+    case("the_seed_that_was_told_draws_the_answer_again", (again["seed"], again["answer"]) == (first["seed"], first["answer"]),
+         (first, again))
     code, out2, err = hob("run", "-m", MODEL, "-p", "word " * 200, "--ctx", "64")
     case("a_prompt_longer_than_the_context_is_1", code == 1 and not out2 and "64" in err, err)
     code, out2, err = hob("run", "-m", MODEL, "--raw", "-p", "one two three four", "--ctx", "16", "-n", "0")
@@ -229,6 +243,13 @@ def run(tmp):
     code, edited, err = hob(*ask, "--graph", graph, "--schedule", schedule, timeout=300)
     # not a word of the interpreter: what is as the rules say was built with the tool
     case("dumps_of_graph_and_schedule_run_again", code == 0 and edited == out and not err, (code, edited, err[:300]))
+    with open(graph, "rb") as f:
+        code, piped, err = hob(*ask, "--graph", "-", stdin=f.read(), timeout=300)
+    case("a_graph_comes_from_standard_input", code == 0 and piped == out and not err, (code, piped, err[:300]))
+    code, piped, err = hob(*ask, "--schedule", "-", stdin=b"kernel nobody_knows:\nsplit a.b 4 c d\n")
+    case("a_schedule_comes_from_standard_input", code == 1 and err.startswith("/dev/stdin:1:") and "nobody_knows" in err, err)
+    code, piped, err = hob("inspect", "-m", MODEL, "--plan", "--profile", "-", stdin=b"vec = 3\n")
+    case("a_profile_comes_from_standard_input", code == 1 and err.startswith("/dev/stdin:1:"), err)
     with open(schedule, "wb") as f:  # one small kernel, which has to be interpreted
         f.write(b"kernel rms_norm_n1:\nbind out.n cpu\ncompute_at ss out.n\nguard out o\nsplit out.o 8 xo xl\n")
     code, edited, err = hob(*ask, "--schedule", schedule, timeout=300)
@@ -271,6 +292,10 @@ def chat():
     case("chat_takes_several_turns_from_a_pipe", code == 0 and "Paris" in t and not err, (code, t, err))
     case("the_second_turn_reuses_the_first", "of them known" in t, t)
     case("chat_has_commands", "new conversation" in t and "not a command" in t and "/help" in t, t)
+    told = [re.findall(r"tokens/s; seed (\d+)\n", hob("chat", "-m", MODEL, "-n", "2", "--temp", "1", *o, stdin=b"Hi\n/stats\n")[1]
+                       .decode()) for o in ((), (), ("--seed", "7"))]
+    case("chat_tells_the_seed_it_drew", len(told[0]) == len(told[1]) == 1 and told[0] != told[1] and told[2] == ["7"]
+         and "; seed" not in t, told)
     p = subprocess.Popen([HOB, "chat", "-m", MODEL, "-n", "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                          stderr=subprocess.DEVNULL)
     p.stdin.write(b"Write a very long story about the sea.\n")
