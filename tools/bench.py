@@ -4,8 +4,8 @@ Every measurement is a process of its own; those that are compared take turns, R
 set against each other, with the least and the largest ratio of one turn as the spread. A peer that is here and fails
 makes the run fail; one that is not here reads `not run: why`. Writes bench/RESULTS.md and bench/RESULTS.svg.
 
-Environment: RUNS, TOKENS (64) of an answer, PROMPT (256) tokens of a native prompt, ONLY=native,threads,page,webgpu,
-PEERS_WEBLLM_LIB. With OUT=FOLDER the results go there instead.
+Environment: RUNS, TOKENS (64) of an answer, PROMPT (256) tokens of a native prompt, PEERS_WEBLLM_LIB,
+ONLY=native,threads,page,webgpu,compile. With OUT=FOLDER the results go there instead.
 """
 import contextlib
 import functools
@@ -33,6 +33,7 @@ TOKENS = int(os.environ.get("TOKENS") or 64)
 PROMPT = int(os.environ.get("PROMPT") or 256)
 CLEAR = 0.01  # a margin in logits under which two right answers may differ
 LIMIT = 900
+OPENED, COLD, COMPILE_MS = 15, 4, 30
 QUESTION = "Write a long story about a lighthouse keeper who keeps a log of every ship that passes."
 # what the model's chat template makes of the question; the page's own count of tokens must agree
 ASKED = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
@@ -205,6 +206,11 @@ class Line:
         return statistics.median(values) if values else None
 
 
+def wanted(group):
+    only = [o for o in os.environ.get("ONLY", "").split(",") if o]
+    return not only or group in only
+
+
 def lines_wanted():
     q8 = "8-bit activations, f16 cache (its defaults)"
     gpu_tokens = min(TOKENS, 32)
@@ -216,8 +222,7 @@ def lines_wanted():
         Line("webgpu", "page on WebGPU", lambda: hob_page("webgpu", gpu_tokens), ceiling, "ceiling", "16-bit integer activations, no attention",
              0.35, ["decode_tps"], lambda l: agreement_page(l.ours[-1])),
     ]
-    only = [o for o in os.environ.get("ONLY", "").split(",") if o]
-    return [l for l in all_lines if not only or l.group in only]
+    return [l for l in all_lines if wanted(l.group)]
 
 
 def prepare(line):
@@ -283,6 +288,43 @@ def webllm():
     return "", "%s: prefill %.2f, decode %.2f tokens/s, once" % (r["device"], r["prefill_tps"], r["decode_tps"])
 
 
+# ---- the compiler in the page ---------------------------------------------------------------------------------------
+def compile_times():
+    """Graph to WGSL text of the default model's kernels, in a page that opens it OPENED times: why not, {profile: [ms]}."""
+    folder = os.path.join(ROOT, "build", "bench")
+    os.makedirs(folder, exist_ok=True)
+    jobs = os.path.join(folder, "compile.json")
+    with open(jobs, "w") as f:
+        json.dump([{"id": name, "device": "webgpu", "gpu": name == "gpu", "model": os.path.relpath(MODEL, ROOT),
+                    "reloads": OPENED - 1} for name in ("software", "gpu")], f)
+    times = {}
+    try:
+        for line in run(["node", os.path.join(ROOT, "tests", "web", "forced.mjs"), jobs, folder], env=dict(CHROME=chrome())).splitlines():
+            one = json.loads(line)
+            if "error" in one:
+                raise Failed(one["error"])
+            times[one["id"]] = one["compile_ms"][COLD:]
+            say("       compile in the page, %s: %s ms" % (one["id"], "  ".join("%.1f" % ms for ms in one["compile_ms"])))
+    except Missing as e:
+        return "not run: %s" % e, {}
+    except (Failed, ValueError, KeyError) as e:
+        return "FAILED: compile: %s" % e, {}
+    return "", times
+
+
+def compile_report(why, times):
+    out = ["## The compiler in the page", "",
+           "From the graph to the WGSL text of every kernel, for steps of one row and of many; the model is opened %d times in one page, "
+           "and the first %d, while the browser still translates the compiler, are left out." % (OPENED, COLD), ""]
+    if why:
+        return out + [why.splitlines()[0], ""]
+    out += ["| Profile | Median, ms | Spread | Goal |", "|---|---|---|---|"]
+    for name, ms in sorted(times.items()):
+        median = statistics.median(ms)
+        out.append("| %s | %.1f | %.1f–%.1f | at most %d: %s |" % (name, median, min(ms), max(ms), COMPILE_MS, "met" if median <= COMPILE_MS else "missed"))
+    return out + [""]
+
+
 # ---- results ---------------------------------------------------------------------------------------------------------
 def machine():
     name = platform.processor() or platform.machine()
@@ -304,7 +346,7 @@ def spread(values):
     return "%.2f–%.2f" % (min(values), max(values))
 
 
-def report(lines, other, load):
+def report(lines, other, compiled, load):
     out = ["# Measured by `make bench`", "",
            "%s; commit %s; %s; load average %.1f before, %.1f after on %d cores." % (
                time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), commit(), machine(), load, os.getloadavg()[0], os.cpu_count() or 1),
@@ -328,7 +370,7 @@ def report(lines, other, load):
             bars.append(("%s, %s" % (l.name, key[:-4]), ours, theirs, l.peer_name))
     out.append("| WebLLM | | | %s | | | %s |" % (other[1], other[0].splitlines()[0] if other[0] else "a model of its own, no ratio"))
     out += ["", "![hob's speed as a multiple of the peer's](RESULTS.svg)" if bars else "", "",
-            "## Modes and agreement", "", "| Line | hob's mode | Agreement of the same binary and flags | Peer's mode |", "|---|---|---|---|"]
+            *compile_report(*compiled), "## Modes and agreement", "", "| Line | hob's mode | Agreement of the same binary and flags | Peer's mode |", "|---|---|---|---|"]
     for l in lines:
         device = l.ours[-1].get("device", "") if l.ours else ""
         out.append("| %s | %s%s | %s | %s: %s |" % (l.name, HOB_MODE, ", " + device if device else "", l.agreement or l.why.splitlines()[0], l.peer_name, l.peer_mode))
@@ -343,12 +385,13 @@ def main():
         say("build/hob is not there; make")
         return 1
     lines = lines_wanted()
-    if any(l.group in ("page", "webgpu") for l in lines):
+    if any(wanted(group) for group in ("page", "webgpu", "compile")):
         subprocess.call(["make", "web"], cwd=ROOT)
     load = os.getloadavg()[0]
     measure(lines)
     other = webllm()
-    text, bars = report(lines, other, load)
+    compiled = compile_times() if wanted("compile") else ("not run: not asked for", {})
+    text, bars = report(lines, other, compiled, load)
     folder = os.environ.get("OUT") or os.path.join(ROOT, "bench")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "RESULTS.md"), "w", encoding="utf-8") as f:
@@ -360,9 +403,10 @@ def main():
     bad = [l for l in lines if l.why.startswith("FAILED") or l.void]
     for l in bad:
         say("%s: %s" % (l.name, l.why or l.void))
-    if other[0].startswith("FAILED"):
-        say(other[0])
-    return 1 if bad or other[0].startswith("FAILED") else 0
+    broken = [why for why, _ in (other, compiled) if why.startswith("FAILED")]
+    for why in broken:
+        say(why)
+    return 1 if bad or broken else 0
 
 
 if __name__ == "__main__":
