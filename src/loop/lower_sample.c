@@ -6,9 +6,8 @@
 //   most 16 nats;
 // - digits: the top_k-th largest key, four bits at a time, by counting the keys >= each candidate
 //   (ties at the end are kept);
-// - weight: e^-distance in 2^-23 by two table look-ups and a shift; sums of blocks of 256 and
-// prefix
-//   sums, then two random numbers choose the block and the token in it.
+// - weight: e^-distance in 2^-23 by two table look-ups and a shift; then sums of blocks of 256,
+//   prefix sums, and two random numbers that choose the block and the token in it.
 //
 // Cast from f32 truncates, and a lone product is rounded the same everywhere: nothing here can be
 // contracted.
