@@ -26,6 +26,13 @@ static Str unique_name(Compile *c, const char *name) {
     return s;
 }
 
+// The line of the user's file on which a kernel's section is headed.
+static int section_line(const Compile *c, Str section) {
+    int line = 0;
+    for (const char *at = c->o->schedule_text.ptr; at < section.ptr; at++) line += *at == '\n';
+    return line;
+}
+
 static bool schedule_nest(Compile *c, Nest *n, Str name, bool *edited) {
     Str mine = {0};
     if (TEXTS && c->o->schedule_text.len > 0) mine = schedule_section(c->o->schedule_text, name);
@@ -38,9 +45,7 @@ static bool schedule_nest(Compile *c, Nest *n, Str name, bool *edited) {
             *edited = !ruled || !str_eq(rule, buf_str(&n->log));
             return true;
         }
-        for (const char *at = c->o->schedule_text.ptr; at < mine.ptr;
-             at++) // its lines are counted in the file
-            c->err->line += *at == '\n';
+        c->err->line += section_line(c, mine);
         return false;
     }
     return rule_apply(n, c->err);
@@ -72,10 +77,7 @@ static int kernel_by_nest(const Compile *c, u64 key) {
 
 // What is wrong with a schedule as a whole stands at its kernel's head in the user's file.
 static void blame_section(Compile *c, Str name) {
-    Str mine = schedule_section(c->o->schedule_text, name);
-    int line = 0;
-    for (const char *at = c->o->schedule_text.ptr; at < mine.ptr; at++) line += *at == '\n';
-    err_line(c->err, line, 1);
+    err_line(c->err, section_line(c, schedule_section(c->o->schedule_text, name)), 1);
     err_file(c->err, c->o->schedule_file);
 }
 
@@ -275,22 +277,28 @@ static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
     return true;
 }
 
-// A schedule file with a section for a kernel that is not there, or with lines before its first
-// section, would be silently ignored: an error instead.
+// What a schedule file says and nobody would read is an error: a section for a kernel that is not
+// there, a kernel's second section, lines before the first.
 static bool check_sections(Compile *c) {
     Str rest = c->o->schedule_text;
     bool any = false; // a section has begun: its lines are its kernel's
     for (int line = 1; rest.len > 0; line++) {
-        Str name = {0}, comment, one = str_cut(rest, '\n', &rest);
-        bool found = any;
+        Str name = {0}, comment, one = str_cut(rest, '\n', &rest), first = {0};
+        bool found = any, again = false;
         if (schedule_head(one, &name)) {
             any = true;
             found = false;
             for (size_t i = 0; i < c->kernels.n; i++)
                 found = found || str_eq(c->kernels.at[i].name, name);
+            first = schedule_section(c->o->schedule_text, name);
+            again = found && first.ptr != rest.ptr;
         }
-        if (found || str_trim(str_cut(one, '#', &comment)).len == 0) continue;
-        if (any)
+        if ((found && !again) || str_trim(str_cut(one, '#', &comment)).len == 0) continue;
+        if (again)
+            err_set(c->err, ERR_SCHED_NAME,
+                    "kernel '%S' has a section on line %d already; keep one of the two", name,
+                    section_line(c, first));
+        else if (any)
             err_set(c->err, ERR_COMPILE_SCHEDULE,
                     "no kernel is named '%S'; `hob inspect --dump schedule` lists them", name);
         else

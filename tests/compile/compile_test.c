@@ -204,6 +204,18 @@ static void a_programs_schedules_replay(void **state) {
     assert_false(compile_program(a, NULL, &o, &again, &err));
     assert_int_equal(err.id, ERR_COMPILE_SCHEDULE);
     assert_int_equal(err.line, 2);
+    // Two sections for one kernel: neither is silently the one that counts, be the second empty.
+    Str body = S("bind out.n cpu\ncompute_at ss out.n\nguard out o\nsplit out.o 8 xo xl\n");
+    for (int empty = 0; empty < 2; empty++) {
+        err = (Err){0};
+        o.schedule_text = str_fmt(a, "# mine\nkernel %S:\n%Skernel %S:%S", mine, body, mine,
+                                  empty ? S("") : S("\n\nbind out.n cpu\n"));
+        assert_false(compile_program(a, NULL, &o, &again, &err));
+        assert_int_equal(err.id, ERR_SCHED_NAME);
+        assert_int_equal(err.line, 7);
+        assert_string_equal(err.file, "t.hsch");
+        assert_non_null(strstr(err.msg, "line 2"));
+    }
     arena_free(a);
 }
 
