@@ -229,13 +229,14 @@ static bool is_float(const Expr *e, double v) { return e->op == EX_FCONST && e->
 static const Expr *identity2(Exprs *x, ExprOp op, const Expr *a, const Expr *b) {
     Type t = (Type)a->type;
     bool integer = type_is_int(t);
-    i64 ones = wrap_to(t, -1);
+    const Expr *of;
+    i64 c, ones = wrap_to(t, -1);
     switch (op) {
     case EX_ADD:
         if (is_int(b, 0) || is_float(b, 0)) return a;
         if (is_float(a, 0)) return b;
-        if (integer && b->op == EX_ICONST && a->op == EX_ADD && a->args[1]->op == EX_ICONST)
-            return ex_add(x, a->args[0], iconst(x, t, a->args[1]->i + b->i));
+        if (integer && b->op == EX_ICONST && (of = by_const(a, EX_ADD, &c)))
+            return ex_add(x, of, iconst(x, t, c + b->i));
         return NULL;
     case EX_SUB:
         if (is_int(b, 0) || is_float(b, 0)) return a;
@@ -245,8 +246,8 @@ static const Expr *identity2(Exprs *x, ExprOp op, const Expr *a, const Expr *b) 
     case EX_MUL:
         if (is_int(b, 1) || is_float(b, 1)) return a;
         if (is_float(a, 1) || is_int(b, 0)) return b;
-        if (integer && b->op == EX_ICONST && a->op == EX_MUL && a->args[1]->op == EX_ICONST)
-            return ex_mul(x, a->args[0], iconst(x, t, (i64)((u64)a->args[1]->i * (u64)b->i)));
+        if (integer && b->op == EX_ICONST && (of = by_const(a, EX_MUL, &c)))
+            return ex_mul(x, of, iconst(x, t, (i64)((u64)c * (u64)b->i)));
         return NULL;
     case EX_DIV: return is_float(b, 1) ? a : NULL;
     case EX_IDIV: return is_int(b, 1) || is_int(a, 0) ? a : NULL;

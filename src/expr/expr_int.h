@@ -103,6 +103,17 @@ static inline i64 type_hi(int t) { return t == TY_I32 ? INT32_MAX : t == TY_U32 
 static inline const Expr *ex_int_as(Exprs *x, int t, i64 v) {
     return t == TY_U32 ? ex_uint(x, (u32)v) : ex_int(x, v);
 }
+// a, where e is `a op c` and c a constant; else NULL.
+static inline const Expr *by_const(const Expr *e, int op, i64 *c) {
+    if (e->op != op || e->args[1]->op != EX_ICONST) return NULL;
+    *c = e->args[1]->i;
+    return e->args[0];
+}
+// The same for e // c and e % c, whose c must be positive.
+static inline const Expr *split_by(const Expr *e, int op, i64 *c) {
+    const Expr *of = by_const(e, op, c);
+    return of && *c > 0 ? of : NULL;
+}
 i64 saturate_to_int(Type t, double f); // f32 -> integer: truncates, saturates, NaN -> 0
 
 #endif

@@ -117,6 +117,7 @@ static bool add_product(Lin *l, const Lin *a, const Lin *b, i64 scale) {
 
 bool lin_add(Exprs *x, Lin *l, const Expr *e, i64 scale) {
     Term t = {.coef = scale, .n = 1, .at = {e}};
+    const Expr *of;
     i64 k;
     switch (e->op) {
     case EX_ICONST: return scaled(l, e->i, scale, &k) && summed(l, l->k, k, &l->k);
@@ -125,8 +126,7 @@ bool lin_add(Exprs *x, Lin *l, const Expr *e, i64 scale) {
         return scale != INT64_MIN && lin_add(x, l, e->args[0], scale) &&
                lin_add(x, l, e->args[1], -scale);
     case EX_MUL: {
-        if (e->args[1]->op == EX_ICONST)
-            return scaled(l, scale, e->args[1]->i, &k) && lin_add(x, l, e->args[0], k);
+        if ((of = by_const(e, EX_MUL, &k))) return scaled(l, scale, k, &k) && lin_add(x, l, of, k);
         Lin *a = lin_take(x, l->type), *b = lin_take(x, l->type);
         bool ok = lin_add(x, a, e->args[0], 1) && lin_add(x, b, e->args[1], 1) &&
                   add_product(l, a, b, scale);
@@ -177,13 +177,6 @@ i64 term_divisor(const Term *t) {
 
 // ---- c*(e//c) + e%c -> e ------------------------------------------------------------------------
 
-static bool split_by_const(const Expr *e, ExprOp op, const Expr **of, i64 *c) {
-    if (e->op != op || e->args[1]->op != EX_ICONST || e->args[1]->i <= 0) return false;
-    *of = e->args[0];
-    *c = e->args[1]->i;
-    return true;
-}
-
 // Are the other atoms of a (all but its ia-th) those of b (all but its ib-th)?
 static bool same_rest(const Term *a, int ia, const Term *b, int ib) {
     if (a->n != b->n) return false;
@@ -217,10 +210,10 @@ static bool add_replaced(Exprs *x, Lin *l, const Term *t, int at, i64 coef, cons
 static bool join_one(Exprs *x, Lin *l, bool *found) {
     for (int i = 0; i < l->n; i++)
         for (int p = 0; p < l->t[i].n; p++) {
-            const Expr *of, *of2, *inner;
+            const Expr *of, *inner;
             i64 c, c2, b;
             Term ti = l->t[i], tj;
-            if (split_by_const(ti.at[p], EX_IDIV, &of, &c)) {
+            if ((of = split_by(ti.at[p], EX_IDIV, &c))) {
                 i64 d = divisor_of(of);
                 if (ti.coef % c == 0 && d % c == 0) { // e//c*c, and c divides e
                     drop_term(l, i);
@@ -228,16 +221,16 @@ static bool join_one(Exprs *x, Lin *l, bool *found) {
                     return add_replaced(x, l, &ti, p, ti.coef / c, of);
                 }
             }
-            if (!split_by_const(ti.at[p], EX_IMOD, &of, &c)) continue;
+            if (!(of = split_by(ti.at[p], EX_IMOD, &c))) continue;
             for (int j = 0; j < l->n; j++)
                 for (int q = 0; j != i && q < l->t[j].n; q++) {
                     tj = l->t[j];
                     const Expr *by = NULL;
                     i64 both;
-                    if (split_by_const(tj.at[q], EX_IDIV, &of2, &c2) && of2 == of && c2 == c)
+                    if (split_by(tj.at[q], EX_IDIV, &c2) == of && c2 == c)
                         by = of; // e%c + c*(e//c)
-                    else if (split_by_const(tj.at[q], EX_IMOD, &inner, &c2) &&
-                             split_by_const(inner, EX_IDIV, &of2, &b) && of2 == of && b == c &&
+                    else if ((inner = split_by(tj.at[q], EX_IMOD, &c2)) &&
+                             split_by(inner, EX_IDIV, &b) == of && b == c &&
                              mul_i64(c, c2, &both) && both <= INT32_MAX)
                         by = ex_mod(x, of, // e%c + c*(e//c%c2) is e%(c*c2)
                                     ex_int_as(x, l->type, both));

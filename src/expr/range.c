@@ -190,18 +190,15 @@ static i64 node_divisor(const Expr *e) {
     case EX_MIN:
     case EX_MAX: a = gcd_i64(a, b); break;
     case EX_MUL: a = a && b ? product(a, b) : 0; break;
-    case EX_IDIV:
-        if (e->args[1]->op != EX_ICONST || e->args[1]->i <= 0) return 1;
-        return a % e->args[1]->i == 0 ? a / e->args[1]->i : 1;
+    case EX_IDIV: return split_by(e, EX_IDIV, &b) && a % b == 0 ? a / b : 1;
     case EX_IMOD: return gcd_i64(a, b);
     case EX_SELECT: return gcd_i64(divisor_of(e->args[1]), divisor_of(e->args[2]));
     case EX_AND: return MAX2(low_bit(a), low_bit(b)) && a && b ? MAX2(low_bit(a), low_bit(b)) : 0;
     case EX_OR:
     case EX_XOR: return gcd_i64(low_bit(a), low_bit(b));
     case EX_SHL:
-        if (e->args[1]->op != EX_ICONST || e->args[1]->i < 0 || e->args[1]->i > 31)
-            return low_bit(a);
-        return a ? MIN2(low_bit(a) << e->args[1]->i, (i64)1 << 31) : 0;
+        if (!by_const(e, EX_SHL, &b) || b < 0 || b > 31) return low_bit(a);
+        return a ? MIN2(low_bit(a) << b, (i64)1 << 31) : 0;
     case EX_CAST:
         if (!type_is_int(e->args[0]->type)) return 1;
         return e->type == TY_I32 && e->args[0]->type == TY_I32 ? a

@@ -82,12 +82,8 @@ static i64 common_part(const Lin *r, i64 c, Lin *a, Lin *b) {
 }
 
 static bool single_atom(const Lin *l, ExprOp op, const Expr **of, i64 *c) {
-    if (l->n != 1 || l->t[0].n != 1 || l->t[0].coef != 1 || l->t[0].at[0]->op != op ||
-        l->t[0].at[0]->args[1]->op != EX_ICONST)
-        return false;
-    *of = l->t[0].at[0]->args[0];
-    *c = l->t[0].at[0]->args[1]->i;
-    return *c > 0;
+    return l->n == 1 && l->t[0].n == 1 && l->t[0].coef == 1 &&
+           (*of = split_by(l->t[0].at[0], op, c));
 }
 
 // out += r // c, r exact, where nothing simpler was found
@@ -329,7 +325,7 @@ static const Expr *simp_equal(Exprs *x, const Expr *e) {
 
 static const Expr *simp_min(Exprs *x, const Expr *e) {
     const Expr *a = e->args[0], *b = e->args[1];
-    i64 lo, hi;
+    i64 lo, hi, c;
     Lin *l = lin_take(x, TY_I32);
     const Expr *r = e;
     if (lin_add(x, l, a, 1) && lin_add(x, l, b, -1) && lin_recombine(x, l) &&
@@ -338,7 +334,7 @@ static const Expr *simp_min(Exprs *x, const Expr *e) {
             r = e->op == EX_MIN ? a : b;
         else if (lo >= 0)
             r = e->op == EX_MIN ? b : a;
-        else if (b->op == EX_ICONST && a->op == e->op && a->args[1]->op == EX_ICONST)
+        else if (b->op == EX_ICONST && by_const(a, e->op, &c))
             r = ex_node(x, (ExprOp)e->op, a->args[0],
                         ex_node(x, (ExprOp)e->op, a->args[1], b, NULL), NULL);
     }
@@ -359,8 +355,8 @@ static bool is_ones(i64 v) { return v > 0 && (v & (v + 1)) == 0; }
 
 // Shifts and masks by constants, where they are index arithmetic in disguise.
 static const Expr *simp_bits(Exprs *x, const Expr *e) {
-    const Expr *a = e->args[0], *b = e->args[1], *r;
-    i64 lo, hi;
+    const Expr *a = e->args[0], *b = e->args[1], *of, *r;
+    i64 lo, hi, c;
     if (e->nargs != 2 || b->op != EX_ICONST || b->i < 0) // joined masks may have left a constant
         return e;
     bool known = expr_range(a, &lo, &hi);
@@ -372,16 +368,15 @@ static const Expr *simp_bits(Exprs *x, const Expr *e) {
         return e;
     case EX_SHR:
         if (b->i > 31) return e;
-        if (a->op == EX_SHR && a->args[1]->op == EX_ICONST && a->args[1]->i >= 0 &&
-            a->args[1]->i + b->i < 32)
-            return simp_bits(x, ex_shr(x, a->args[0], ex_int_as(x, b->type, a->args[1]->i + b->i)));
+        if ((of = by_const(a, EX_SHR, &c)) && c >= 0 && c + b->i < 32)
+            return simp_bits(x, ex_shr(x, of, ex_int_as(x, b->type, c + b->i)));
         if (b->i == 31 && e->type == TY_I32) return e;
         r = simp_div(x, ex_idiv(x, a, ex_int_as(x, e->type, (i64)1 << b->i)));
         return e->type == TY_I32 || r->op != EX_IDIV ? r : e;
     case EX_AND:
         if (is_ones(b->i) && lo >= 0 && hi <= b->i) return a;
-        if (a->op == EX_AND && a->args[1]->op == EX_ICONST)
-            return simp_bits(x, ex_and(x, a->args[0], ex_int_as(x, e->type, a->args[1]->i & b->i)));
+        if ((of = by_const(a, EX_AND, &c)))
+            return simp_bits(x, ex_and(x, of, ex_int_as(x, e->type, c & b->i)));
         if (!is_ones(b->i) || b->i >= INT32_MAX) return e;
         r = simp_div(x, ex_mod(x, a, ex_int_as(x, e->type, b->i + 1)));
         return e->type == TY_I32 || r->op != EX_IMOD ? r : e;

@@ -16,8 +16,7 @@ typedef struct MatmulShape {
 } MatmulShape;
 
 static void find_word_loads(void *user, const Expr *e) {
-    if (e->op == EX_LOAD && e->buf->scope == SCOPE_ARG && e->buf->type == TY_U32)
-        *(bool *)user = true;
+    if (e->buf->scope == SCOPE_ARG && e->buf->type == TY_U32) *(bool *)user = true;
 }
 
 static bool find(const Nest *n, MatmulShape *m) {
@@ -32,7 +31,7 @@ static bool find(const Nest *n, MatmulShape *m) {
             if (w->def.op != RED_NONE || w->def.nax != 2 ||
                 stage_reads(s, w->def.out, load, 2) != 1)
                 continue;
-            expr_walk(w->def.body, find_word_loads, &words);
+            expr_walk_loads(w->def.body, find_word_loads, &words);
             if (words && expr_uses(load[0]->args[0], s->def.ax[1].var) &&
                 expr_uses(load[0]->args[1], s->def.red[0].var))
                 m->acc = s, m->w = w;

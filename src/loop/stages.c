@@ -18,7 +18,7 @@ typedef struct LoadList {
 
 static void collect_load(void *user, const Expr *e) {
     LoadList *l = user;
-    if (e->op != EX_LOAD || e->buf != l->buf) return;
+    if (e->buf != l->buf) return;
     for (int i = 0; i < l->n; i++)
         if (l->load[i] == e) return;
     if (l->n == (int)COUNT_OF(l->load))
@@ -37,7 +37,7 @@ static void stage_each(Stage *d, void (*fn)(void *user, const Expr **e), void *u
     }
 }
 
-static void walk_loads(void *user, const Expr **e) { expr_walk(*e, collect_load, user); }
+static void walk_loads(void *user, const Expr **e) { expr_walk_loads(*e, collect_load, user); }
 
 static void stage_loads(NestStage *s, const Buffer *b, LoadList *out) {
     *out = (LoadList){.buf = b};
