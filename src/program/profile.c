@@ -9,40 +9,11 @@ typedef struct Field {
     const char *name;
     size_t at;
     i64 lo, hi;
-    bool power; // a power of two
+    bool power; // of two
 } Field;
 
-// Ranges that schedules and plans rely on. A field without a row here may hold 0..2^53.
-static const struct {
-    const char *name;
-    i64 lo, hi;
-    bool power;
-} field_limits[] = {
-    {"gpu", 0, 1, false},
-    {"vec", 1, 16, true},
-    {"threads", 1, 256, false},
-    {"weave", 1, 8, true},
-    {"wg_size", 1, 1024, true},
-    {"max_wg_size", 1, 1024, true},
-    {"shared_bytes", 0, 1 << 20, false},
-    {"subgroup", 0, 128, false},
-    {"max_bindings", 4, 8, false},
-    {"max_binding_bytes", 1 << 16, (i64)1 << 40, false},
-    {"max_buffer_bytes", 1 << 16, (i64)1 << 40, false},
-    {"offset_align", 16, 4096, true},
-    {"max_grid", 256, (i64)1 << 31, false},
-    {"f16", 0, 1, false},
-    {"dot4", 0, 1, false},
-    {"fuse_norm", 0, 1, false},
-    {"fuse_epilogue", 0, 1, false},
-    {"fields_stay", 0, 1, false},
-    {"attn_parts", 1, 64, false},
-    {"row_tile", 1, 16, false},
-    {"dims", 0, 1, false},
-};
-
 static const Field fields[] = {
-#define P(field, def, doc) {#field, offsetof(Profile, field), 0, (i64)1 << 53, false},
+#define P(field, def, lo, hi, power, doc) {#field, offsetof(Profile, field), lo, hi, power},
 #include "program/profile.def"
 #undef P
 };
@@ -51,7 +22,7 @@ static i64 *field_of(Profile *p, const Field *f) { return (i64 *)((char *)p + f-
 
 static Profile profile_default(void) {
     Profile p = {0};
-#define P(field, def, doc) p.field = (def);
+#define P(field, def, lo, hi, power, doc) p.field = (def);
 #include "program/profile.def"
 #undef P
     return p;
@@ -97,7 +68,24 @@ bool profile_named(Str name, Profile *out) {
     return true;
 }
 
+// What schedules for a GPU rely on besides; it is what any WebGPU device has.
+static void gpu_limits(const Profile *p, Field *f) {
+    enum { THREADS = 64 }; // 8 x 8 of them make a tile
+    switch (f->at) {
+    case offsetof(Profile, vec): f->lo = 2, f->hi = 4; break;
+    case offsetof(Profile, max_wg_size): f->lo = THREADS; break;
+    case offsetof(Profile, wg_size):
+    case offsetof(Profile, subgroup): f->hi = MIN2(f->hi, MAX2(p->max_wg_size, THREADS)); break;
+    case offsetof(Profile, shared_bytes): f->lo = 16384; break;
+    case offsetof(Profile, dims): f->hi = 0; break;
+    default: break;
+    }
+}
+
 bool profile_read(Arena *a, Str text, Str file, Profile *io, Err *err) {
+    struct {
+        int line, col;
+    } given[COUNT_OF(fields)] = {0}; // where a field has its value from
     Str rest = text;
     for (int line = 1; rest.len > 0; line++) {
         Str raw = str_cut(rest, '\n', &rest), after;
@@ -106,48 +94,45 @@ bool profile_read(Arena *a, Str text, Str file, Profile *io, Err *err) {
         Str value, name = str_trim(str_cut(s, '=', &value));
         int col = (int)(s.ptr - raw.ptr) + 1;
         value = str_trim(value);
-        if (name.len == 0 || value.len == 0) {
-            err_set(err, ERR_PROFILE_SYNTAX, "'%S' is not `field = value`", s);
-            err_line(err, line, col);
-            return err_file(err, file);
-        }
-        if (str_eq(name, S("name"))) {
+        if (name.len && value.len && str_eq(name, S("name"))) {
             io->name = arena_str(a, value);
             continue;
         }
-        const Field *f = NULL;
-        for (size_t i = 0; i < COUNT_OF(fields); i++)
-            if (str_eq(name, str_c(fields[i].name))) f = &fields[i];
-        if (f == NULL) {
+        size_t i = 0;
+        while (i < COUNT_OF(fields) && !str_eq(name, str_c(fields[i].name))) i++;
+        if (name.len == 0 || value.len == 0) {
+            err_set(err, ERR_PROFILE_SYNTAX, "'%S' is not `field = value`", s);
+        } else if (i == COUNT_OF(fields)) {
             Buf known = {.arena = a};
-            for (size_t i = 0; i < COUNT_OF(fields); i++)
+            for (i = 0; i < COUNT_OF(fields); i++)
                 buf_fmt(&known, "%s%s", i ? ", " : "", fields[i].name);
             err_set(err, ERR_PROFILE_FIELD, "no field '%S'; known: %S", name, buf_str(&known));
-            err_line(err, line, col);
-            return err_file(err, file);
+        } else {
+            given[i].line = line;
+            given[i].col = col = (int)(value.ptr - raw.ptr) + 1;
+            if (str_to_i64(value, field_of(io, &fields[i]))) continue;
+            err_set(err, ERR_PROFILE_VALUE, "%S = %S is not a number", name, value);
         }
-        i64 v = 0, lo = f->lo, hi = f->hi;
-        bool power = false;
-        for (size_t i = 0; i < COUNT_OF(field_limits); i++) {
-            if (!str_eq(name, str_c(field_limits[i].name))) continue;
-            lo = field_limits[i].lo;
-            hi = field_limits[i].hi;
-            power = field_limits[i].power;
-        }
-        if (!str_to_i64(value, &v) || v < lo || v > hi || (power && (v & (v - 1)) != 0)) {
-            err_set(err, ERR_PROFILE_VALUE, "%S = %S; it must be %sfrom %D to %D", name, value,
-                    power ? "a power of two " : "", lo, hi);
-            err_line(err, line, (int)(value.ptr - raw.ptr) + 1);
-            return err_file(err, file);
-        }
-        *field_of(io, f) = v;
+        err_line(err, line, col);
+        return err_file(err, file);
+    }
+    for (size_t i = 0; i < COUNT_OF(fields); i++) { // together: some depend on others
+        Field f = fields[i];
+        i64 v = *field_of(io, &f);
+        if (io->gpu == 1) gpu_limits(io, &f);
+        if (v >= f.lo && v <= f.hi && !(f.power && (v & (v - 1)) != 0)) continue;
+        err_set(err, ERR_PROFILE_VALUE, "%s = %D; %sit must be %sfrom %D to %D", f.name, v,
+                io->gpu == 1 ? "on a GPU " : "", f.power ? "a power of two " : "", f.lo, f.hi);
+        err_line(err, given[i].line, given[i].col);
+        return err_file(err, file);
     }
     return true;
 }
 
 void profile_print(const Profile *p, Buf *out) {
     buf_fmt(out, "name = %S\n", p->name);
-#define P(field, def, doc) buf_fmt(out, "%-18s = %-10D # %s\n", #field, p->field, doc);
+#define P(field, def, lo, hi, power, doc)                                                          \
+    buf_fmt(out, "%-18s = %-10D # %s\n", #field, p->field, doc);
 #include "program/profile.def"
 #undef P
 }

@@ -14,7 +14,7 @@
 // ---- profile.c ----------------------------------------------------------------------------------
 typedef struct Profile {
     Str name;
-#define P(field, def, doc) i64 field;
+#define P(field, def, lo, hi, power, doc) i64 field;
 #include "program/profile.def"
 #undef P
 } Profile;

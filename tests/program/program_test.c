@@ -71,6 +71,52 @@ static void errors_in_a_profile_say_where(void **state) {
     }
 }
 
+// Which limits a GPU's schedules need; a processor has no workgroups, and no need of them.
+static void a_profile_that_no_schedule_fits_is_refused_where_it_is_read(void **state) {
+    (void)state;
+    static const struct {
+        const char *least, *below, *field;
+        int line, col;
+    } gpu[] = {
+        {"shared_bytes = 16384", "\nshared_bytes = 16383", "shared_bytes", 2, 16},
+        {"max_wg_size = 64", "max_wg_size = 32", "max_wg_size", 1, 15},
+        {"max_wg_size = 64", "wg_size = 1\nmax_wg_size = 1\n", "max_wg_size", 2, 15},
+        {"wg_size = 256", "max_wg_size = 256\nwg_size = 512", "wg_size", 2, 11},
+        {"max_wg_size=64\nsubgroup=64", "subgroup=65\nmax_wg_size=64", "subgroup", 1, 10},
+        {"vec = 2", "vec = 1", "vec", 1, 7},
+        {"vec = 4", "vec = 8", "vec", 1, 7},
+        {"max_bindings = 5", "max_bindings = 4", "max_bindings", 1, 16},
+        {"dims = 0", "dims = 1", "dims", 1, 8},
+        {"step_cost = 0", "step_cost = 99999999999999999", "step_cost", 1, 13},
+    };
+    Arena *a = arena_new(NULL);
+    for (size_t i = 0; i < COUNT_OF(gpu); i++) {
+        Profile p;
+        Err err = {0};
+        profile_named(S("gpu"), &p);
+        assert_true(profile_read(a, str_c(gpu[i].least), S("p"), &p, &err));
+        profile_named(S("gpu"), &p);
+        assert_false(profile_read(a, str_c(gpu[i].below), S("my.profile"), &p, &err));
+        assert_int_equal(err.id, ERR_PROFILE_VALUE);
+        assert_memory_equal(err.msg, gpu[i].field, strlen(gpu[i].field));
+        assert_int_equal(err.line, gpu[i].line);
+        assert_int_equal(err.col, gpu[i].col);
+    }
+    // What the file says together with what it leaves as it was: there is no line to show.
+    Profile p;
+    Err err = {0};
+    profile_named(S("cpu"), &p);
+    assert_false(profile_read(a, S("gpu = 1\n"), S("my.profile"), &p, &err));
+    assert_int_equal(err.id, ERR_PROFILE_VALUE);
+    assert_int_equal(err.line, 0);
+    assert_string_equal(err.file, "my.profile");
+    err = (Err){0};
+    profile_named(S("cpu"), &p);
+    Str small = S("max_wg_size = 1\nwg_size = 1\nshared_bytes = 0\nvec = 1\ndims = 0");
+    assert_true(profile_read(a, small, S("p"), &p, &err));
+    arena_free(a);
+}
+
 static void grids_round_up_and_are_never_empty(void **state) {
     (void)state;
     assert_int_equal(grid_count(&(GridDim){.a = 1, .c = 4, .d = 3}, 9, 1), 9);
@@ -180,6 +226,7 @@ int main(void) {
         cmocka_unit_test(a_profile_reads_back_as_printed),
         cmocka_unit_test(a_profile_hash_is_of_what_shapes_kernels),
         cmocka_unit_test(errors_in_a_profile_say_where),
+        cmocka_unit_test(a_profile_that_no_schedule_fits_is_refused_where_it_is_read),
         cmocka_unit_test(grids_round_up_and_are_never_empty),
         cmocka_unit_test(what_is_too_many_in_x_is_folded_into_y),
         cmocka_unit_test(a_program_that_lies_is_refused),
