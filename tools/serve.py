@@ -1,7 +1,8 @@
 """Serves the chat page: web/dist at /, the models folder at /models/, on 127.0.0.1 only, with byte ranges.
 
 /hob-server tells who is serving which checkout, so that a second start finds the first. Nothing is listed, nothing
-outside the two folders is given out, nothing is cached without asking again.
+outside the two folders is given out but what a link in models/ itself points to (large models live elsewhere), nothing is
+cached without asking again.
 """
 import http.server
 import json
@@ -47,9 +48,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = urllib.parse.unquote(urllib.parse.urlsplit(path).path)
         base, rest = ("models", path[8:]) if path.startswith("/models/") else (os.path.join("web", "dist"), path[1:])
         folder = os.path.realpath(os.path.join(ROOT, base))
-        full = os.path.realpath(os.path.join(folder, rest or "index.html"))
-        inside = full.startswith(folder + os.sep) and "\0" not in rest
-        return full if inside and os.path.isfile(full) else None
+        if "\0" in rest:
+            return None
+        full = os.path.join(folder, rest or "index.html")
+        linked = base == "models" and os.path.basename(rest) == rest and rest not in (".", "..")
+        full = full if linked else os.path.realpath(full)
+        return full if full.startswith(folder + os.sep) and os.path.isfile(full) else None
 
     def do_GET(self):
         # a page elsewhere must not reach us under a name of its own
@@ -121,7 +125,13 @@ def start(port):
 
 
 if __name__ == "__main__":
-    server = start(int(os.environ.get("PORT") or "4627"))
+    wanted = os.environ.get("PORT") or "4627"
+    if not re.fullmatch("[0-9]{1,5}", wanted) or int(wanted) > 65535:
+        sys.exit("PORT=%s: this is no port; give a number from 0 (any that is free) to 65535" % wanted)
+    try:
+        server = start(int(wanted))
+    except OSError as e:
+        sys.exit("port %s cannot be used: %s; choose another by PORT" % (wanted, e.strerror))
     print("http://127.0.0.1:%d/" % server.server_address[1], flush=True)
     try:
         server.serve_forever()
