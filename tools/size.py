@@ -2,13 +2,15 @@
 
 Sizes are those of `gzip -9`, in units of 1024 bytes. --rooms links build/wasm/obj once more, with names, and compresses
 each room's functions by themselves (so the sum is a little more than the whole); a function that was inlined counts
-where it went. Any python3 will do: --rooms goes on in .venv/, where the linker is.
-usage: size.py [--rooms]
+where it went. Any python3 will do: --rooms goes on in .venv/, where the linker is. --json prints the limits and the files
+they are for, for whoever measures with another gzip (tests/web/page.mjs).
+usage: size.py [--rooms | --json]
 """
 import collections
 import glob
 import gzip
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -23,15 +25,21 @@ def gzipped(data):
     return len(gzip.compress(data, 9))
 
 
-def totals():
-    """(what, bytes gzipped, limit in bytes) of the page that was built last; bytes 0: not built."""
+def parts():
+    """(what, its files, limit in bytes) of the page that was built last; no files: not built."""
     for what, pattern, limit in LIMITS:
+        paths = sorted(glob.glob(os.path.join(ROOT, pattern), recursive=True))
+        yield what, [p for p in paths if os.path.isfile(p) and not p.endswith(".map")], limit * 1024
+
+
+def totals():
+    """(what, bytes gzipped, limit in bytes); bytes 0: not built."""
+    for what, paths, limit in parts():
         size = 0
-        for path in glob.glob(os.path.join(ROOT, pattern), recursive=True):
-            if os.path.isfile(path) and not path.endswith(".map"):
-                with open(path, "rb") as f:
-                    size += gzipped(f.read())
-        yield what, size, limit * 1024
+        for path in paths:
+            with open(path, "rb") as f:
+                size += gzipped(f.read())
+        yield what, size, limit
 
 
 def leb(data, at):
@@ -138,6 +146,9 @@ def main():
     os.chdir(ROOT)
     if "--rooms" in sys.argv[1:]:
         rooms()
+    if "--json" in sys.argv[1:]:
+        print(json.dumps([{"what": w, "files": f, "limit": n} for w, f, n in parts()]))
+        return 0
     over = False
     for what, size, limit in totals():
         print("%s: %.1f KB gzipped of %d%s" % (what, size / 1024, limit / 1024, "" if size else "; make web"))

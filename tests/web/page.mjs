@@ -1,5 +1,6 @@
 // The chat page in a real browser, with the network cut off outside 127.0.0.1: talks on both devices, what is counted
 // while it does, and what it says when something is missing.
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import zlib from "node:zlib";
@@ -36,23 +37,12 @@ const at = (query) => `${server.url}?temperature=0&max_tokens=12&${query}`;
 const answers = {};
 
 // ---- sizes ---------------------------------------------------------------------------------------------------
-function gzipped(dir, keep = () => true) {
-    let sum = 0;
-    for (const name of fs.readdirSync(path.join(ROOT, dir), { recursive: true })) {
-        const full = path.join(ROOT, dir, name);
-        if (fs.statSync(full).isFile() && keep(name)) sum += zlib.gzipSync(fs.readFileSync(full), { level: 9 }).length;
-    }
-    return sum / 1024;
-}
-for (const [name, limit, kb] of [
-    ["the core is at most 180 KB gzipped", 180, () => gzipped("web/src/wasm", (n) => n === "hob.wasm")],
-    ["the kernel modules are at most 80 KB gzipped", 80, () => gzipped("web/src/wasm", (n) => /^kernels_\w+\.wasm$/.test(n))],
-    ["the page without model is at most 450 KB gzipped", 450, () => gzipped("web/dist", (n) => !n.endsWith(".gguf"))],
-])
-    await test(name, () => {
-        const size = kb();
-        must(size > 0 && size <= limit, `${size.toFixed(0)} KB`);
-        return `${size.toFixed(0)} KB`;
+// the limits of tools/size.py, by node's gzip: what a browser takes is neither's exactly
+for (const { what, files, limit } of JSON.parse(execFileSync("python3", ["tools/size.py", "--json"], { cwd: ROOT })))
+    await test(`${what} weighs at most ${limit / 1024} KB gzipped, by node too`, () => {
+        const size = files.reduce((sum, name) => sum + zlib.gzipSync(fs.readFileSync(name), { level: 9 }).length, 0);
+        must(size > 0 && size <= limit, `${size} bytes`);
+        return `${(size / 1024).toFixed(0)} KB`;
     });
 
 // ---- two turns on each device -----------------------------------------------------------------------------------
