@@ -33,7 +33,7 @@ def die(text):
 def port_wanted():
     text = os.environ.get("PORT") or "4627"
     if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) < 65536:
-        die("PORT=%s: a port is a number from 1 to 65535" % text)
+        die("PORT=%s: this is no port; give a number from 1 to 65535" % text)
     return int(text)
 
 
@@ -49,7 +49,7 @@ def ask(url):
         code = subprocess.call([sys.executable, os.path.join(ROOT, "tools", "setup"), "browser"])
         chrome = setup().find_chrome()
         if code != 0 or not chrome:
-            die("asking the page needs Chromium, Chrome or Edge: install one, or set CHROME to its path")
+            die("ASK: no browser is found to ask the page in; install Chromium, Chrome or Edge, or set CHROME to its path")
     env = dict(os.environ, HOB_URL=url, CHROME=chrome, HOB_TEMP=os.environ.get("TEMP", ""))
     env.pop("TEMP", None)  # programs take it for the folder of temporary files
     program = subprocess.Popen(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")], env=env)
@@ -63,13 +63,13 @@ def ask(url):
 def check_settings():
     for name, values in (("DEVICE", ("", "auto", "webgpu", "cpu")),):
         if os.environ.get(name, "") not in values:
-            die("%s=%s: one of %s" % (name, os.environ[name], ", ".join(values[1:])))
+            die("%s=%s: this is no device; give one of %s" % (name, os.environ[name], ", ".join(values[1:])))
     for name, kind, least, most in (("N", int, 1, 1 << 20), ("THREADS", int, 0, 1 << 20), ("TEMP", float, 0, 2)):
         text = os.environ.get(name)
         if not text or (name == "TEMP" and os.path.isdir(text)):  # a machine's own TEMP is a folder
             continue
         if not re.fullmatch("[0-9]+" if kind is int else r"[0-9]*\.?[0-9]+", text) or not least <= kind(text) <= most:
-            die("%s=%s: a number from %d to %d" % (name, text, least, most))
+            die("%s=%s: this is out of range; give a number from %d to %d" % (name, text, least, most))
     if os.environ.get("ASK") and not os.environ["ASK"].strip():
         die("ASK holds no word; ask something: make run ASK=\"Why is the sky blue?\"")
     return port_wanted()

@@ -110,10 +110,11 @@ Str str_fmt(Arena *a, const char *fmt, ...); // the same into a fresh string
 void json_str(Buf *b, Str s);                // json.c: "quoted" as JSON, always valid UTF-8
 
 // ---- err.c: errors are values -------------------------------------------------------------------
-// err.def rows: E(ID, "what is wrong in general"). Tests assert the id; people read the text.
+// err.def rows: E(ID, "what is wrong in general", "what to do"). Tests assert the id; people read
+// the text.
 typedef enum ErrId {
     ERR_NONE,
-#define E(id, text) ERR_##id,
+#define E(id, text, remedy) ERR_##id,
 #include "base/err.def"
 #undef E
     ERR_COUNT
@@ -133,6 +134,7 @@ typedef struct Err {
 
 const char *err_name(ErrId id); // "GGUF_MAGIC"
 const char *err_text(ErrId id);
+const char *err_remedy(ErrId id);
 // Each returns false, so that `return err_set(...)` reads well. An error that is already set is
 // kept: the first wins.
 bool err_set(Err *e, ErrId id, const char *fmt, ...); // fmt as buf_fmt
@@ -140,7 +142,8 @@ bool err_at(Err *e, u64 off); // adds a byte offset to the error set just now, w
 bool err_line(Err *e, int line, int col);
 bool err_file(Err *e, Str file);       // adds the input's name, when it has none
 bool err_subject(Err *e, Str subject); // likewise
-// `FILE@0xOFF SUBJECT: what is wrong; what to do`, or `F:LINE:COL: ...`
+// `FILE@0xOFF SUBJECT: what is wrong; what to do`, or `F:LINE:COL: ...`. A message that does not
+// say what to do gets its id's remedy; in a page, web/src/errors.ts adds it.
 void err_print(const Err *e, Buf *out);
 
 // ---- hash.c -------------------------------------------------------------------------------------
@@ -154,7 +157,8 @@ void strmap_put(StrMap *m, Str key,
                 i32 value); // the key's bytes must live as long as the map; the last value wins
 bool strmap_get(const StrMap *m, Str key, i32 *value);
 
-// What only the command line shows: the page does without.
+// Documentation in a table, for messages natively: operators' formulas are 0.8 KB of the page,
+// gzipped, which does without.
 #ifdef HOB_PAGE
 #define DOC(text) ""
 #else

@@ -4,11 +4,11 @@
 // Nothing here allocates, so that running out of memory can be reported like anything else.
 #include "base/base.h"
 
-// A page has the general texts in web/src/errors.gen.ts: its core carries names alone.
+// A page has the texts and remedies in web/src/errors.gen.ts: its core carries names alone.
 #if defined(HOB_PAGE)
 static const char *const rows[ERR_COUNT] = {
     "NONE",
-#define E(id, text) #id,
+#define E(id, text, remedy) #id,
 #include "base/err.def"
 #undef E
 };
@@ -16,12 +16,14 @@ static const char *const rows[ERR_COUNT] = {
 const char *err_name(ErrId id) { return (unsigned)id < ERR_COUNT ? rows[id] : "UNKNOWN"; }
 
 const char *err_text(ErrId id) { return err_name(id); }
+
+const char *err_remedy(ErrId id) { return (void)id, ""; }
 #else
 static const struct {
-    const char *name, *text;
+    const char *name, *text, *remedy;
 } rows[ERR_COUNT] = {
-    {"NONE", "no error"},
-#define E(id, text) {#id, text},
+    {"NONE", "no error", ""},
+#define E(id, text, remedy) {#id, text, remedy},
 #include "base/err.def"
 #undef E
 };
@@ -31,7 +33,14 @@ const char *err_name(ErrId id) { return (unsigned)id < ERR_COUNT ? rows[id].name
 const char *err_text(ErrId id) {
     return (unsigned)id < ERR_COUNT ? rows[id].text : "an unknown error";
 }
+
+const char *err_remedy(ErrId id) { return (unsigned)id < ERR_COUNT ? rows[id].remedy : ""; }
 #endif
+
+static void add_remedy(const char *msg, ErrId id, Buf *out) {
+    const char *remedy = err_remedy(id);
+    if (*remedy && !str_has(str_c(msg), S("; "))) buf_fmt(out, "; %s", remedy);
+}
 
 static void fill(char *dst, size_t cap, Str s) {
     Buf b = {.ptr = dst, .cap = cap};
@@ -85,6 +94,7 @@ void err_print(const Err *e, Buf *out) {
         // editors jump to F:LINE:COL:
         buf_fmt(out, e->file[0] ? ":%d:%d:" : "line %d:%d:", e->line, e->col);
         buf_fmt(out, e->subject[0] ? " %s: %s" : "%s %s", e->subject, msg);
+        add_remedy(msg, e->id, out);
         return;
     }
     if (e->has_off) buf_fmt(out, "@0x%X", e->off);
@@ -92,4 +102,5 @@ void err_print(const Err *e, Buf *out) {
     if (e->subject[0]) buf_fmt(out, "%s%s", gap, e->subject);
     if (e->file[0] || e->has_off || e->subject[0]) buf_add(out, S(": "));
     buf_fmt(out, "%s", msg);
+    add_remedy(msg, e->id, out);
 }

@@ -26,6 +26,6 @@ if os.path.exists(made):
 for name, value in (("N", "abc"), ("N", "1_000"), ("N", "0"), ("PORT", "²"), ("PORT", "99999"), ("DEVICE", "tpu"),
                     ("TEMP", "-1"), ("TEMP", "nan"), ("THREADS", "1.5")):
     code, out, err = make(["run", "%s=%s" % (name, value), "ASK=hello"])
-    test("%s=%s is refused at once" % (name, value), (code != 0, out, err.startswith(name)), (True, "", True))
+    test("%s=%s is refused at once" % (name, value), (code != 0, out, err.startswith(name), "; give " in err), (True, "", True, True))
 code, out, err = make(["run"], env={"ASK": "  "})
 test("a blank question is refused at once", (code != 0, out, err.startswith("ASK")), (True, "", True))

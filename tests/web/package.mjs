@@ -103,6 +103,23 @@ export async function packageTests(browser) {
         must(String(said.ready) === "true,false", `ready: ${said.ready}`);
         for (const why of said.closed) must(/^HobError: .*engine was closed/.test(why), why);
     });
+    await test("every error says what to do", async () => {
+        const said = await page.evaluate(async (model) => {
+            const { open, outcome, say } = window;
+            const { ERRORS } = await import("/web/lib/errors.gen.js");
+            const bare = [...Object.keys(ERRORS), "NETWORK", "PAGE"].map((code) => new window.hob.HobError({ code, message: "it is wrong" }));
+            const engine = await open(model);
+            const met = [open("/nobody.gguf"), open("/package.json"), say(engine, { top_k: -1 }), say(engine, { dance: 1 }), open(model, { ctx: -1 })];
+            const texts = [];
+            for (const m of met) texts.push(await outcome(m.then(() => "no error")));
+            engine.close();
+            const own = new window.hob.HobError({ code: "IO", message: "it is wrong; mend it" });
+            return { bare: bare.map((e) => [e.code, e.message, e.meaning]), texts, own: own.message };
+        }, model);
+        must(said.bare.length > 100 && said.own === "it is wrong; mend it", said.own);
+        for (const [code, message, meaning] of said.bare) must(/^it is wrong; .{6}/.test(message) && meaning !== message, `${code}: ${message}`);
+        for (const text of said.texts) must(/^HobError: .*; ./.test(text), text);
+    });
     await test("without a seed answers differ, and the same seed gives the same", async () => {
         const [free, seeded] = await page.evaluate(async (model) => {
             const engine = await window.open(model);

@@ -73,7 +73,8 @@ function showProgress(p: Progress, input: ModelInput): void {
 
 function fail(e: unknown, doing: string): void {
     const box = $("error");
-    const message = e instanceof Error ? e.message : String(e);
+    const plain = { message: e instanceof Error ? e.message : String(e), type: "server_error", param: null, code: "PAGE" };
+    const { message } = e instanceof HobError ? e : new HobError(plain);
     box.replaceChildren(`${doing}: ${message}`);
     if (e instanceof HobError && !loading && (!engine?.ready || /^DEVICE_(LOST|FAILED)$/.test(e.code))) {
         const again = document.createElement("button");
@@ -339,7 +340,7 @@ $("switch").addEventListener("change", () => void load(model, chosen()));
 function openFile(file: File | undefined): void {
     if (!file) return;
     if (/\.gguf$/i.test(file.name)) void load(file, chosen());
-    else fail(new Error("only .gguf files can be opened"), file.name);
+    else fail(new Error("only .gguf files can be opened; convert the model to GGUF"), file.name);
 }
 $<HTMLInputElement>("file").addEventListener("change", (e) => {
     const input = e.target as HTMLInputElement;

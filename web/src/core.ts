@@ -135,10 +135,10 @@ export class Core {
         return text.decode(this.bytes(this.c.hob_w_out(this.page), this.c.hob_w_out_n(this.page)));
     }
 
-    /** The error that the core left in its output. */
-    error(): HobError {
-        const body = JSON.parse(this.out()) as { error: ErrorBody };
-        return new HobError(body.error);
+    /** The error that the core left in its output; `more` follows what is wrong. */
+    error(more = ""): HobError {
+        const { error } = JSON.parse(this.out()) as { error: ErrorBody };
+        return new HobError({ ...error, message: error.message + more });
     }
 
     info<T>(): T {

@@ -192,7 +192,7 @@ class PageEngine implements Engine {
     open(input: SourceInput | null, transfer: Transferable[], options: Partial<EngineOptions>): Promise<void> {
         return new Promise((done, fail) => {
             if (this.over) return fail(this.over);
-            this.opening?.fail(failure("INTERRUPTED", "the model is opened in another way"));
+            this.opening?.fail(failure("INTERRUPTED", "the model is opened in another way; wait for that"));
             const id = ++this.count;
             this.opening = { id, done, fail, options };
             const sizes: Sizes = [options.ctx ?? 0, options.chunk ?? 0, options.rows ?? 0];
@@ -242,7 +242,7 @@ class PageEngine implements Engine {
     }
 
     close(): void {
-        this.broken("the engine was closed");
+        this.broken("the engine was closed; create another");
     }
 }
 

@@ -9,6 +9,13 @@ export interface ErrorBody {
     code: string;
 }
 
+const OWN = {
+    NETWORK: ["something could not be fetched", "is the server there? try again"],
+    PAGE: ["the page failed", "load the page again"],
+} as const;
+const row = (code: string): readonly [string, string] | undefined =>
+    ({ ...ERRORS, ...OWN } as Record<string, readonly [string, string]>)[code];
+
 export class HobError extends Error {
     override readonly name = "HobError";
     /** Stable name, for instance `GGUF_MAGIC`; `NETWORK` and `PAGE` are the page's own. */
@@ -17,7 +24,8 @@ export class HobError extends Error {
     readonly param: string | null;
 
     constructor(body: ErrorBody) {
-        super(body.message);
+        const remedy = body.message.includes("; ") ? undefined : row(body.code)?.[1];
+        super(remedy ? `${body.message}; ${remedy}` : body.message); // as natively: src/base/err.c
         this.code = body.code as ErrorId;
         this.type = body.type;
         this.param = body.param;
@@ -25,7 +33,7 @@ export class HobError extends Error {
 
     /** What the code means in general; the message says what happened here. */
     get meaning(): string {
-        return (ERRORS as Record<string, string>)[this.code] ?? this.message;
+        return row(this.code)?.[0] ?? this.message;
     }
 }
 

@@ -55,8 +55,7 @@ function tell(core: Core, gpu: Gpu | null): void {
 // The core says that something failed; the device may know more.
 function explain(core: Core, gpu: Gpu | null): HobError {
     const e = core.error();
-    if (!gpu?.failed || !/^DEVICE_/.test(e.code)) return e;
-    return new HobError({ ...errorBody(e), message: `${e.message} (${gpu.failed})` });
+    return gpu?.failed && /^DEVICE_/.test(e.code) ? core.error(` (${gpu.failed})`) : e;
 }
 
 /** Steps until the core says something that is not about going on. */
@@ -125,7 +124,7 @@ async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
         log: (line) => post({ type: "log", line }),
     });
     const step = () => {
-        if (m.id !== opening) throw failure("INTERRUPTED", "the model is opened in another way");
+        if (m.id !== opening) throw failure("INTERRUPTED", "the model is opened in another way; wait for that");
         return core.c.hob_w_step(core.page);
     };
     try {
@@ -225,7 +224,7 @@ async function trial(core: Core, gpu: Gpu | null, t: Trial, budget: number): Pro
 /** Begins what is asked for and steps until its end, `piece` by piece; gives what is to be posted then. */
 async function make(id: number, begin: (core: Core) => number, piece: (core: Core) => void, end: (core: Core) => FromWorker): Promise<void> {
     try {
-        if (!open) throw failure("ENGINE_BUSY", "no model is open");
+        if (!open) throw failure("ENGINE_BUSY", "no model is open; open one first");
         if (asking) throw failure("ENGINE_BUSY", "an answer is being made; stop it first");
         const { core, gpu } = open;
         const { c, page } = core;
