@@ -2,8 +2,8 @@
 
 Unit tests are the programs that CMake builds from tests/*/*_test.c under the sanitizers; each cmocka test counts.
 A suite is an executable tests/suites/*.sh or *.py that prints `PASS name`, `FAIL name: why` and `SKIP name: why`
-lines (anything else is shown when it fails). Unit tests and fuzz targets run JOBS at a time, suites one after the
-other: each uses the whole machine. With CI=true a skip is a failure. Arguments choose what runs:
+lines (anything else is shown when it fails). Everything runs JOBS at a time, except for the suites that build or
+open a browser: each uses the whole machine. With CI=true a skip is a failure. Arguments choose what runs:
 `tools/test.py base/ fuzz/ NAME...` keeps the programs and suites whose name contains one of them.
 """
 import json
@@ -19,6 +19,7 @@ from functools import partial
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = os.environ.get("JOBS", "2")
 FUZZ_SECONDS = 5  # from a fixed seed: `make fuzz` looks for new inputs
+ALONE = ("forced", "front", "kernels_wgsl", "size", "web")  # suites that open a browser, or build what others use
 LIMIT = {"unit": 300, "fuzz": 120, "suite": 900}
 
 passed, failed, skipped, times = 0, [], [], []
@@ -137,30 +138,36 @@ def fuzz_targets():
 
 
 def suites():
-    global passed
     folder = os.path.join(ROOT, "tests", "suites")
-    for file in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-        name = os.path.splitext(file)[0]
-        if not file.endswith((".sh", ".py")) or not want("suite/" + name):
-            continue
-        path = os.path.join(folder, file)
-        command = [sys.executable, path] if file.endswith(".py") else ["sh", path]
-        code, out, seconds = run(command, LIMIT["suite"])
-        times.append((seconds, name))
-        lines = [re.match(r"(PASS|FAIL|SKIP) ([^:]+)(?:: (.*))?$", l) for l in out.splitlines()]
-        lines = [m for m in lines if m]
-        for m in lines:
-            kind, what, why = m.group(1), "%s/%s" % (name, m.group(2).strip()), m.group(3) or ""
-            if kind == "PASS":
-                passed += 1
-            elif kind == "FAIL":
-                fail(what, why)
-            else:
-                skip(what, why or "no reason given")
-        if code != 0 and not any(m.group(1) == "FAIL" for m in lines):
-            fail(name, "exit status %d\n%s" % (code, "\n".join(out.splitlines()[-15:])))
-        elif not lines:
-            fail(name, "a suite that says nothing")
+    files = [f for f in sorted(os.listdir(folder)) if f.endswith((".sh", ".py"))] if os.path.isdir(folder) else []
+    files = [f for f in files if want("suite/" + os.path.splitext(f)[0])]
+    calls = {f: partial(run, [sys.executable if f.endswith(".py") else "sh", os.path.join(folder, f)], LIMIT["suite"])
+             for f in files}
+    beside = [f for f in files if os.path.splitext(f)[0] not in ALONE]
+    for file, outcome in zip(beside, at_once(calls[f] for f in beside)):
+        suite_done(os.path.splitext(file)[0], *outcome)
+    for file in files:
+        if file not in beside:
+            suite_done(os.path.splitext(file)[0], *calls[file]())
+
+
+def suite_done(name, code, out, seconds):
+    global passed
+    times.append((seconds, name))
+    lines = [re.match(r"(PASS|FAIL|SKIP) ([^:]+)(?:: (.*))?$", l) for l in out.splitlines()]
+    lines = [m for m in lines if m]
+    for m in lines:
+        kind, what, why = m.group(1), "%s/%s" % (name, m.group(2).strip()), m.group(3) or ""
+        if kind == "PASS":
+            passed += 1
+        elif kind == "FAIL":
+            fail(what, why)
+        else:
+            skip(what, why or "no reason given")
+    if code != 0 and not any(m.group(1) == "FAIL" for m in lines):
+        fail(name, "exit status %d\n%s" % (code, "\n".join(out.splitlines()[-15:])))
+    elif not lines:
+        fail(name, "a suite that says nothing")
 
 
 def main():

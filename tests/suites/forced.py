@@ -83,7 +83,7 @@ def smol_jobs(answers):
     # positions in chunks and by single rows: a software adapter does some ten a second of either
     for device, gpu, many, single in ([("webgpu", False, len(tokens) - 1, len(tokens) - 1),
                                        ("cpu", False, len(tokens) - 1, len(tokens) - 1), ("webgpu", True, 64, 16)] if FULL
-                                      else [("webgpu", False, 32, 8), ("cpu", False, 128, 32)]):
+                                      else [("webgpu", False, 520, 8), ("cpu", False, 520, 32)]):
         feeds = [{"tokens": tokens[:n + 1], "rows": rows, "logits": [p for p in want["positions"] if p < n]}
                  for n, rows in ((many, 64), (single, 1))]
         forced = [] if gpu else [{"tokens": a["tokens"], "rows": 1} for a in answers]
