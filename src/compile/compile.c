@@ -320,7 +320,7 @@ static bool program_buffers(Compile *c, const Graph *g) {
     u64 logits = (u64)g->m_max * g->vocab * 4;
     if (logits > (u64)MIN2(c->p->max_binding_bytes, c->p->max_buffer_bytes)) {
         err_set(c->err, ERR_PASS_BINDING,
-                "%U bytes of logits; this device binds at most %D at once", logits,
+                "%U bytes of logits: this device binds at most %D at once", logits,
                 MIN2(c->p->max_binding_bytes, c->p->max_buffer_bytes));
         return err_subject(c->err, S("logits"));
     }

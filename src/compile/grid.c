@@ -89,7 +89,7 @@ bool grid_make(Compile *c, const Kernel *k, const i32 *dims, u32 n_max, GridDim 
             f[n] = v.i;
             if (f[n] < 1 || f[n] > most) {
                 err_set(c->err, ERR_COMPILE_GRID,
-                        "%D workgroups at %u rows; the device runs 1 to %D", f[n], n, most);
+                        "%D workgroups at %u rows: the device runs 1 to %D", f[n], n, most);
                 return err_subject(c->err, k->name);
             }
         }

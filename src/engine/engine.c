@@ -141,7 +141,7 @@ bool engine_start(Engine *e, const EngineRequest *r, Err *err) {
                        o->temperature, o->top_k, r->max_tokens);
     for (size_t i = 0; i < r->n; i++)
         if (r->prompt[i] < 0 || (u32)r->prompt[i] >= e->p->vocab)
-            return err_set(err, ERR_ENGINE_TOKEN, "token %U of the prompt is %d; ids end at %u",
+            return err_set(err, ERR_ENGINE_TOKEN, "token %U of the prompt is %d: ids end at %u",
                            (u64)i, r->prompt[i], e->p->vocab - 1);
 
     // Something must be computed for there to be logits: the last token is always read again.
@@ -210,7 +210,7 @@ static EngineState take_token(Engine *e, i32 token, Err *err) {
     i32 pos = e->flight[0].pos;
     memmove(e->flight, e->flight + 1, sizeof *e->flight * (size_t)--e->nflight);
     if (token < 0 || (u32)token >= e->p->vocab) {
-        err_set(err, ERR_DEVICE_FAILED, "the device chose token %d; ids end at %u", token,
+        err_set(err, ERR_DEVICE_FAILED, "the device chose token %d: ids end at %u", token,
                 e->p->vocab - 1);
         return ENGINE_FAILED;
     }

@@ -23,7 +23,7 @@ bool engine_eval_begin(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 row
                        "there are %U tokens and the context holds %u; give fewer", (u64)n, p->ctx);
     for (size_t i = 0; i < n; i++)
         if (tokens[i] < 0 || (u32)tokens[i] >= p->vocab)
-            return err_set(err, ERR_ENGINE_TOKEN, "token %U is %d; ids end at %u", (u64)i,
+            return err_set(err, ERR_ENGINE_TOKEN, "token %U is %d: ids end at %u", (u64)i,
                            tokens[i], p->vocab - 1);
     engine_forget(e);
     *r = (EvalResult){.n = n - 1,

@@ -144,7 +144,7 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
                     i32 *dims, Err *err) {
     if (s->head_dim > 256 || s->heads % s->kv_heads)
         return err_set(err, ERR_SCHED_LIMIT,
-                       "attention with %D heads of %D over %D key heads; heads of at most 256, a "
+                       "attention with %D heads of %D over %D key heads: heads of at most 256, a "
                        "multiple of the key heads",
                        s->heads, s->head_dim, s->kv_heads);
     Attention *at = NEW(a, Attention);

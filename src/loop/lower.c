@@ -100,7 +100,7 @@ const Expr *lower_dim(Lower *l, const char *name, i64 v, i64 lo, i64 hi, i64 div
     }
     if (v < lo || v > hi || v % divisor != 0 || o->ndims == STEP_MAX_DIMS)
         err_set(l->err, ERR_COMPILE_DIM,
-                "%s is %D; kernels are made for %D to %D, a multiple of %D", name, v, lo, hi,
+                "%s is %D: kernels are made for %D to %D, a multiple of %D", name, v, lo, hi,
                 divisor);
     if (o->ndims == STEP_MAX_DIMS) return lower_int(l, v);
     Var *var = var_new(l->x, name, TY_I32, lo, hi);

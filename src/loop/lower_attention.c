@@ -30,7 +30,7 @@ static bool direct(Lower *l, const Node *nd, i64 parts) {
     for (int i = 0; i < f->ndims; i++) {
         const Var *v = f->dim[i];
         if (o->dims[i] < v->lo || o->dims[i] > v->hi || o->dims[i] % v->divisor != 0)
-            return err_set(l->err, ERR_COMPILE_DIM, "%s is %d; kernels are made for %D to %D",
+            return err_set(l->err, ERR_COMPILE_DIM, "%s is %d: kernels are made for %D to %D",
                            v->name, o->dims[i], v->lo, v->hi);
         o->dim_name[o->ndims++] = v->name;
     }

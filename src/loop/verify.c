@@ -94,7 +94,7 @@ static void check_node(void *user, const Expr *e) {
         v->varies = v->subgroup = true;
         if (!v->p->subgroup || v->row != v->p->subgroup)
             fail(v, ERR_LOOP_SUBGROUP,
-                 "a subgroup operation over %D threads; the profile's subgroups have %D", v->row,
+                 "a subgroup operation over %D threads: the profile's subgroups have %D", v->row,
                  v->p->subgroup);
         else if (v->divergent)
             fail(v, ERR_LOOP_BARRIER,

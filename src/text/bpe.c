@@ -95,7 +95,7 @@ static u32 merge_rank(const Bpe *b, i32 left, i32 right) {
 }
 
 static bool merge_error(Err *err, u32 rank, Str text, const char *what) {
-    return err_set(err, ERR_VOCAB_MERGE, "merge %u, '%S', %s; the vocabulary is damaged", rank,
+    return err_set(err, ERR_VOCAB_MERGE, "merge %u, '%S', %s: the vocabulary is damaged", rank,
                    str_sub(text, 0, 96), what);
 }
 

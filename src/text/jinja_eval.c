@@ -54,7 +54,7 @@ bool jinja_step(Jinja *j, u64 cost) {
         j->fuel = 0;
         return jinja_fail(
             j, ERR_JINJA_FUEL,
-            "the template did not end within the steps it may take; it may loop without end");
+            "the template did not end within the steps it may take: it may loop without end");
     }
     j->fuel -= cost;
     if (arena_used(j->arena) - j->memory_base > j->memory)

@@ -24,7 +24,7 @@ GLOBAL(g_range) {
         n = (span - 1) / by + 1;
     }
     if (n > RANGE_MOST)
-        return jinja_fail(j, ERR_JINJA_RANGE, "this range has %U items; at most %d are allowed", n,
+        return jinja_fail(j, ERR_JINJA_RANGE, "this range has %U items: at most %d are allowed", n,
                           RANGE_MOST);
     JRange *r = jinja_alloc(j, 1, sizeof *r);
     if (!r) return false;

@@ -305,7 +305,7 @@ static JNode *parse_body(Parser *p, const char *const *ends) {
 bool jinja_parse(Arena *a, Str name, Str text, Template *t, Err *err) {
     Parser p = {.arena = a, .t = t, .err = err};
     if (text.len > JINJA_SOURCE_LIMIT) {
-        err_set(err, ERR_JINJA_SYNTAX, "the template has %U bytes; at most %U are read",
+        err_set(err, ERR_JINJA_SYNTAX, "the template has %U bytes: at most %U are read",
                 (u64)text.len, (u64)JINJA_SOURCE_LIMIT);
         return err_file(err, name);
     }

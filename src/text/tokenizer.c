@@ -106,7 +106,7 @@ static bool specials_make(Arena *a, const Vocab *v, bool control, Specials *s, E
             if (!wanted || text.len == 0) continue;
             if (text.len > MAX_SPECIAL_BYTES) {
                 return err_set(err, ERR_VOCAB_SIZE,
-                               "the special token %u is %U bytes long; at most %u are possible", i,
+                               "the special token %u is %U bytes long: at most %u are possible", i,
                                (u64)text.len, (u32)MAX_SPECIAL_BYTES);
             }
             if (pass == 1) s->ids[s->n] = (i32)i;
@@ -264,7 +264,7 @@ bool tokenizer_encode(const Tokenizer *t, Arena *a, Str text, u32 flags, TokenId
 
 bool tokenizer_decode_one(const Tokenizer *t, i32 id, u32 flags, Buf *out, Err *err) {
     if (id < 0 || id >= (i64)t->vocab->n_tokens) {
-        return err_set(err, ERR_TOKEN_ID, "%d is no token; the vocabulary has 0 to %u", id,
+        return err_set(err, ERR_TOKEN_ID, "%d is no token: the vocabulary has 0 to %u", id,
                        t->vocab->n_tokens - 1);
     }
     const VocabToken *token = &t->vocab->tokens[id];

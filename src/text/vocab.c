@@ -121,7 +121,7 @@ bool vocab_from_gguf(Arena *a, const Gguf *g, Vocab *v, Err *err) {
     GgufArray merges = {0};
     if (!gguf_get_array(g, k_merges, &merges, err)) return false;
     if (merges.n > MAX_MERGES) {
-        err_set(err, ERR_VOCAB_SIZE, "%U merges; at most %u are possible", merges.n,
+        err_set(err, ERR_VOCAB_SIZE, "%U merges: at most %u are possible", merges.n,
                 (u32)MAX_MERGES);
         return err_subject(err, k_merges);
     }
@@ -146,7 +146,7 @@ bool vocab_index(Arena *a, const Vocab *v, VocabIndex *out, Err *err) {
         if (text.len == 0) continue;
         if (text.len > MAX_TOKEN_BYTES) {
             return err_set(err, ERR_VOCAB_SIZE,
-                           "token %u is %U bytes long; at most %u are possible", i, (u64)text.len,
+                           "token %u is %U bytes long: at most %u are possible", i, (u64)text.len,
                            (u32)MAX_TOKEN_BYTES);
         }
         u32 slot = (u32)hash_str(0, text) & out->mask, probes = 0;
@@ -154,7 +154,7 @@ bool vocab_index(Arena *a, const Vocab *v, VocabIndex *out, Err *err) {
             u32 other = out->slots[slot] - 1;
             if (++probes > MAX_PROBES) {
                 return err_set(err, ERR_VOCAB_SIZE,
-                               "the tokens are made to collide; the file is not to be trusted");
+                               "the tokens are made to collide: the file is not to be trusted");
             }
             if (str_eq(v->tokens[other].text, text)) {
                 return err_set(err, ERR_VOCAB_DUPLICATE,
