@@ -111,9 +111,9 @@ void print_figures(FILE *f, const hob_model *m, const hob_stats *s, i64 seed, St
         json_str(&b, answer);
         buf_fmt(&b,
                 ", \"load_ms\": %.1f, \"ttft_ms\": %.1f, \"prefill_tps\": %.2f, \"decode_tps\": "
-                "%.2f, \"seed\": ",
+                "%.2f",
                 s->load_ms, s->ttft_ms, s->prefill_tps, s->decode_tps);
-        buf_fmt(&b, seed < 0 ? "null}\n" : "%D}\n", seed);
+        buf_fmt(&b, seed < 0 ? "}\n" : ", \"seed\": %D}\n", seed);
     } else {
         buf_fmt(&b, "%s: %d prompt tokens", hob_device_name(m), s->prompt_tokens);
         if (s->cached_tokens) buf_fmt(&b, " (%d of them known)", s->cached_tokens);

@@ -192,9 +192,9 @@ def run(tmp):
     case("a_prompt_comes_from_standard_input", piped == out, piped)
     code, line, _ = hob(*ask, "--json")
     j = json.loads(line or b"{}")
-    keys = ["device", "prompt_tokens", "answer_tokens", "answer", "load_ms", "ttft_ms", "prefill_tps", "decode_tps", "seed"]
+    keys = ["device", "prompt_tokens", "answer_tokens", "answer", "load_ms", "ttft_ms", "prefill_tps", "decode_tps"]
     case("json_has_the_promised_keys", list(j) == keys and j["device"] == "cpu" and j["answer"] == out.decode()[:-1]
-         and j["answer_tokens"] <= 8 and j["prompt_tokens"] > 5 and j["seed"] is None, line)
+         and j["answer_tokens"] <= 8 and j["prompt_tokens"] > 5, line)
     code, threads, _ = hob(*ask, "--threads", "1")
     case("one_thread_gives_the_same_answer", threads == out, threads)
     draw = ["run", "-m", MODEL, "--raw", "-p", "Once upon a time", "-n", "12", "--temp", "1", "--top-k", "50"]
