@@ -167,15 +167,9 @@ EXPORT(hob_w_probe_step) PageState hob_w_probe_step(Page *p) {
     Probe *b = p->probe;
     if (!b) return PAGE_FAILED;
     if (b->stage == PROBE_DONE) return PAGE_IDLE;
-    while (device_outstanding(b->m.device)) {
-        PollResult r = device_poll(b->m.device);
-        if (r.status == POLL_NOTHING) return PAGE_WAITING;
-        if (r.status != POLL_OK) {
-            err_set(&p->err, r.status == POLL_LOST ? ERR_DEVICE_LOST : ERR_DEVICE_FAILED,
-                    "the device failed its trial");
-            return fail(p);
-        }
-    }
+    EngineState state = engine_settle(b->m.device, 0, &p->err);
+    if (state == ENGINE_WAITING) return PAGE_WAITING;
+    if (state == ENGINE_FAILED) return fail(p);
     if (b->stage == PROBE_KERNEL) {
         b->bind = (DeviceBind){&b->little, b->buffers, &b->handle};
         if (!device_bind(b->m.device, &b->bind, &b->bound, &p->err) || !go(b, 1, &p->err))

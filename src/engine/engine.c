@@ -83,13 +83,19 @@ bool engine_ring_write(Engine *e, u32 pos, u32 n, Err *err) {
     return true;
 }
 
-// Takes answers until at most `keep` tickets are out. WORKING: so it is; WAITING: not yet.
-static EngineState settle(Engine *e, int keep, Err *err) {
-    while (device_outstanding(e->d.device) > keep) {
-        PollResult r = device_poll(e->d.device);
+static bool poll_error(const PollResult *r, Err *err) {
+    if (r->status == POLL_LOST)
+        return err_set(err, ERR_DEVICE_LOST, "the device is gone; open the model again");
+    return err_set(err, r->error ? r->error : ERR_DEVICE_FAILED,
+                   "the device could not do its work");
+}
+
+EngineState engine_settle(Device *d, int keep, Err *err) {
+    while (device_outstanding(d) > keep) {
+        PollResult r = device_poll(d);
         if (r.status == POLL_NOTHING) return ENGINE_WAITING;
         if (r.status != POLL_OK) {
-            engine_poll_error(&r, err);
+            poll_error(&r, err);
             return ENGINE_FAILED;
         }
     }
@@ -100,7 +106,7 @@ static EngineState check_steps(Engine *e, int regime, int first, int last, Err *
     for (int i = first; i < last; i++) {
         u32 k = e->p->regimes[regime].steps[i].kernel;
         if (e->checked[k]) continue;
-        EngineState s = settle(e, 0, err);
+        EngineState s = engine_settle(e->d.device, 0, err);
         if (s == ENGINE_WORKING)
             s = e->d.hooks.check_kernel(e->d.hooks.user, e, regime, (u32)i, err);
         if (s != ENGINE_DONE) return s;
@@ -188,7 +194,7 @@ static EngineState prefill(Engine *e, Err *err) {
     if (s == ENGINE_DONE && last && e->limit > e->prompt + 1)
         s = engine_check(e, engine_regime(e, 1), sampler_of(e), true, err);
     if (s != ENGINE_DONE) return s;
-    if ((s = settle(e, DEPTH_MAX - 1, err)) != ENGINE_WORKING) return s;
+    if ((s = engine_settle(e->d.device, DEPTH_MAX - 1, err)) != ENGINE_WORKING) return s;
     if (!engine_ring_write(e, e->cached, n, err)) return ENGINE_FAILED;
     if (last ? !submit_token(e, e->cached, n, err)
              : !engine_submit(e, e->cached, n, 0, RUN_NONE, err))
@@ -240,7 +246,7 @@ static EngineState decode(Engine *e, Err *err) {
         PollResult r = device_poll(e->d.device);
         if (r.status == POLL_NOTHING) return ENGINE_WAITING;
         if (r.status != POLL_OK) {
-            engine_poll_error(&r, err);
+            poll_error(&r, err);
             return ENGINE_FAILED;
         }
         if (e->nflight && r.ticket == e->flight[0].ticket) return take_token(e, r.token, err);

@@ -91,6 +91,9 @@ typedef struct EngineStats {
     double start_ms, first_ms, last_ms; // clock_ms: request, first and last token
 } EngineStats;
 const EngineStats *engine_stats(const Engine *e);
+// Takes a device's answers until at most `keep` tickets are out. WORKING: so it is; WAITING: not
+// yet; FAILED: see the error.
+EngineState engine_settle(Device *d, int keep, Err *err);
 const Program *engine_program(const Engine *e);
 Device *engine_device(const Engine *e);
 const DeviceBind *engine_bind(const Engine *e);

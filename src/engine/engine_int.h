@@ -63,7 +63,5 @@ bool engine_ring_write(Engine *e, u32 pos, u32 n, Err *err); // tokens[pos..pos+
 // Checks the kernels of a regime's steps that were not checked yet. DONE: all right.
 EngineState engine_check(Engine *e, int regime, RunSampler sampler, bool head, Err *err);
 bool engine_fail(Engine *e, Err *err); // remembers the error; false
-bool engine_poll_error(const PollResult *r,
-                       Err *err); // sets err from an answer that is not ok; false
 
 #endif

@@ -75,16 +75,9 @@ static bool hand_over(Engine *e, EvalResult *r, u32 pos, u32 k, Err *err) {
 
 EngineState engine_eval_step(Engine *e, EvalResult *r, Err *err) {
     if (r->ticket) {
-        PollResult a;
-        do {
-            a = device_poll(e->d.device);
-            if (a.status == POLL_NOTHING) return ENGINE_WAITING;
-            if (a.status != POLL_OK) {
-                engine_poll_error(&a, err);
-                engine_fail(e, err);
-                return ENGINE_FAILED;
-            }
-        } while (a.ticket != r->ticket);
+        EngineState s = engine_settle(e->d.device, 0, err); // it is the last that was handed over
+        if (s == ENGINE_FAILED) engine_fail(e, err);
+        if (s != ENGINE_WORKING) return s;
         r->ticket = 0;
         for (u32 i = 0; i < r->rows; i++)
             if (!score(e->p, r, i, err)) return ENGINE_FAILED;

@@ -46,13 +46,6 @@ bool engine_fail(Engine *e, Err *err) {
     return false;
 }
 
-bool engine_poll_error(const PollResult *r, Err *err) {
-    if (r->status == POLL_LOST)
-        return err_set(err, ERR_DEVICE_LOST, "the device is gone; open the model again");
-    return err_set(err, r->error ? r->error : ERR_DEVICE_FAILED,
-                   "the device could not do its work");
-}
-
 // ---- weights ------------------------------------------------------------------------------------
 
 static bool segment_ok(const Weight *w, const WeightSegment *s, const FileTensor *t, Err *err) {
@@ -182,20 +175,6 @@ static bool make_kernel(Engine *e, Err *err) {
     return true;
 }
 
-// Takes every answer that is there. At most half the tickets stay out, so that none of a window's
-// calls is refused.
-static EngineState drain(Engine *e, int keep, Err *err) {
-    for (;;) {
-        if (device_outstanding(e->d.device) <= keep) return ENGINE_WORKING;
-        PollResult r = device_poll(e->d.device);
-        if (r.status == POLL_NOTHING) return ENGINE_WAITING;
-        if (r.status != POLL_OK) {
-            engine_poll_error(&r, err);
-            return ENGINE_FAILED;
-        }
-    }
-}
-
 EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err) {
     enum { BUFFERS, WEIGHTS, KERNELS, WAIT, DONE };
     const u32 counts[] = {(u32)e->p->nbuffers, e->d.file ? (u32)e->p->nweights : 0,
@@ -215,8 +194,9 @@ EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err) {
         state = ENGINE_DONE;
     } else {
         // A few windows may be under way, so that memory stays bounded on a device that answers
-        // later.
-        state = drain(e, e->stage == WAIT ? 0 : e->stage == WEIGHTS ? 4 : TICKETS_MAX / 2, err);
+        // later; and at most half the tickets, so that none of a window's calls is refused.
+        int keep = e->stage == WAIT ? 0 : e->stage == WEIGHTS ? 4 : TICKETS_MAX / 2;
+        state = engine_settle(e->d.device, keep, err);
         ok = state != ENGINE_FAILED;
         if (state == ENGINE_WORKING) {
             switch (e->stage) {

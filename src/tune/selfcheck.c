@@ -382,19 +382,6 @@ static bool compare(Checker *c, Err *err) {
 
 // ---- the state machine --------------------------------------------------------------------------
 
-static EngineState settle(Device *d, int keep, Err *err) {
-    while (device_outstanding(d) > keep) {
-        PollResult r = device_poll(d);
-        if (r.status == POLL_NOTHING) return ENGINE_WAITING;
-        if (r.status != POLL_OK) {
-            err_set(err, r.status == POLL_LOST ? ERR_DEVICE_LOST : ERR_DEVICE_FAILED,
-                    "the device did not do a kernel's check");
-            return ENGINE_FAILED;
-        }
-    }
-    return ENGINE_WORKING;
-}
-
 EngineState tune_check_kernel(void *checker, const Engine *e, int regime, u32 step, Err *err) {
     Checker *c = checker;
     Device *d = engine_device(e);
@@ -406,7 +393,7 @@ EngineState tune_check_kernel(void *checker, const Engine *e, int regime, u32 st
         end(c, d);
         return ENGINE_FAILED;
     }
-    EngineState s = settle(d, c->phase == CHECK_FILL ? 4 : 0, err);
+    EngineState s = engine_settle(d, c->phase == CHECK_FILL ? 4 : 0, err);
     if (s == ENGINE_WAITING) return s;
     bool ok = s == ENGINE_WORKING;
     if (ok) {
