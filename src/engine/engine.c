@@ -215,9 +215,12 @@ void engine_stop(Engine *e, Finish why) {
 static EngineState take_token(Engine *e, i32 token, Err *err) {
     i32 pos = e->flight[0].pos;
     memmove(e->flight, e->flight + 1, sizeof *e->flight * (size_t)--e->nflight);
-    if (token < 0 || (u32)token >= e->p->vocab) {
-        err_set(err, ERR_DEVICE_FAILED, "the device chose token %d: ids end at %u", token,
-                e->p->vocab - 1);
+    if (token < 0 || (u32)token >= e->p->vocab) { // the vocabulary's size: see lower_argmax.c
+        err_set(err, ERR_DEVICE_FAILED,
+                (u32)token == e->p->vocab
+                    ? "the model's logits at position %d are not numbers; fetch its file anew"
+                    : "at position %d the device chose an id past the vocabulary",
+                pos - 1);
         return ENGINE_FAILED;
     }
     e->tokens[pos] = token;

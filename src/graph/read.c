@@ -258,7 +258,7 @@ static bool read_const(GraphReader *r, Str nm, TensorKind k) {
         if (type != TY_I32 || nd != 1 || !dim_eq(dim[0], dim_const(TOKEN_RING)))
             return fail(r, ERR_GRAPH_SHAPE, "the ring is i32[4096]", (Str){0});
         t->lo = 0;
-        t->hi = (i64)r->g->vocab - 1;
+        t->hi = r->g->vocab; // past the ids: logits that are not numbers
     }
     return true;
 }

@@ -128,7 +128,7 @@ Buffer *lower_arg(Lower *l, int tensor, const char *name, Type type, int nd,
         b->lo = t->lo;
         b->hi = t->hi;
         // A kernel made before any model is seen knows no model's ranges, only the menu's.
-        if (l->p->dims && type == TY_I32 && t->kind == TEN_RING) b->hi = (1 << 20) - 1;
+        if (l->p->dims && type == TY_I32 && t->kind == TEN_RING) b->hi = 1 << 20;
         if (l->p->dims && type == TY_I32 && t->kind == TEN_VALUE)
             b->hi = MAX2(t->hi, (1 << 12) - 1);
     }

@@ -1,9 +1,9 @@
 // loop/lower_argmax.c: the greedy choice: maxima of blocks of logits, then the smallest id that has
 // the largest.
 //
-// Comparisons only, so every device that has the same logits chooses the same token. The id is
-// clamped to the vocabulary whatever the logits hold (a NaN equals nothing): who reads the ring
-// relies on it.
+// Comparisons only, so every device that has the same logits chooses the same token. A NaN equals
+// nothing: where no logit is the largest, the id is the vocabulary's size, which the host takes for
+// the error that it is, and who reads the ring keeps it inside.
 #include "loop/lower_int.h"
 
 enum { MENU_MAX_VOCAB = 1 << 20 };
@@ -52,8 +52,7 @@ bool lower_argmax_join(Lower *l, const Node *nd) {
     const Expr *dims[2] = {g.rows, g.blocks}, *ring_dim = lower_int(l, TOKEN_RING);
     const Buffer *part = lower_arg(l, nd->in[1], "part", TY_F32, 2, dims);
     Buffer *ring = lower_arg(l, nd->in[2], "ring", TY_I32, 1, &ring_dim);
-    const Expr *last = ex_sub(x, g.vocab, lower_int(l, 1)),
-               *last_block = ex_sub(x, g.blocks, lower_int(l, 1));
+    const Expr *last_block = ex_sub(x, g.blocks, lower_int(l, 1));
 
     Stage *s = lower_stage(l, "top");
     const Expr *m = lower_axis(l, s, "m", g.rows), *b = lower_red(l, s, "b", g.blocks);
@@ -72,13 +71,14 @@ bool lower_argmax_join(Lower *l, const Node *nd) {
         ex_max(x, ex_min(x, lower_load(l, block, m, NULL), last_block), lower_int(l, 0));
     const Expr *id = id_at(l, &g, bm, i);
     is_top = ex_eq(x, lower_load(l, g.buf, m, id), lower_load(l, top, m, NULL));
-    const Buffer *best = lower_temp(l, s, RED_MIN, ex_select(x, is_top, id, last));
+    const Buffer *best = lower_temp(l, s, RED_MIN, ex_select(x, is_top, id, g.vocab));
 
     s = lower_stage(l, "out");
     m = lower_axis(l, s, "m", g.rows);
     const Expr *next = lower_row_field(l, g.rows, m, ROW_NEXT);
     const Expr *at = ex_and(x, next, lower_int(l, TOKEN_RING - 1));
-    const Expr *token = ex_max(x, ex_min(x, lower_load(l, best, m, NULL), last), lower_int(l, 0));
+    const Expr *token =
+        ex_max(x, ex_min(x, lower_load(l, best, m, NULL), g.vocab), lower_int(l, 0));
     lower_store(s, ring, 1, &at, token, NULL);
     return l->gr->nnodes == 1;
 }

@@ -30,10 +30,8 @@ bool lower_embed(Lower *l, const Node *nd) {
     LowerValue v = lower_over(l, nd, rows, k);
     const Expr *at = lower_row_field(l, rows, lower_ax(l, &v, 0), ROW_RING);
     const Expr *token = lower_load(l, ring, at, NULL);
-    // Who writes the ring keeps its ids inside the vocabulary; a kernel that does not know the
-    // vocabulary asks.
-    if (l->p->dims)
-        token = ex_min(x, ex_max(x, token, lower_int(l, 0)), ex_sub(x, vocab, lower_int(l, 1)));
+    // Where logits were not numbers the ring holds an id past the vocabulary (lower_argmax.c).
+    token = ex_min(x, ex_max(x, token, lower_int(l, 0)), ex_sub(x, vocab, lower_int(l, 1)));
     v.e = quant_value(x, w->encoding, wb, token, lower_ax(l, &v, 1), padded, k, (u32)weave);
     lower_result(l, nd, &v);
     return true;

@@ -97,11 +97,13 @@ bool lower_sample_key(Lower *l, const Node *nd) {
     const Buffer *top = lower_temp(l, s, RED_MAX, lower_load(l, part, m, i));
     s = lower_stage(l, "out");
     const Expr *at[2] = {lower_axis(l, s, "m", v.rows), lower_axis(l, s, "v", v.vocab)};
-    const Expr *a = fixed(l, lower_load(l, top, at[0], NULL));
-    const Expr *b = fixed(l, lower_load(l, logits, at[0], at[1]));
+    const Expr *most = lower_load(l, top, at[0], NULL);
+    const Expr *logit = lower_load(l, logits, at[0], at[1]);
+    const Expr *a = fixed(l, most), *b = fixed(l, logit);
     const Expr *away =
         ex_max(x, ex_min(x, ex_sub(x, a, b), lower_int(l, KEY_TOP)), lower_int(l, 0));
     const Expr *key = ex_sub(x, lower_int(l, KEY_TOP), away);
+    key = ex_select(x, ex_le(x, logit, most), key, lower_int(l, 0)); // not a number: never chosen
     lower_store(s, arg2(l, nd->out, "y", TY_I32, v.rows, v.vocab), 2, at, key, NULL);
     return true;
 }
@@ -271,11 +273,12 @@ bool lower_sample_join(Lower *l, const Node *nd) {
 
     s = lower_stage(l, "out");
     m = lower_axis(l, s, "m", v.rows);
-    b = limited(x, lower_load(l, before, m, NULL), MENU_MAX_VOCAB / ARG_BLOCK);
-    b = ex_max(x, ex_min(x, b, last), lower_int(l, 0));
+    const Expr *passes = limited(x, lower_load(l, before, m, NULL), MENU_MAX_VOCAB / ARG_BLOCK);
+    b = ex_max(x, ex_min(x, passes, last), lower_int(l, 0));
     const Expr *at_i = limited(x, lower_load(l, token, m, NULL), ARG_BLOCK);
     const Expr *id = ex_add(x, ex_mul(x, b, v.block), at_i);
     id = ex_max(x, ex_min(x, id, ex_sub(x, v.vocab, lower_int(l, 1))), lower_int(l, 0));
+    id = ex_select(x, ex_le(x, passes, last), id, v.vocab); // nothing has a weight: no token
     const Expr *at =
         ex_and(x, lower_row_field(l, v.rows, m, ROW_NEXT), lower_int(l, TOKEN_RING - 1));
     lower_store(s, lower_arg(l, nd->in[2], "ring", TY_I32, 1, &ring_dim), 1, &at, id, NULL);

@@ -247,7 +247,7 @@ bool llama_build(Arena *a, const Gguf *gguf, const ModelOptions *o, Graph **out,
     Dim ring_dim = dim_const(TOKEN_RING);
     int ring = graph_tensor(g, TEN_RING, TY_I32, 1, &ring_dim, "tokens", -1);
     g->tensors.at[ring].lo = 0;
-    g->tensors.at[ring].hi = c.vocab - 1;
+    g->tensors.at[ring].hi = c.vocab; // past the ids: logits that are not numbers
     int freq;
     if (!rope_freqs(&f, &c, &freq)) return false;
     Builder b = {.f = &f, .c = &c, .layer = -1};

@@ -220,6 +220,26 @@ static void every_failing_call_is_an_error(void **state) {
     }
 }
 
+// The sampler's word for logits that are not numbers ends the answer with an error that says where.
+static void logits_that_are_not_numbers_end_the_answer(void **state) {
+    (void)state;
+    static const i32 answers[2][5] = {{7, 8, FAKE_VOCAB, 9, 10}, {7, 8, -1, 9, 10}};
+    for (int k = 0; k < 4; k++) {
+        Fake f;
+        fake_open(&f, k & 1);
+        assert_int_equal(fake_load(&f), ENGINE_DONE);
+        fake_answer(&f, 20, answers[k / 2], 5);
+        assert_true(ask(&f, 20, 20));
+        assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+        assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+        assert_int_equal(fake_step(&f), ENGINE_FAILED);
+        assert_int_equal(f.err.id, ERR_DEVICE_FAILED);
+        assert_non_null(strstr(f.err.msg, "position 21"));
+        assert_int_equal(strstr(f.err.msg, "not numbers") != NULL, k / 2 == 0);
+        fake_close(&f);
+    }
+}
+
 typedef struct Checks {
     const NullScript *script;
     int calls;
@@ -308,6 +328,7 @@ int main(void) {
         cmocka_unit_test(a_cancelled_answer_leaves_the_engine_ready),
         cmocka_unit_test(one_answer_at_a_time),
         cmocka_unit_test(every_failing_call_is_an_error),
+        cmocka_unit_test(logits_that_are_not_numbers_end_the_answer),
         cmocka_unit_test(each_kernel_is_checked_once_and_before_it_runs),
         cmocka_unit_test(eval_reads_logits_of_every_row),
         cmocka_unit_test(eval_of_a_device_that_answers_later_can_be_ended_early),
