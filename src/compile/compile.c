@@ -243,6 +243,21 @@ static bool run_passes(Compile *c, PassContext *pc, Graph *g) {
     return true;
 }
 
+// The group inside a layer that reads most weights: what decoding waits for.
+static int heaviest_group(const Graph *g, const Grouping *gr) {
+    int best = 0;
+    u64 most = 0;
+    for (int i = 0; i < gr->n; i++)
+        for (int k = 0; k < gr->group[i].nnodes && gr->group[i].layer >= 0; k++) {
+            const Node *nd = &g->nodes.at[gr->group[i].node[k]];
+            const Weight *w = nd->op == OP_matmul ? g->tensors.at[nd->in[1]].weight : NULL;
+            if (w == NULL || (u64)w->rows * w->cols <= most) continue;
+            most = (u64)w->rows * w->cols;
+            best = i;
+        }
+    return best;
+}
+
 static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
     Regime *r = &c->prog->regimes[index];
     PassContext pc = {.arena = c->arena, .profile = c->p, .regime_n = n, .err = c->err};
@@ -266,6 +281,10 @@ static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
     r->nitems = plan.nitems;
     r->items = plan.items;
     find_ranges(g, &groups, r);
+    if (c->o->heaviest) {
+        groups.group[0] = groups.group[heaviest_group(g, &groups)];
+        groups.n = r->nsteps = 1;
+    }
     r->steps = NEW_N(c->arena, Step, groups.n + 1);
     for (int i = 0; i < groups.n; i++) {
         if (!make_step(c, g, &groups.group[i], &plan, n, &r->steps[i])) return false;

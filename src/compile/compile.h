@@ -15,7 +15,8 @@ typedef struct CompileOptions {
     Buf *dump;
     Str walk_tensor; // --walk TENSOR: the stages of the step that reads it, printed to dump
     int regimes; // bit set of regimes to compile; 0: all. A step of a few rows runs as one of many
-    bool verify; // check every graph and kernel on the way; always so with an edited text
+    bool heaviest; // of each regime only the step of a layer that reads most weights, as its first
+    bool verify;   // check every graph and kernel on the way; always so with an edited text
 } CompileOptions;
 
 bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program **out, Err *err);

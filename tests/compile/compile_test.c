@@ -226,6 +226,43 @@ static void a_programs_schedules_replay(void **state) {
     arena_free(a);
 }
 
+static u64 weights_of(const Program *p, const Step *s) {
+    u64 bytes = 0;
+    for (int i = 0; i < p->kernels[s->kernel].nbind; i++)
+        if (p->buffers[s->bind[i].buffer].kind == BUF_WEIGHT) bytes += s->bind[i].size;
+    return bytes;
+}
+
+static void the_heaviest_step_is_a_layers_largest_product(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Profile p;
+    Err err = {0};
+    Program *whole, *one;
+    profile_named(S("gpu"), &p);
+    LlamaShape shape = llama_small(2, "q4_1");
+    CompileOptions o = {.profile = &p,
+                        .graph_text = llama_text(a, &shape),
+                        .graph_file = S("t"),
+                        .regimes = 1 << REGIME_ROW};
+    assert_true(compile_program(a, NULL, &o, &whole, &err));
+    o.heaviest = true;
+    assert_true(compile_program(a, NULL, &o, &one, &err));
+    const Regime *r = &one->regimes[REGIME_ROW];
+    assert_int_equal(r->nsteps, 1);
+    assert_int_equal(one->nkernels, 1);
+    assert_true(r->steps[0].layer >= 0);
+    const Regime *all = &whole->regimes[REGIME_ROW];
+    bool found = false;
+    for (int i = 0; i < all->nsteps; i++) {
+        const Step *s = &all->steps[i];
+        assert_true(s->layer < 0 || weights_of(whole, s) <= weights_of(one, &r->steps[0]));
+        found |= str_eq(s->name, r->steps[0].name);
+    }
+    assert_true(found);
+    arena_free(a);
+}
+
 static void a_walk_shows_every_stage_of_a_tensors_step(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
@@ -299,6 +336,7 @@ int main(void) {
         cmocka_unit_test(an_embedding_costs_the_rows_it_reads),
         cmocka_unit_test(at_most_24_pipelines_for_a_first_answer),
         cmocka_unit_test(a_programs_schedules_replay),
+        cmocka_unit_test(the_heaviest_step_is_a_layers_largest_product),
         cmocka_unit_test(a_walk_shows_every_stage_of_a_tensors_step),
         cmocka_unit_test(the_menu_has_every_kernel_of_an_odd_model),
         cmocka_unit_test(every_profile_and_chunking_gives_the_same_logits),

@@ -186,12 +186,12 @@ const switching = () => test("switching the device during an answer stops it, an
         own.stop();
     }
 });
-const trials = () => test("where the clock runs fast the trials end with two products each", async () => {
+const trials = () => test("where the clock runs fast the trials end with few products", async () => {
     const p = await openPage(browser, at("device=cpu"), { before: slowClock(60) });
     try {
         await untilReady(p);
         const { trials } = p.last("ready");
-        must(trials.length === 2 && trials.every((t) => t.gbps > 0 && t.products === 2 && t.took_ms > 0), JSON.stringify(trials));
+        must(trials.length === 2 && trials.every((t) => t.gbps > 0 && t.products >= 2 && t.products < 20 && t.took_ms > 0), JSON.stringify(trials));
         const { each } = await p.count();
         must(String(each) === "1,1", `submits of ${each} dispatches`);
         await p.page.click("#device summary");
