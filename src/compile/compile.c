@@ -283,7 +283,7 @@ static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
     find_ranges(g, &groups, r);
     if (c->o->heaviest) {
         groups.group[0] = groups.group[heaviest_group(g, &groups)];
-        groups.n = r->nsteps = 1;
+        groups.n = r->head = r->greedy = r->sample = r->nsteps = 1;
     }
     r->steps = NEW_N(c->arena, Step, groups.n + 1);
     for (int i = 0; i < groups.n; i++) {

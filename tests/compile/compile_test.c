@@ -251,6 +251,7 @@ static void the_heaviest_step_is_a_layers_largest_product(void **state) {
     const Regime *r = &one->regimes[REGIME_ROW];
     assert_int_equal(r->nsteps, 1);
     assert_int_equal(one->nkernels, 1);
+    assert_true(program_verify(one, &err));
     assert_true(r->steps[0].layer >= 0);
     const Regime *all = &whole->regimes[REGIME_ROW];
     bool found = false;

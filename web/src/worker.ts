@@ -9,7 +9,7 @@ import type { AnswerStats, DeviceName, EngineInfo, EvaluateRequest, Progress, Tr
 
 const CORE = new URL("./wasm/hob.wasm", import.meta.url);
 const KERNELS = new URL("./wasm/kernels_simd128.wasm", import.meta.url);
-const TRIAL_MS = { cpu: 100, webgpu: 200 }; // running products; what is made for them comes before
+const TRIAL_MS = { cpu: 80, webgpu: 120 }; // running products; what is made for them comes before
 const LATE_MS = 3000; // who asked for the CPU waits no longer for WebGPU's figure
 const BOTH_MAX = 256 << 20; // a larger model makes room for the one that takes its place
 const SLICE_MS = 12; // work between two looks at the messages
