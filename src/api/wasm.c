@@ -208,7 +208,9 @@ EXPORT(hob_w_load) bool hob_w_load(Page *p, bool gpu) {
     // a page reads one conversation: steps of a few rows run as those of many do, if there are any
     CompileOptions o = {.regimes = 1 << REGIME_ROW |
                                    1 << (p->m->graph->chunk > 8 ? REGIME_MANY : REGIME_FEW)};
+    Arena *work = o.work = gpu ? arena_new(NULL) : NULL;
     bool ok = page_device(p, p->m, gpu, &p->err) && model_compile(p->m, &o, &p->err);
+    arena_free(work);
     p->compile_ms = clock_ms() - start;
     ok = ok && model_start(p->m, &p->err);
     if (ok)

@@ -55,22 +55,21 @@ static size_t align_up(size_t n) { return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1)
 
 #define BLOCK_HEAD align_up(sizeof(Block))
 
-// A block of zeros behind its head. WebAssembly's calloc clears byte by byte, where memset is one
-// instruction; elsewhere calloc knows of pages that nobody has written yet.
-static Block *block_of_zeros(size_t size) {
+// calloc knows of pages that nobody has written yet. WebAssembly's clears byte by byte, all at
+// once; there a block is cleared as it is handed out, as a host's is.
 #ifdef __wasm__
-    Block *b = malloc(size);
-    if (b) memset((char *)b + BLOCK_HEAD, 0, size - BLOCK_HEAD);
-    return b;
+#define ZEROED          false
+#define block_get(size) malloc(size)
 #else
-    return calloc(1, size);
+#define ZEROED          true
+#define block_get(size) calloc(1, size)
 #endif
-}
 
 static Block *block_new(const HostAlloc *host, size_t size) {
-    Block *b = host->alloc ? host->alloc(host->user, size) : block_of_zeros(size);
+    Block *b = host->alloc ? host->alloc(host->user, size) : block_get(size);
     if (!b) return NULL;
-    *b = (Block){.size = size, .at = BLOCK_HEAD, .clean = host->alloc ? size : BLOCK_HEAD};
+    bool zeroed = ZEROED && !host->alloc;
+    *b = (Block){.size = size, .at = BLOCK_HEAD, .clean = zeroed ? BLOCK_HEAD : size};
     POISON((char *)b + b->at, size - b->at);
     return b;
 }

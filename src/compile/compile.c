@@ -17,7 +17,7 @@ static u32 regime_rows(const Graph *g, int r) {
 
 static Str unique_name(Compile *c, const char *name) {
     i32 times = 0;
-    Str s = str_c(name);
+    Str s = arena_str(c->arena, str_c(name));
     if (strmap_get(c->kernel_names, s, &times)) {
         strmap_put(c->kernel_names, s, times + 1);
         return str_fmt(c->arena, "%s_%d", name, times + 1);
@@ -53,10 +53,10 @@ static bool schedule_nest(Compile *c, Nest *n, Str name, bool *edited) {
 
 static bool print_kernel(Compile *c, ProgKernel *k) {
     if (c->o->dialect == NULL || k->text.len > 0) return true;
-    Buf text = {.arena = c->arena};
+    Buf text = {.arena = c->work};
     if (!emit_kernel(c->o->dialect, k->ir, c->p, &text, c->err))
         return err_subject(c->err, k->name);
-    k->text = buf_str(&text);
+    k->text = arena_str(c->arena, buf_str(&text));
     return true;
 }
 
@@ -82,25 +82,27 @@ static void blame_section(Compile *c, Str name) {
 }
 
 // A lowered group -> a kernel of the program, unless one with the same nest is there, or one for
-// more rows that was scheduled alike.
-static bool make_kernel(Compile *c, Lowered *l, int *out) {
+// more rows that was scheduled alike. Its loop IR is made again where it was not kept: the grid of
+// these dimensions wants it.
+static bool make_kernel(Compile *c, Lowered *l, int *out, const Kernel **built) {
     u64 wide, key = nest_key(l->nest, &wide);
     *out = kernel_by_nest(c, key);
-    if (*out >= 0) return true;
-    ProgKernel k = {.nest_key = key, .name = unique_name(c, l->nest->f->name)};
+    if (*out >= 0 && (*built = c->kernels.at[*out].ir) != NULL) return true;
+    ProgKernel k = {.nest_key = key};
+    k.name = *out >= 0 ? c->kernels.at[*out].name : unique_name(c, l->nest->f->name);
     bool own;
     if (!schedule_nest(c, l->nest, k.name, &own)) return err_subject(c->err, k.name);
     wide = hash_str(wide, buf_str(&l->nest->log));
-    for (size_t i = 0; i < c->kernels.n && !own; i++)
-        if (c->wide_keys.at[i] == wide && covers(&c->kernels.at[i], l->nest->f)) {
-            *out = (int)i;
-            return true;
-        }
+    for (size_t i = 0; i < c->kernels.n && *out < 0 && !own; i++)
+        if (c->wide_keys.at[i] == wide && covers(&c->kernels.at[i], l->nest->f)) *out = (int)i;
+    if (*out >= 0 && (*built = c->kernels.at[*out].ir) != NULL) return true;
     Kernel *ir;
-    if (!nest_build(c->arena, l->nest, &ir, c->err)) {
+    if (!nest_build(c->work, l->nest, &ir, c->err)) {
         if (own) blame_section(c, k.name);
         return err_subject(c->err, k.name);
     }
+    *built = ir;
+    if (*out >= 0) return true;
     bool edited = c->o->schedule_text.len > 0 || c->o->graph_text.len > 0;
     if (TEXTS && (edited || c->o->verify) && !c->p->dims && !kernel_verify(ir, c->p, c->err)) {
         if (own) blame_section(c, k.name);
@@ -126,6 +128,10 @@ static bool make_kernel(Compile *c, Lowered *l, int *out) {
     return true;
 }
 
+static bool lower(Compile *c, Arena *a, const Graph *g, const Group *gr, u32 n, Lowered *out) {
+    return lower_group(a, exprs_new(a), g, gr, c->p, n, out, c->err);
+}
+
 static bool find_made(Compile *c, const Graph *g, const Group *gr, u32 n, const Made **out) {
     u64 sig = group_signature(g, gr, n);
     for (size_t i = 0; i < c->made.n; i++)
@@ -134,11 +140,20 @@ static bool find_made(Compile *c, const Graph *g, const Group *gr, u32 n, const 
             return true;
         }
     Made m = {.signature = sig, .group = gr, .graph = g};
-    Exprs *x = exprs_new(c->arena);
-    if (!lower_group(c->arena, x, g, gr, c->p, n, &m.lowered, c->err)) return false;
-    if (!make_kernel(c, &m.lowered, &m.kernel)) return false;
-    if (!grid_make(c, c->kernels.at[m.kernel].ir, m.lowered.dims, n, m.grid))
-        return err_subject(c->err, gr->name);
+    const Kernel *ir;
+    if (!lower(c, c->work, g, gr, n, &m.lowered)) return false;
+    if (!make_kernel(c, &m.lowered, &m.kernel, &ir)) return false;
+    if (!grid_make(c, ir, m.lowered.dims, n, m.grid)) return err_subject(c->err, gr->name);
+    ProgKernel *k = &c->kernels.at[m.kernel];
+    if (!print_kernel(c, k)) return false;
+    if (c->work != c->arena) { // kept are the text and, for the check on the device, the formula
+        if (k->ir != NULL) {
+            if (!lower(c, c->arena, g, gr, n, &m.lowered)) return false;
+            k->formula = m.lowered.nest->f;
+        }
+        k->ir = NULL;
+        arena_reset(c->work);
+    }
     vec_push(c->arena, &c->made, m);
     *out = &c->made.at[c->made.n - 1];
     return true;
@@ -288,7 +303,6 @@ static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
     r->steps = NEW_N(c->arena, Step, groups.n + 1);
     for (int i = 0; i < groups.n; i++) {
         if (!make_step(c, g, &groups.group[i], &plan, n, &r->steps[i])) return false;
-        if (!print_kernel(c, &c->kernels.at[r->steps[i].kernel])) return false;
         if (walk_wanted(c, g, &groups.group[i]) &&
             !walk_print(c, g, &groups.group[i], &r->steps[i], i))
             return false;
@@ -350,6 +364,7 @@ static bool program_buffers(Compile *c, const Graph *g) {
 bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program **out, Err *err) {
     Program *p = NEW(a, Program);
     Compile c = {.arena = a, .o = o, .p = o->profile, .prog = p, .err = err};
+    c.work = o->work ? o->work : a;
     c.weight_of = strmap_new(a, 512);
     c.buffer_of = strmap_new(a, 64);
     c.kernel_names = strmap_new(a, 64);

@@ -14,6 +14,9 @@ typedef struct CompileOptions {
     Str dump_pass;                    // --dump PASS: its output is printed to dump
     Buf *dump;
     Str walk_tensor; // --walk TENSOR: the stages of the step that reads it, printed to dump
+    // Where one kernel at a time is made, if only its text is to be kept: a tenth of the memory,
+    // which a browser's page touches for the first time. NULL: the loop IR is kept too.
+    Arena *work;
     int regimes; // bit set of regimes to compile; 0: all. A step of a few rows runs as one of many
     bool heaviest; // of each regime only the step of a layer that reads most weights, as its first
     bool verify;   // check every graph and kernel on the way; always so with an edited text

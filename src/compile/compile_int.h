@@ -14,7 +14,7 @@ typedef struct Made { // a kernel for groups of one signature
 } Made;
 
 typedef struct Compile {
-    Arena *arena;
+    Arena *arena, *work; // of the program; of one kernel while it is made
     const CompileOptions *o;
     const Profile *p;
     Program *prog;
