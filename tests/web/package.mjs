@@ -120,6 +120,55 @@ export async function packageTests(browser) {
         for (const [code, message, meaning] of said.bare) must(/^it is wrong; .{6}/.test(message) && meaning !== message, `${code}: ${message}`);
         for (const text of said.texts) must(/^HobError: .*; ./.test(text), text);
     });
+    await test("a stored model is deleted when its storage is full, its engine or its tab is closed, and another's is left", async () => {
+        const tab = await browser.newPage(); // a context, and with it a storage, of its own
+        let more = ""; // runs in the worker before its own code
+        await tab.route(/\/worker\.js$/, async (route) => {
+            const reply = await route.fetch();
+            await route.fulfill({ response: reply, body: more + (await reply.text()) });
+        });
+        const start = async () => {
+            await tab.goto(page.url());
+            await tab.evaluate(async () => {
+                const { createEngine } = await import("/web/lib/index.js");
+                // a body of no address: there is nothing to ask ranges of
+                window.stored = async (url) => createEngine({ model: new Response((await fetch(url)).body), device: "cpu", ctx: 256 });
+                window.parts = async () => (await Array.fromAsync((await navigator.storage.getDirectory()).keys())).sort();
+                window.until = async (n) => {
+                    for (let i = 0; i < 100 && (await window.parts()).length !== n; i++) await new Promise((done) => setTimeout(done, 50));
+                    return String(await window.parts());
+                };
+            });
+        };
+        const theirs = `hob-${"0".repeat(8)}-0000-4000-8000-${"0".repeat(12)}.part`, left = theirs.replace("0-", "1-");
+        await start();
+        const [mine, after] = await tab.evaluate(async ({ model, theirs, left }) => {
+            const folder = await navigator.storage.getDirectory();
+            for (const name of [theirs, left, "notes.txt"]) await folder.getFileHandle(name, { create: true });
+            await new Promise((held) => navigator.locks.request(theirs, () => (held(), new Promise(() => {}))));
+            const engine = await window.stored(model);
+            const mine = await window.parts();
+            engine.close();
+            return [mine, await window.until(2)];
+        }, { model, theirs, left });
+        must(mine.length === 3 && mine.includes(theirs) && mine.includes("notes.txt") && !mine.includes(left), `stored: ${mine}`);
+        must(after === `${theirs},notes.txt`, `after closing: ${after}`);
+        await tab.evaluate(async (model) => void (await window.stored(model)), model);
+        must((await tab.evaluate(() => window.parts())).length === 3, "it was not stored");
+        await start(); // the tab goes elsewhere; the lock of `theirs` goes with it
+        more = `const own = FileSystemSyncAccessHandle.prototype.write; let room = 20;
+            FileSystemSyncAccessHandle.prototype.write = function (...a) {
+                if (room-- > 0) return own.apply(this, a);
+                throw new DOMException("No space", "QuotaExceededError");
+            };\n`;
+        const full = await tab.evaluate(async (model) => {
+            const why = await window.stored(model).then(() => "it opened", (e) => `${e.code}: ${e.message}`);
+            return [why, await window.until(1)];
+        }, model);
+        must(/^IO: .*storage takes no more \(No space\); free/.test(full[0]), full[0]);
+        must(full[1] === "notes.txt", `when it was full: ${full[1]}`);
+        await tab.close();
+    });
     await test("without a seed answers differ, and the same seed gives the same", async () => {
         const [free, seeded] = await page.evaluate(async (model) => {
             const engine = await window.open(model);

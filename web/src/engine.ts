@@ -1,7 +1,7 @@
 // engine.ts: the page's end: a worker that holds the model, and chat completions over it in OpenAI's shapes.
 import { HobError, failure, type ErrorBody } from "./errors.js";
 import type { FromWorker, Sizes, ToWorker } from "./protocol.js";
-import { nameOf, type SourceInput } from "./source.js";
+import { nameOf, sweepStored, type SourceInput } from "./source.js";
 import type {
     AnswerStats,
     ChatChunk,
@@ -16,6 +16,8 @@ import type {
     EvaluateRequest,
     Evaluation,
 } from "./types.js";
+
+const SWEEP_MS = 1000; // a worker that is ended lets go of its stored model by then
 
 /** One answer on its way: objects that came and were not taken yet, or somebody waiting for the next. */
 class Answer implements ChatStream {
@@ -129,6 +131,7 @@ class PageEngine implements Engine {
 
     private broken(message: string): void {
         this.worker.terminate();
+        setTimeout(() => void sweepStored(), SWEEP_MS);
         const error = (this.over ??= failure("PAGE", message));
         this.ready = false;
         this.opening?.fail(error);
@@ -250,6 +253,7 @@ class PageEngine implements Engine {
 export async function createEngine(options: EngineOptions): Promise<Engine> {
     const { model, onLog, signal } = options;
     signal?.throwIfAborted();
+    void sweepStored();
     const { input, transfer } = await sourceOf(model);
     signal?.throwIfAborted();
     const engine = new PageEngine(onLog);

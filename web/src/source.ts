@@ -153,37 +153,74 @@ async function storeStream(
     total: number,
     onStore: StoreProgress,
 ): Promise<ModelSource> {
+    await sweepStored(); // it may be what fills the storage
     const file = await privateFile();
     const parts: Blob[] = [];
     let done = 0;
-    for (const reader = stream.getReader(); ; ) {
-        const { value, done: end } = await reader.read();
-        if (end) break;
-        if (file) {
-            if (file.handle.write(value, { at: done }) !== value.length)
-                throw failure("IO", `${name}: the browser's storage is full`);
-        } else {
-            parts.push(new Blob([value as BlobPart]));
+    const reader = stream.getReader();
+    try {
+        for (;;) {
+            const { value, done: end } = await reader.read().catch((e: Error) => {
+                throw failure("NETWORK", `${name}: the download was cut off (${e.message})`);
+            });
+            if (end) break;
+            if (file) writeStored(file, value, done, name);
+            else parts.push(new Blob([value as BlobPart]));
+            done += value.length;
+            onStore(done, Math.max(total, done));
         }
-        done += value.length;
-        onStore(done, Math.max(total, done));
+    } catch (e) {
+        file?.close();
+        void reader.cancel().catch(() => {});
+        throw e;
     }
     return file ? new StoredSource(file, name, done) : new BlobSource(new Blob(parts), name);
 }
 
+function writeStored(file: PrivateFile, data: Uint8Array, at: number, name: string): void {
+    let why = "";
+    try {
+        if (file.handle.write(data, { at }) === data.length) return;
+    } catch (e) {
+        why = ` (${(e as Error).message})`;
+    }
+    throw failure("IO", `${name}: the browser's storage takes no more${why}; free some space, or drop the file on the page`);
+}
+
 interface PrivateFile {
     handle: FileSystemSyncAccessHandle;
-    remove(): void;
+    /** Ends its use and deletes it. */
+    close(): void;
+}
+
+// A stored model is its worker's alone, who holds a lock of the file's name for as long as it lives. A worker that is
+// ended, a closed tab and a crash leave the file behind: whoever finds its lock free deletes it.
+const STORED = /^hob-[0-9a-f-]{36}\.part$/;
+
+/** Deletes what others left; never fails. */
+export async function sweepStored(): Promise<void> {
+    try {
+        const folder = await navigator.storage.getDirectory();
+        for await (const name of folder.keys())
+            if (STORED.test(name))
+                await navigator.locks.request(name, { ifAvailable: true }, (free) => free && folder.removeEntry(name).catch(() => {}));
+    } catch {
+        // no private files here
+    }
 }
 
 async function privateFile(): Promise<PrivateFile | null> {
+    let close = () => {};
     try {
         const folder = await navigator.storage.getDirectory();
         const name = `hob-${crypto.randomUUID()}.part`;
+        const over = new Promise<void>((done) => (close = done)).then(() => folder.removeEntry(name)).catch(() => {});
+        await new Promise((held, none) => navigator.locks.request(name, () => (held(null), over)).catch(none));
         const entry = await folder.getFileHandle(name, { create: true });
         const handle = await entry.createSyncAccessHandle();
-        return { handle, remove: () => void folder.removeEntry(name).catch(() => {}) };
+        return { handle, close: () => (handle.close(), close()) };
     } catch {
+        close();
         return null;
     }
 }
@@ -201,7 +238,6 @@ class StoredSource implements ModelSource {
         return out;
     }
     close(): void {
-        this.file.handle.close();
-        this.file.remove();
+        this.file.close();
     }
 }
