@@ -281,7 +281,7 @@ const early = () => test("a wrong file during a load takes nothing away, and loa
 });
 
 // ---- files --------------------------------------------------------------------------------------------------------
-const files = () => test("a dropped file becomes the model, and a wrong one is refused", async () => {
+const files = () => test("a dropped file becomes the model, a wrong one is refused, and dragged text is let through", async () => {
     const p = await openPage(browser, at("device=cpu&model=nowhere.gguf"));
     const drop = (make) =>
         p.page.evaluate(async (code) => {
@@ -295,6 +295,20 @@ const files = () => test("a dropped file becomes the model, and a wrong one is r
         await drop(() => new File(["not a model"], "wrong.gguf"));
         await p.page.waitForFunction(() => /wrong\.gguf/.test(document.getElementById("error").textContent) && !document.getElementById("error").hidden);
         must(/^GGUF_/.test(p.last("error").code), p.last("error").code);
+        const dragged = await p.page.evaluate(() => {
+            const drag = (what, file) => {
+                const data = new DataTransfer();
+                if (file) data.items.add(new File(["x"], "x.gguf"));
+                else data.setData("text/plain", "some words");
+                const at = document.getElementById(file ? "log" : "prompt");
+                const taken = !at.dispatchEvent(new DragEvent(what, { dataTransfer: data, bubbles: true, cancelable: true }));
+                return [what, file ? "file" : "text", taken && "taken", !document.getElementById("drop").hidden && "shown"].filter(Boolean).join(" ");
+            };
+            const text = ["dragenter", "dragover", "dragleave", "dragenter", "dragover", "drop"].map((what) => drag(what, false));
+            return [...text, ...["dragenter", "dragover", "dragleave"].map((what) => drag(what, true))];
+        });
+        must(String(dragged) === "dragenter text,dragover text,dragleave text,dragenter text,dragover text,drop text," +
+            "dragenter file taken shown,dragover file taken shown,dragleave file", String(dragged));
         await drop(() => new File(["text"], "notes.txt"));
         await p.page.waitForFunction(() => /notes\.txt/.test(document.getElementById("error").textContent));
         await p.page.evaluate(() => (document.body.insertAdjacentHTML("beforeend", '<input type="file" id="disk">')));

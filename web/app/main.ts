@@ -349,13 +349,16 @@ $<HTMLInputElement>("file").addEventListener("change", (e) => {
 });
 let over = 0; // dragenter and dragleave come for every element
 const drop = (shown: boolean) => ($("drop").hidden = !shown);
-document.addEventListener("dragenter", (e) => {
+// Dragged text is none of the page's business: it goes where it is dropped.
+const onFiles = (what: "dragenter" | "dragleave" | "dragover" | "drop", then: (e: DragEvent) => void) =>
+    document.addEventListener(what, (e) => e.dataTransfer?.types.includes("Files") && then(e));
+onFiles("dragenter", (e) => {
     e.preventDefault();
-    if (e.dataTransfer?.types.includes("Files")) drop(++over > 0);
+    drop(++over > 0);
 });
-document.addEventListener("dragleave", () => drop(--over > 0));
-document.addEventListener("dragover", (e) => e.preventDefault());
-document.addEventListener("drop", (e) => {
+onFiles("dragleave", () => drop(--over > 0));
+onFiles("dragover", (e) => e.preventDefault());
+onFiles("drop", (e) => {
     e.preventDefault();
     drop(false);
     over = 0;
