@@ -1,6 +1,6 @@
 // The chat page in a real browser, with the network cut off outside 127.0.0.1: talks on both devices, what is counted
 // while it does, and what it says when something is missing.
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import zlib from "node:zlib";
@@ -367,6 +367,23 @@ const mistakes = () => test("a request's mistakes and a prompt that is too long 
         await p.close();
     }
 });
+const askedAway = () => test("a question to a page that crashes, has an error or is not there ends with one line", async () => {
+    const asking = async (url) => {
+        const env = { ...process.env, HOB_URL: url, ASK: "Hello", DEVICE: "", N: "", HOB_TEMP: "", THREADS: "", JSON: "1" };
+        const [status, out, err] = await new Promise((done) =>
+            execFile("node", ["web/tools/ask.mjs"], { cwd: ROOT, env, timeout: 60_000 }, (e, out, err) => done([e?.code ?? 0, out, err])));
+        must(status === 1 && out === "", `${url}: exit status ${status}, ${out}`);
+        return err.trim();
+    };
+    for (const [url, why] of [
+        ["chrome://crash/", /^the page crashed; .*memory.*$/],
+        [`${server.url}?model=nowhere.gguf`, /^.*nowhere\.gguf: the server answers 404.*$/],
+        ["http://127.0.0.1:9/", /^page\.goto: net::ERR_\w+ at http:.*$/],
+    ]) {
+        const said = await asking(url);
+        must(why.test(said), `${url}: ${said}`);
+    }
+});
 const looks = async () => {
     const p = await openPage(browser, `${server.url}?temperature=0&max_tokens=60&device=cpu`);
     for (const scheme of ["light", "dark"])
@@ -407,7 +424,7 @@ const inTurn = async (tests) => {
 await twoTurns("cpu"); // its answers are what the others are held to
 await Promise.all([
     inTurn([() => twoTurns("webgpu"), lost, gpuProfile, choosing, trials]),
-    inTurn([() => packageTests(browser), withoutWebgpu, tooSmall, switching, inSight, early, files, keyboard, mistakes, looks]),
+    inTurn([() => packageTests(browser), withoutWebgpu, tooSmall, switching, inSight, early, files, keyboard, mistakes, askedAway, looks]),
 ]);
 await test("both devices give the same greedy answers", () => {
     must(answers.cpu && answers.webgpu, "one of them gave none");

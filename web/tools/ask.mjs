@@ -14,34 +14,50 @@ if (HOB_TEMP) url.searchParams.set("temperature", HOB_TEMP);
 if (THREADS && THREADS !== "1") note(`THREADS=${THREADS}: the page runs one thread\n`);
 
 let browser;
+let over = false; // all is said; the browser is being closed
+let cause = null; // why the page failed; every call to it then fails in words of its own
+const tell = (e) => note(`\n${String(cause ?? e?.message ?? e).split("\n")[0]}\n`);
+// What the browser's driver throws outside of any call of ours; it ends its browser when this program ends.
+const lost = (e) => {
+    if (!over) tell(e);
+    process.exit(over ? process.exitCode : 1);
+};
+process.on("uncaughtException", lost);
+process.on("unhandledRejection", lost);
 process.on("SIGINT", () => void Promise.resolve(browser?.close()).finally(() => process.exit(130)));
+let end;
 try {
     browser = await launch();
     const page = await browser.newPage();
-    const end = new Promise((done, fail) => {
-        const hear = {
+    let hear = {};
+    end = new Promise((done, fail) => {
+        const fails = (why) => {
+            cause ??= why;
+            fail(new Error(why));
+        };
+        hear = {
             progress: (p) => {
                 if (terminal && p.stage === "load") note(`\rloading: ${(p.done / 1e6).toFixed(0)} of ${(p.total / 1e6).toFixed(0)} MB`);
             },
             ready: (i) => note(`${terminal ? "\r\x1b[K" : ""}${i.device}: ${i.why}\n`),
             text: ({ piece }) => json || process.stdout.write(piece),
             end: done,
-            error: (e) => fail(new Error(e.message)),
+            error: (e) => fails(e.message),
         };
-        page.exposeFunction("hobHear", (what, detail) => hear[what]?.(detail)).catch(fail);
-        page.on("crash", () => fail(new Error("the page crashed")));
-        page.on("pageerror", (e) => fail(e));
+        page.on("crash", () => fails("the page crashed; is there memory left for it?"));
+        page.on("close", () => fails("the browser ended; is there memory left for it?"));
+        page.on("pageerror", (e) => fails(e.message ?? String(e)));
     });
     end.catch(() => {}); // it is awaited below; a failure before that must not end the program
+    await page.exposeFunction("hobHear", (what, detail) => hear[what]?.(detail));
     await page.addInitScript(() => {
         for (const what of ["progress", "ready", "text", "end", "error"])
             document.addEventListener(`hob:${what}`, (e) => window.hobHear(what, e.detail));
     });
-    await page.goto(url.href);
+    await Promise.race([page.goto(url.href), end]);
     await Promise.race([page.waitForSelector("body[data-state=ready]", { timeout: 300_000 }), end]);
-    await page.fill("#prompt", ASK);
-    await page.press("#prompt", "Enter");
-    const s = await end;
+    const asked = page.fill("#prompt", ASK).then(() => page.press("#prompt", "Enter"));
+    const [s] = await Promise.all([end, asked]);
     const line = {
         device: s.device,
         prompt_tokens: s.prompt_tokens,
@@ -59,8 +75,10 @@ try {
                   `first token after ${(s.ttft_ms / 1000).toFixed(2)} s, prefill ${s.prefill_tps.toFixed(1)} tokens/s, decode ${s.decode_tps.toFixed(1)} tokens/s\n`,
     );
 } catch (e) {
-    note(`\n${e.message.split("\n")[0]}\n`);
+    if (!cause) await Promise.race([end?.catch(() => {}), new Promise((done) => setTimeout(done, 300))]); // that a page crashed is heard of late
+    tell(e);
     process.exitCode = 1;
 } finally {
-    await browser?.close();
+    over = true;
+    await browser?.close().catch(() => {});
 }
