@@ -86,7 +86,8 @@ typedef struct hob_event {
 
 typedef struct hob_stats { /* of a session's last answer */
     int prompt_tokens, cached_tokens, answer_tokens;
-    double load_ms, ttft_ms, prefill_tps, decode_tps;
+    double load_ms, ttft_ms, prefill_tps, decode_tps; /* checking kernels, each at its first use,
+                                                         is part of ttft_ms, not of prefill_tps */
 } hob_stats;
 
 HOB_API const char *hob_version(void);

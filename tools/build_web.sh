@@ -16,7 +16,8 @@ rm -f "$out"
 cd web
 PATH="$PWD/node_modules/.bin:$PATH"
 if [ -x node_modules/.bin/wasm-opt ]; then
-    wasm-opt -Os --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals \
+    # low memory: the far end of the core's stack lies there (tools/build_wasm.py), and no pointer is so small
+    wasm-opt -Os --converge --low-memory-unused --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals \
         --enable-reference-types --enable-multivalue --strip-debug --strip-producers \
         src/wasm/hob.wasm -o src/wasm/hob.small.wasm
     mv src/wasm/hob.small.wasm src/wasm/hob.wasm

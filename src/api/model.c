@@ -101,7 +101,8 @@ Timing timing_of(const EngineStats *s) {
     Timing t = {0};
     if (s->answer_tokens == 0 && s->first_ms == 0) return t;
     t.ttft_ms = s->first_ms - s->start_ms;
-    if (t.ttft_ms > 0) t.prefill_tps = (s->prompt_tokens - s->cached_tokens) * 1000.0 / t.ttft_ms;
+    double prefill_ms = t.ttft_ms - s->check_ms;
+    if (prefill_ms > 0) t.prefill_tps = (s->prompt_tokens - s->cached_tokens) * 1000.0 / prefill_ms;
     if (s->answer_tokens > 1 && s->last_ms > s->first_ms)
         t.decode_tps = (s->answer_tokens - 1) * 1000.0 / (s->last_ms - s->first_ms);
     return t;

@@ -167,6 +167,7 @@ bool engine_start(Engine *e, const EngineRequest *r, Err *err) {
     e->nflight = 0;
     e->finish = FINISH_NONE;
     e->stats = (EngineStats){.prompt_tokens = n, .cached_tokens = same, .start_ms = clock_ms()};
+    e->check_from = 0;
     e->phase = PHASE_PREFILL;
     return true;
 }
@@ -193,7 +194,12 @@ static EngineState prefill(Engine *e, Err *err) {
     // what decodes is checked here too: once the answer streams, nothing interrupts it
     if (s == ENGINE_DONE && last && e->limit > e->prompt + 1)
         s = engine_check(e, engine_regime(e, 1), sampler_of(e), true, err);
-    if (s != ENGINE_DONE) return s;
+    if (s != ENGINE_DONE) {
+        if (e->check_from == 0) e->check_from = clock_ms();
+        return s;
+    }
+    if (e->check_from != 0) e->stats.check_ms += clock_ms() - e->check_from;
+    e->check_from = 0;
     if ((s = engine_settle(e->d.device, DEPTH_MAX - 1, err)) != ENGINE_WORKING) return s;
     if (!engine_ring_write(e, e->cached, n, err)) return ENGINE_FAILED;
     if (last ? !submit_token(e, e->cached, n, err)

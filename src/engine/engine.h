@@ -89,6 +89,7 @@ void engine_forget(Engine *e); // the cache: the next prompt is read from its be
 typedef struct EngineStats {
     u32 prompt_tokens, cached_tokens, answer_tokens;
     double start_ms, first_ms, last_ms; // clock_ms: request, first and last token
+    double check_ms; // of the time to the first token: checking kernels, each at its first use
 } EngineStats;
 const EngineStats *engine_stats(const Engine *e);
 // Takes a device's answers until at most `keep` tickets are out. WORKING: so it is; WAITING: not

@@ -25,7 +25,8 @@ struct Engine {
     KernelHandle *kernels;
     DeviceBind bind;
     BoundHandle bound;
-    bool *checked; // by kernel: right on this device
+    bool *checked;     // by kernel: right on this device
+    double check_from; // clock_ms since when kernels are checked; 0: none is
 
     // loading
     int stage;          // 0: buffers, 1: weights, 2: kernels, 3: waiting, 4: done

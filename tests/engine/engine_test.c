@@ -252,6 +252,7 @@ static EngineState check(void *user, const Engine *e, int regime, u32 step, Err 
     assert_int_equal(device_outstanding(engine_device(e)), 0);
     assert_int_equal(c->script->submits,
                      0); // there is one kernel: it is checked before anything runs
+    for (double until = clock_ms() + 2; clock_ms() < until;) continue;
     if (++c->calls % 3) return c->calls % 3 == 1 ? ENGINE_WORKING : ENGINE_WAITING;
     return c->fails ? err_set(err, ERR_ENGINE_CHECK, "wrong"), ENGINE_FAILED : ENGINE_DONE;
 }
@@ -271,6 +272,8 @@ static void each_kernel_is_checked_once_and_before_it_runs(void **state) {
         for (int i = 0; i < 3 && !fails; i++) assert_int_equal(fake_step(&f), ENGINE_TOKEN);
         assert_int_equal(fake_step(&f), fails ? ENGINE_FAILED : ENGINE_DONE);
         assert_int_equal(c.calls, 3);
+        const EngineStats *t = engine_stats(f.engine); // of a prefill's speed, checks are no part
+        assert_true(fails || (t->check_ms >= 4 && t->check_ms <= t->first_ms - t->start_ms));
         assert_int_equal(f.err.id, fails ? ERR_ENGINE_CHECK : ERR_NONE);
         fake_close(&f);
     }
