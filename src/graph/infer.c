@@ -13,15 +13,18 @@ typedef struct Infer {
     Err *err;
 } Infer;
 
-static bool shape(const Infer *c, const char *what) {
-    return err_set(c->err, ERR_GRAPH_SHAPE, "%s: %s" DOC("; %s"), op_name(c->nd->op), what,
-                   op_doc(c->nd->op));
+// A page's graphs are a builder's, whose misfit traps in graph_node: it carries no words for one.
+static bool misfit(const Infer *c, ErrId id, const char *what) {
+#if defined(HOB_PAGE)
+    return (void)c, (void)id, (void)what, false;
+#else
+    return err_set(c->err, id, "%s: %s (%s)", op_name(c->nd->op), what, op_doc(c->nd->op));
+#endif
 }
 
-static bool kind(const Infer *c, const char *what) {
-    return err_set(c->err, ERR_GRAPH_TYPE, "%s: %s" DOC("; %s"), op_name(c->nd->op), what,
-                   op_doc(c->nd->op));
-}
+static bool shape(const Infer *c, const char *what) { return misfit(c, ERR_GRAPH_SHAPE, what); }
+
+static bool kind(const Infer *c, const char *what) { return misfit(c, ERR_GRAPH_TYPE, what); }
 
 static bool result(const Infer *c, Type type, int nd, Dim d0, Dim d1, Dim d2) {
     Tensor *t = c->out;

@@ -13,6 +13,22 @@ typedef struct Llama {
     double eps, freq_base, freq_scale;
 } Llama;
 
+// What other members of the family compute and this one does not.
+static const char unread[] = "0expert_count\0"
+                             "0attention.sliding_window\0"
+                             "0attention.scale\0"
+                             "0attention.clamp_kqv\0"
+                             "0attention.max_alibi_bias\0"
+                             "1attention.causal\0"
+                             "0attn_logit_softcapping\0"
+                             "0final_logit_softcapping\0"
+                             "0use_parallel_residual\0"
+                             "*embedding_scale\0"
+                             "*residual_scale\0"
+                             "*logit_scale\0"
+                             "*rope.scale_linear\0"
+                             "1rope.scaling.attn_factor\0";
+
 static bool read_config(ModelFile *f, const ModelOptions *o, Llama *c) {
     i64 trained = 2048, value_dim;
     if (!model_key(f, "block_count", 1, 1024, true, &c->layers) ||
@@ -38,8 +54,7 @@ static bool read_config(ModelFile *f, const ModelOptions *o, Llama *c) {
         !model_float(f, "rope.freq_base", 1, 1e12, false, &c->freq_base))
         return false;
     if (c->heads % c->kv_heads != 0) {
-        err_set(f->err, ERR_MODEL_KEY,
-                "%D query heads cannot share %D key heads evenly; convert the model anew", c->heads,
+        err_set(f->err, ERR_MODEL_KEY, "%D query heads cannot share %D key heads evenly", c->heads,
                 c->kv_heads);
         return err_subject(f->err, S("llama.attention.head_count_kv"));
     }
@@ -51,8 +66,7 @@ static bool read_config(ModelFile *f, const ModelOptions *o, Llama *c) {
     }
     if (c->head_dim < 2 || c->head_dim > 1024 || c->head_dim % 2 != 0 || c->rot_dim % 2 != 0 ||
         c->rot_dim > c->head_dim) {
-        err_set(f->err, ERR_MODEL_KEY,
-                "rotating %D of %D dimensions of a head is not possible; convert the model anew",
+        err_set(f->err, ERR_MODEL_KEY, "rotating %D of %D dimensions of a head is not possible",
                 c->rot_dim, c->head_dim);
         return err_subject(f->err, S("llama.rope.dimension_count"));
     }
@@ -64,24 +78,19 @@ static bool read_config(ModelFile *f, const ModelOptions *o, Llama *c) {
         return err_subject(f->err, S("llama.context_length"));
     }
     Str scaling = {0};
+    if (!model_neutral(f, unread)) return false;
     if (!gguf_get_str(f->gguf, S("llama.rope.scaling.type"), &scaling, f->err)) return false;
+    if (scaling.len == 0) return model_neutral(f, "*rope.scaling.factor\0");
     if (str_eq(scaling, S("linear"))) {
         double by = 1;
         if (!model_float(f, "rope.scaling.factor", 1e-6, 1e6, true, &by)) return false;
         c->freq_scale = 1 / by;
-    } else if (scaling.len > 0 && !str_eq(scaling, S("none"))) {
+    } else if (!str_eq(scaling, S("none"))) {
         err_set(f->err, ERR_MODEL_UNSUPPORTED,
                 "rope scaling '%S' is not known yet; take a model with one that is; known: none, "
                 "linear, rope_freqs.weight",
                 scaling);
         return err_subject(f->err, S("llama.rope.scaling.type"));
-    }
-    i64 experts = 0;
-    if (!model_key(f, "expert_count", 0, 1 << 16, false, &experts)) return false;
-    if (experts > 0) {
-        err_set(f->err, ERR_MODEL_UNSUPPORTED,
-                "a mixture of %D experts is not known yet; take a model without", experts);
-        return err_subject(f->err, S("llama.expert_count"));
     }
     return true;
 }
@@ -90,7 +99,7 @@ static bool read_config(ModelFile *f, const ModelOptions *o, Llama *c) {
 // one turn, at any position. freq[j] = base^(-2j/rot) / factor[j] radians.
 static bool rope_freqs(ModelFile *f, const Llama *c, int *out) {
     i64 pairs = c->rot_dim / 2;
-    u32 *fix = arena_try(f->arena, (u64)pairs, sizeof *fix);
+    u32 *fix = arena_try(f->arena, (u64)pairs, 2 * sizeof *fix);
     float *factor = NULL;
     if (fix == NULL)
         return err_set(f->err, ERR_OUT_OF_MEMORY,
@@ -99,15 +108,10 @@ static bool rope_freqs(ModelFile *f, const Llama *c, int *out) {
     if (t != NULL) {
         Source *src = gguf_source(f->gguf);
         if (t->type != FT_F32 || t->dims[0] != (u64)pairs || t->bytes != (u64)pairs * 4) {
-            err_set(f->err, ERR_MODEL_SHAPE, "it must be %D values of F32; convert the model anew",
-                    pairs);
+            err_set(f->err, ERR_MODEL_SHAPE, "it must be %D values of F32", pairs);
             return err_subject(f->err, t->name);
         }
-        factor = arena_try(f->arena, (u64)pairs, sizeof *factor);
-        if (factor == NULL)
-            return err_set(
-                f->err, ERR_OUT_OF_MEMORY,
-                "no memory for rotary frequencies; close something or take a smaller model");
+        factor = (float *)(fix + pairs);
         if (!src->read(src, t->off, factor, (size_t)pairs * 4)) {
             err_set(f->err, ERR_IO, "the tensor could not be read; is the file still there?");
             return err_subject(f->err, t->name);
@@ -118,8 +122,7 @@ static bool rope_freqs(ModelFile *f, const Llama *c, int *out) {
         if (factor != NULL) {
             double by = (double)factor[j];
             if (!(by >= 1e-6 && by <= 1e6)) {
-                err_set(f->err, ERR_MODEL_SHAPE,
-                        "factor %D is %g and must be from 1e-6 to 1e6; convert the model anew", j,
+                err_set(f->err, ERR_MODEL_SHAPE, "factor %D is %g and must be from 1e-6 to 1e6", j,
                         by);
                 return err_subject(f->err, t->name);
             }
@@ -220,7 +223,7 @@ bool llama_build(Arena *a, const Gguf *gguf, const ModelOptions *o, Graph **out,
     const FileTensor *embd = gguf_tensor(gguf, S("token_embd.weight"));
     if (embd == NULL || embd->nd != 2 || embd->dims[1] < 1 || embd->dims[1] > (1u << 24)) {
         err_set(err, embd ? ERR_MODEL_SHAPE : ERR_MODEL_TENSOR,
-                "llama needs [embedding_length, vocabulary]; convert the model anew");
+                "llama needs [embedding_length, vocabulary]");
         return err_subject(err, S("token_embd.weight"));
     }
     c.vocab = (i64)embd->dims[1];
@@ -231,8 +234,7 @@ bool llama_build(Arena *a, const Gguf *gguf, const ModelOptions *o, Graph **out,
         !gguf_get_array(gguf, S("tokenizer.ggml.tokens"), &tokens, err))
         return false;
     if (said != c.vocab || tokens.n > (u64)c.vocab) {
-        err_set(err, ERR_MODEL_SHAPE,
-                "it has %D rows, but the vocabulary has %D tokens; convert the model anew", c.vocab,
+        err_set(err, ERR_MODEL_SHAPE, "it has %D rows, but the vocabulary has %D tokens", c.vocab,
                 said != c.vocab ? said : (i64)tokens.n);
         return err_subject(err, S("token_embd.weight"));
     }

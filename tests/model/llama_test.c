@@ -16,7 +16,11 @@ typedef struct Tiny {
     const char *arch, *drop, *scaling; // drop: a tensor or key that is left out
     const char *reshape;               // a tensor that gets one more row
     const char *retype;                // a tensor whose type becomes Q8_0 in name
+    const char *more;                  // one tensor more, of 8 values
+    const char *said;                  // a key whose value, a float, is `value`
+    float value;
     u32 layers, heads, kv, rot, ctx;
+    u32 fewer; // layers that the configuration does not count
     bool bias, output, factors;
     float factor;
 } Tiny;
@@ -81,6 +85,7 @@ static void build(const Tiny *t, File *f) {
     n = add(t, rows, n, "output_norm.weight", -1, 8, 1);
     if (t->output) n = add(t, rows, n, "output.weight", -1, 8, 10);
     if (t->factors) n = add(t, rows, n, "rope_freqs.weight", -1, 2, 1);
+    if (t->more) n = add(t, rows, n, t->more, -1, 8, 1);
     u32 keys = 0;
     for (int pass = 0; pass < 2; pass++) { // the first counts
         header(f, 3, (u64)n, keys);
@@ -90,13 +95,18 @@ static void build(const Tiny *t, File *f) {
             put_str(f, t->arch);
             keys++;
         }
-        put_key(f, t, "llama.block_count", t->layers, &keys);
+        put_key(f, t, "llama.block_count", t->layers - t->fewer, &keys);
         put_key(f, t, "llama.embedding_length", 8, &keys);
         put_key(f, t, "llama.feed_forward_length", 12, &keys);
         put_key(f, t, "llama.attention.head_count", t->heads, &keys);
         put_key(f, t, "llama.attention.head_count_kv", t->kv, &keys);
         put_key(f, t, "llama.rope.dimension_count", t->rot, &keys);
         put_key(f, t, "llama.context_length", t->ctx, &keys);
+        if (t->said) {
+            key(f, t->said, 6);
+            put(f, f32_bits(t->value), 4);
+            keys++;
+        }
         if (t->scaling) {
             key(f, "llama.rope.scaling.type", 8);
             put_str(f, t->scaling);
@@ -213,6 +223,25 @@ static void what_does_not_fit_is_named(void **state) {
         {TINY(.rot = 3), ERR_MODEL_KEY, "llama.rope.dimension_count"},
         {TINY(.rot = 6), ERR_MODEL_KEY, "llama.rope.dimension_count"},
         {TINY(.scaling = "yarn"), ERR_MODEL_UNSUPPORTED, "llama.rope.scaling.type"},
+        {TINY(.more = "blk.0.ffn_down.bias"), ERR_MODEL_UNSUPPORTED, "blk.0.ffn_down.bias"},
+        {TINY(.more = "blk.0.attn_q_norm.weight"), ERR_MODEL_UNSUPPORTED,
+         "blk.0.attn_q_norm.weight"},
+        {TINY(.more = "logits"), ERR_MODEL_UNSUPPORTED, "logits"}, // a tensor of the graph is none
+        {TINY(.layers = 2, .fewer = 1), ERR_MODEL_UNSUPPORTED, "blk.1.attn_norm.weight"},
+        {TINY(.said = "llama.rope.scale_linear", .value = 2), ERR_MODEL_UNSUPPORTED,
+         "llama.rope.scale_linear"},
+        {TINY(.said = "llama.rope.scaling.factor", .value = 4), ERR_MODEL_UNSUPPORTED,
+         "llama.rope.scaling.factor"},
+        {TINY(.said = "llama.attention.sliding_window", .value = 64), ERR_MODEL_UNSUPPORTED,
+         "llama.attention.sliding_window"},
+        {TINY(.said = "llama.attention.scale", .value = 1), ERR_MODEL_UNSUPPORTED,
+         "llama.attention.scale"},
+        {TINY(.said = "llama.attention.causal", .value = 0), ERR_MODEL_UNSUPPORTED,
+         "llama.attention.causal"},
+        {TINY(.said = "llama.logit_scale", .value = 0.5f), ERR_MODEL_UNSUPPORTED,
+         "llama.logit_scale"},
+        {TINY(.said = "llama.expert_count", .value = 4), ERR_MODEL_UNSUPPORTED,
+         "llama.expert_count"},
         {TINY(.factors = true, .factor = 0), ERR_MODEL_SHAPE, "rope_freqs.weight"},
         {TINY(.factors = true, .reshape = "rope_freqs.weight"), ERR_MODEL_SHAPE,
          "rope_freqs.weight"},
@@ -228,7 +257,31 @@ static void what_does_not_fit_is_named(void **state) {
         assert_int_equal(err.id, wrong[i].id);
         assert_string_equal(err.subject, wrong[i].subject);
         assert_string_equal(err.file, "tiny.gguf");
-        if (!strstr(err.msg, "; ")) fail_msg("what to do? %s", err.msg);
+        char line[900];
+        Buf b = {.ptr = line, .cap = sizeof line};
+        err_print(&err, &b);
+        if (!str_has(buf_str(&b), S("; "))) fail_msg("what to do? %s", err.msg);
+        arena_free(a);
+    }
+}
+
+static void a_key_that_changes_nothing_is_taken(void **state) {
+    (void)state;
+    static const Tiny none[] = {
+        {.said = "llama.logit_scale", .value = 1},
+        {.said = "llama.logit_scale", .value = 0},
+        {.said = "llama.expert_count", .value = 0},
+        {.said = "llama.rope.scaling.factor", .value = 1},
+        {.said = "llama.rope.scaling.factor", .value = 4, .scaling = "none"},
+        {.said = "llama.tensor_note", .value = 7}};
+    for (size_t i = 0; i < COUNT_OF(none); i++) {
+        Arena *a = arena_new(NULL);
+        Err err = {0};
+        Tiny t = right;
+        t.said = none[i].said;
+        t.value = none[i].value;
+        t.scaling = none[i].scaling;
+        if (open_tiny(a, &t, NULL, &err) == NULL) fail_msg("%s: %s", err.subject, err.msg);
         arena_free(a);
     }
 }
@@ -260,6 +313,7 @@ int main(void) {
         cmocka_unit_test(a_llama_becomes_a_plain_graph),
         cmocka_unit_test(angles_are_turns_in_fixed_point),
         cmocka_unit_test(what_does_not_fit_is_named),
+        cmocka_unit_test(a_key_that_changes_nothing_is_taken),
         cmocka_unit_test(an_unknown_architecture_is_told_what_is_known),
         cmocka_unit_test(a_context_longer_than_the_model_knows_is_refused),
     };
