@@ -22,7 +22,7 @@ if [ -x node_modules/.bin/wasm-opt ]; then
         src/wasm/hob.wasm -o src/wasm/hob.small.wasm
     mv src/wasm/hob.small.wasm src/wasm/hob.wasm
 else
-    echo "build_web.sh: wasm-opt is not there, so the core stays 4% larger; python3 tools/setup web"
+    echo "build_web.sh: wasm-opt is not there, so the core stays 4% larger, which is over its limit; python3 tools/setup web"
 fi
 tsc --noEmit
 rm -rf lib

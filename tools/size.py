@@ -1,12 +1,13 @@
 """What the page weighs: the limits, and with --rooms which room's code weighs what.
 
-Sizes are those of `gzip -9`, in units of 1024 bytes. --rooms links build/wasm/obj once more, with names, and compresses
+A KB is 1024 bytes here; sizes are those of `gzip -9`. The core's limit is for what wasm-opt made of it. --rooms links build/wasm/obj once more, with names, and compresses
 each room's functions by themselves (so the sum is a little more than the whole); a function that was inlined counts
 where it went. Any python3 will do: --rooms goes on in .venv/, where the linker is. --json prints the limits and the files
 they are for, for whoever measures with another gzip (tests/web/page.mjs).
 usage: size.py [--rooms | --json]
 """
 import collections
+import filecmp
 import glob
 import gzip
 import importlib.util
@@ -30,6 +31,17 @@ def parts():
     for what, pattern, limit in LIMITS:
         paths = sorted(glob.glob(os.path.join(ROOT, pattern), recursive=True))
         yield what, [p for p in paths if os.path.isfile(p) and not p.endswith(".map")], limit * 1024
+
+
+def unmeasured(what):
+    """Why the limit says nothing about this build, or None: without wasm-opt the core is as the linker left it."""
+    linked = os.path.join(ROOT, "build", "wasm", "hob.wasm")
+    built = [p for w, paths, _ in parts() if w == "core" for p in paths]
+    if what != "core" or not os.path.exists(linked) or not built:
+        return None
+    if all(filecmp.cmp(p, linked, shallow=False) for p in built):
+        return "wasm-opt (binaryen) made nothing smaller; needs: python3 tools/setup web, then make clean web"
+    return None
 
 
 def totals():
@@ -147,11 +159,12 @@ def main():
     if "--rooms" in sys.argv[1:]:
         rooms()
     if "--json" in sys.argv[1:]:
-        print(json.dumps([{"what": w, "files": f, "limit": n} for w, f, n in parts()]))
+        print(json.dumps([{"what": w, "files": f, "limit": n, "skip": unmeasured(w)} for w, f, n in parts()]))
         return 0
     over = False
     for what, size, limit in totals():
-        print("%s: %.1f KB gzipped of %d%s" % (what, size / 1024, limit / 1024, "" if size else "; make web"))
+        why = unmeasured(what) if size else "make web"
+        print("%s: %.1f KB gzipped of %d%s" % (what, size / 1024, limit / 1024, "; " + why if why else ""))
         over = over or size > limit
     return 1 if over else 0
 

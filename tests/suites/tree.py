@@ -1,16 +1,57 @@
-"""The parts of the tree that need no build: set-up's own steps and the command line of the tools."""
+"""The parts of the tree that need no build: set-up's own steps, the tools' command lines, and what they say when something is missing."""
 import os
 import subprocess
 import sys
+import tempfile
+from unittest import mock
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+import size
+import test as runner
 
 
 def case(name, good, why):
     print("PASS " + name if good else "FAIL %s: %s" % (name, why))
 
 
+def put(root, path, text):
+    path = os.path.join(root, path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as f:
+        f.write(text)
+
+
+def no_test_programs(root, cache):
+    """What the runner makes of a build that has none: (failed, skipped)."""
+    put(root, "build/asan/CMakeCache.txt", cache)
+    listing = subprocess.CompletedProcess([], 0, '{"tests": []}')
+    with mock.patch.multiple(runner, ROOT=root, build=lambda preset: True, failed=[], skipped=[]), \
+            mock.patch("os.path.exists", lambda path: True), mock.patch("subprocess.run", lambda *a, **k: listing), \
+            mock.patch("builtins.print"):
+        runner.unit_tests()
+        return runner.failed, runner.skipped
+
+
+def core_that_is(root, linked, shipped):
+    put(root, "build/wasm/hob.wasm", linked)
+    put(root, "web/dist/assets/hob-1.wasm", shipped)
+    with mock.patch.object(size, "ROOT", root):
+        return size.unmeasured("core")
+
+
+def missing_things():
+    with tempfile.TemporaryDirectory() as root:
+        failed, skipped = no_test_programs(root, "CMOCKA_LIBRARY:FILEPATH=CMOCKA_LIBRARY-NOTFOUND\n")
+        case("cmocka_without_its_library_is_named", not failed and len(skipped) == 1 and "libcmocka-dev" in skipped[0][1], (failed, skipped))
+        failed, skipped = no_test_programs(root, "CMOCKA_LIBRARY:FILEPATH=/usr/lib/libcmocka.so\n")
+        case("a_build_without_test_programs_fails", len(failed) == 1 and not skipped, (failed, skipped))
+        case("a_core_as_it_was_linked_is_not_held_to_its_limit", "wasm-opt" in (core_that_is(root, "a core", "a core") or ""), "")
+        case("a_core_that_wasm_opt_made_smaller_is", core_that_is(root, "a core", "a") is None, "")
+
+
 def main():
+    missing_things()
     p = subprocess.run([sys.executable, "tools/setup", "nonsense"], cwd=ROOT, stdout=subprocess.PIPE,
                        universal_newlines=True)
     case("setup_names_the_parts_it_knows", p.returncode == 2 and "native" in p.stdout, p.stdout[-200:])

@@ -12,13 +12,14 @@ export const SCREENS = path.join(ROOT, "build", "screens");
 let failed = 0;
 export const failures = () => failed;
 
-/** Runs one test; its name is a sentence. */
+/** Runs one test; its name is a sentence. It returns what its line shall say, or {skip: why}. */
 export async function test(name, run) {
     const only = process.env.ONLY;
     if (only && !name.includes(only)) return;
     const start = Date.now();
     try {
         const more = await run();
+        if (more?.skip) return console.log(`SKIP ${name}: ${more.skip}`);
         console.log(`PASS ${name}: ${more ? `${more}; ` : ""}${((Date.now() - start) / 1000).toFixed(1)} s`);
     } catch (e) {
         failed++;
