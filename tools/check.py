@@ -1,7 +1,8 @@
 """`make check`: what the tree promises about itself, without running its tests.
 
 format (clang-format-19, where it is there), rooms (a file includes its own room and those above it), exports (libhob
-shows only hob_*), generated files fresh, words that must not be in the tree, file sizes, licences of dependencies.
+shows only hob_*), generated files fresh, words that must not be in the tree, no globals, file sizes, licences of
+dependencies.
 Each finding is one line; the last line counts.
 """
 import glob
@@ -111,6 +112,30 @@ def check_words():
                 found(name, "calls %s: only base/arena.c does" % m.group(1))
 
 
+# A page's kernels are told once, before its one model opens, in a memory that is that page's alone.
+GLOBALS = {("src/api/wasm.c", "kernels"), ("src/api/wasm.c", "nkernels")}
+KEYWORDS = "typedef|extern|return|struct|enum|union|goto|case|else|break|continue|EXPORT"
+
+
+def globals_of(text):
+    """(line, name) of what outlives a call and is not const: at file scope, and static inside functions."""
+    text = re.sub(r'"(\\.|[^"\\\n])*"', '""', re.sub(r"//[^\n]*", "", text))
+    for m in re.finditer(r"^(?:(?!(?:%s)\b)(?=[A-Za-z_])|[ \t]*(?=static\b|_Thread_local\b))([^;={}()#]*[;=])" % KEYWORDS, text, re.M):
+        declared = re.sub(r"\[[^\]]*\]", "", m.group(1)[:-1])
+        name = re.search(r"(\w+)\s*$", declared)
+        if name and " " in declared and not re.search(r"\bconst\b", declared.rsplit("*", 1)[-1]):
+            yield text.count("\n", 0, m.start()) + 1, name.group(1)
+
+
+def check_globals():
+    for name in tracked("src/*.c", "src/*.h"):
+        if name.startswith("src/cli/") or name.endswith("_main.c"):
+            continue
+        for line, what in globals_of(read(name)):
+            if (name, what) not in GLOBALS:
+                found("%s:%d" % (name, line), "%s is a global that can be written: the library keeps none" % what)
+
+
 def check_sizes():
     for name in tracked("src/*.c", "web/src/*.ts", "web/app/*.ts"):
         lines = read(name).count("\n")
@@ -153,7 +178,7 @@ def check_licences():
 
 def main():
     os.chdir(ROOT)
-    for check in (check_rooms, check_words, check_sizes, check_generated, check_licences, check_exports, check_format):
+    for check in (check_rooms, check_words, check_globals, check_sizes, check_generated, check_licences, check_exports, check_format):
         check()
     for line in findings + notes:
         print(line)

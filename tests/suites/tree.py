@@ -7,6 +7,7 @@ from unittest import mock
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tools"))
+import check
 import size
 import test as runner
 
@@ -50,7 +51,41 @@ def missing_things():
         case("a_core_that_wasm_opt_made_smaller_is", core_that_is(root, "a core", "a") is None, "")
 
 
+GLOBALS = """static int count;
+static const char *names[] = {"a"};
+Thing made = {0};
+_Thread_local u32 seed;
+static u8 table[2][N] = {{1}};
+void f(void) {
+    static bool once = false;
+"""
+NONE = """static const char *const names[] = {"static int x;"};
+const Thing made = {0}; // static int x;
+static const u8 table[2][N] = {{1}};
+static int f(int a);
+static inline bool g(void) {
+    int local = 1;
+    static const int kept = 2;
+    return local;
+}
+typedef struct Thing {
+    int x;
+} Thing;
+extern const int there;
+struct Other;
+Str f(Arena *a);
+"""
+
+
+def globals_are_found():
+    got = [name for _, name in check.globals_of(GLOBALS)]
+    case("check_finds_globals", got == ["count", "names", "made", "seed", "table", "once"], got)
+    got = list(check.globals_of(NONE))
+    case("check_takes_constants_and_functions_for_no_globals", not got, got)
+
+
 def main():
+    globals_are_found()
     missing_things()
     p = subprocess.run([sys.executable, "tools/setup", "nonsense"], cwd=ROOT, stdout=subprocess.PIPE,
                        universal_newlines=True)
