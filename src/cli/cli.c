@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 int report(const Err *e) {
@@ -42,19 +43,22 @@ bool use_colour(FILE *f) {
     return isatty(fileno(f)) && !(no && *no) && !(term && strcmp(term, "dumb") == 0);
 }
 
-static bool progress_shown;
+static char progress_shown[96]; // empty: no line is open
 
 void progress(const char *what, u64 done, u64 total) {
     if (!err_is_terminal()) return;
-    progress_shown = true;
-    fprintf(stderr, "\r%s %.1f of %.1f MB (%d%%) ", what, (double)done / 1e6, (double)total / 1e6,
-            total ? (int)((double)done * 100 / (double)total) : 100);
+    char text[sizeof progress_shown];
+    snprintf(text, sizeof text, "\r%s %.1f of %.1f MB (%d%%) ", what, (double)done / 1e6,
+             (double)total / 1e6, total ? (int)((double)done * 100 / (double)total) : 100);
+    if (strcmp(text, progress_shown) == 0) return;
+    memcpy(progress_shown, text, sizeof text);
+    fputs(text, stderr);
     fflush(stderr);
 }
 
 void progress_end(void) {
-    if (progress_shown) fprintf(stderr, "\r%60s\r", "");
-    progress_shown = false;
+    if (*progress_shown) fprintf(stderr, "\r%60s\r", "");
+    *progress_shown = 0;
 }
 
 bool text_read(Arena *a, Str path, Str *out, Err *err) {

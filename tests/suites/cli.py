@@ -1,6 +1,7 @@
 """The hob command: exit status, what goes to which stream, bad input, JSON shapes, edited dumps; and the C library."""
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -285,6 +286,26 @@ def run(tmp):
     case("an_error_in_a_profile_has_a_line", code == 1 and err.startswith(profile + ":1:"), err)
 
 
+def loading():
+    """What a terminal shows while a model loads: each line differs from the one before, and the last is wiped out once."""
+    ours, theirs = pty.openpty()
+    p = subprocess.Popen([HOB, "run", "-m", MODEL, "-p", "Hello", "-n", "1"], stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown, more = b"", b"any"
+    while more:
+        try:
+            more = os.read(ours, 65536)
+        except OSError:  # Linux's way to say that the other end is closed
+            more = b""
+        shown += more
+    os.close(ours)
+    p.wait(120)
+    lines = re.findall(r"\r(loading [^\r\n]*|[ ]+(?=\r))", shown.decode())
+    case("progress_on_a_terminal_changes_with_each_line", p.returncode == 0 and len(lines) > 2 and lines.count(" " * 60) == 1
+         and lines[-1] == " " * 60 and lines[-2].startswith("loading") and "(100%)" in lines[-2]
+         and all(a != b for a, b in zip(lines, lines[1:])), shown)
+
+
 def chat():
     code, out, err = hob("chat", "-m", MODEL, "-n", "8", stdin=b"My name is Ada.\nWhat is the capital of France?\n/stats\n"
                          b"/reset\n/nothing\n")
@@ -385,7 +406,7 @@ def main():
         return
     tmp = tempfile.mkdtemp()
     try:
-        for part in (lambda: bad_files(tmp), lambda: five_gigabytes(tmp), tokenize, lambda: run(tmp), chat, lambda: evaluate(tmp), inspect,
+        for part in (lambda: bad_files(tmp), lambda: five_gigabytes(tmp), tokenize, lambda: run(tmp), loading, chat, lambda: evaluate(tmp), inspect,
                      lambda: library(tmp)):
             try:
                 part()
