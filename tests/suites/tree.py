@@ -1,5 +1,6 @@
 """The parts of the tree that need no build: set-up's own steps, the tools' command lines, and what they say when something is missing."""
 import os
+import pty
 import subprocess
 import sys
 import tempfile
@@ -84,7 +85,33 @@ def globals_are_found():
     case("check_takes_constants_and_functions_for_no_globals", not got, got)
 
 
+SLOW = """import run
+setup = run.setup()
+setup.run(["sh", "-c", "head -c 3000000 /dev/zero >$TMPDIR/part; sleep 1.5"], "getting", setup.VENV)
+setup.run(["sleep", "1.5"], "waiting")
+"""
+
+
+def progress_is_shown():
+    ours, theirs = pty.openpty()
+    p = subprocess.Popen([sys.executable, "-c", SLOW], cwd=ROOT, stdout=theirs, env=dict(os.environ, PYTHONPATH="tools"))
+    os.close(theirs)
+    shown, more = b"", b"any"
+    while more:
+        try:
+            more = os.read(ours, 65536)
+        except OSError:  # Linux's way to say that the other end is closed
+            more = b""
+        shown += more
+    os.close(ours)
+    case("setup_shows_how_much_has_come_and_for_how_long", p.wait(60) == 0
+         and b"\r      getting: 3 MB, 1 s" in shown and b"\r      waiting: 1 s" in shown, shown)
+    left = [f for f in os.listdir(os.path.join(ROOT, "build")) if f.startswith("setup-")]
+    case("setup_leaves_no_temporary_files", not left, left)
+
+
 def main():
+    progress_is_shown()
     globals_are_found()
     missing_things()
     p = subprocess.run([sys.executable, "tools/setup", "nonsense"], cwd=ROOT, stdout=subprocess.PIPE,
