@@ -230,20 +230,19 @@ static bool has_op(const Graph *g, const Group *gr, OpId op) {
 
 // trunk, head, argmax, sampler: where each begins.
 static void find_ranges(const Graph *g, const Grouping *gr, Regime *r) {
+    bool joined = false;
     r->head = r->greedy = r->sample = r->nsteps = gr->n;
     for (int i = gr->n - 1; i >= 0; i--) {
         const Group *q = &gr->group[i];
         if (touches_m(g, q)) r->head = i;
-        if (has_op(g, q, OP_argmax_join)) r->sample = i + 1;
+        if (!has_op(g, q, OP_argmax_join)) continue;
+        r->sample = i + 1;
+        joined = true;
     }
     for (int i = r->sample - 1; i >= 0; i--)
         if (has_op(g, &gr->group[i], OP_argmax_part) || has_op(g, &gr->group[i], OP_argmax_join))
             r->greedy = i;
-    if (r->sample == gr->n &&
-        r->greedy == gr->n) { // no argmax: the sampler, if any, follows the head
-        for (int i = gr->n - 1; i >= 0; i--)
-            if (has_op(g, &gr->group[i], OP_argmax_part)) r->greedy = r->sample = i;
-    }
+    if (!joined) r->sample = r->greedy; // without argmax, largest logits are the sampler's
 }
 
 static bool run_passes(Compile *c, PassContext *pc, Graph *g) {
@@ -361,6 +360,21 @@ static bool program_buffers(Compile *c, const Graph *g) {
     return true;
 }
 
+// A graph as text may mark no result as logits, or another than rows of the vocabulary.
+static bool has_logits(const Graph *g, Err *err) {
+    int n = 0;
+    for (size_t i = 0; i < g->tensors.n; i++) {
+        const Tensor *t = &g->tensors.at[i];
+        if (t->kind != TEN_LOGITS) continue;
+        n++;
+        if (dim_eq(t->dim[0], DIM_M) && dim_eq(t->dim[1], dim_const(g->vocab))) continue;
+        err_set(err, ERR_GRAPH_SHAPE, "logits are [m, %u]", g->vocab);
+        return err_subject(err, t->name);
+    }
+    return n == 1 || err_set(err, ERR_GRAPH_TYPE,
+                             "%d results are marked `logits`; mark one: `logits NAME = ...`", n);
+}
+
 bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program **out, Err *err) {
     Program *p = NEW(a, Program);
     Compile c = {.arena = a, .o = o, .p = o->profile, .prog = p, .err = err};
@@ -372,6 +386,7 @@ bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program 
     if (TEXTS && o->graph_text.len > 0) {
         g = graph_read(a, o->graph_text, o->graph_file, err);
         if (g == NULL) return false;
+        if (!has_logits(g, err)) return err_file(err, o->graph_file);
     } else if (TEXTS && o->verify && !graph_verify(g, err)) {
         return false;
     }

@@ -229,11 +229,11 @@ bool device_kernel_make(Device *d, const ProgKernel *k, KernelHandle *out, Ticke
     if (k->nbind < 1 || k->nbind > STEP_MAX_BINDINGS)
         return err_set(err, ERR_DEVICE_RANGE, "kernel %S has %d bindings", k->name, k->nbind);
     Slots *s = &d->tables->kernels;
+    if (!(t = ticket_new(d, err))) return false;
     u32 i = slot_new(d, s, err);
-    if (!i || !(t = ticket_new(d, err))) return false;
-    if (!d->vt->kernel_make(d, t, i, k, err)) {
+    if (!i || !d->vt->kernel_make(d, t, i, k, err)) {
         ticket_drop(d->tables);
-        s->at[i].live = false;
+        if (i) s->at[i].live = false;
         return false;
     }
     *ticket = t;

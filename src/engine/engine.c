@@ -128,6 +128,25 @@ EngineState engine_check(Engine *e, int regime, RunSampler sampler, bool head, E
 
 // ---- requests -----------------------------------------------------------------------------------
 
+bool engine_can(const Engine *e, RunSampler sampler, Err *err) {
+#if !defined(HOB_PAGE) // there every graph is a builder's and has all three
+    const Regime *r = &e->p->regimes[engine_regime(e, 1)];
+    int end = sampler == RUN_SAMPLE ? r->nsteps : sampler == RUN_GREEDY ? r->sample : r->greedy;
+    int begin = sampler == RUN_SAMPLE ? r->sample : sampler == RUN_GREEDY ? r->greedy : r->head;
+    if (begin >= end)
+        return err_set(err, ERR_ENGINE_OPTION, "the graph has no %s; %s",
+                       sampler == RUN_SAMPLE   ? "`sample`"
+                       : sampler == RUN_GREEDY ? "`argmax`"
+                                               : "logits of rows m",
+                       sampler == RUN_SAMPLE   ? "add it, or ask with temperature 0"
+                       : sampler == RUN_GREEDY ? "add it, or ask with a temperature above 0"
+                                               : "add them");
+#else
+    (void)e, (void)sampler, (void)err;
+#endif
+    return true;
+}
+
 bool engine_start(Engine *e, const EngineRequest *r, Err *err) {
     if (e->phase == PHASE_FAILED) return *err = e->failed, false;
     if (e->phase != PHASE_IDLE)
@@ -149,6 +168,7 @@ bool engine_start(Engine *e, const EngineRequest *r, Err *err) {
         if (r->prompt[i] < 0 || (u32)r->prompt[i] >= e->p->vocab)
             return err_set(err, ERR_ENGINE_TOKEN, "token %U of the prompt is %d: ids end at %u",
                            (u64)i, r->prompt[i], e->p->vocab - 1);
+    if (!engine_can(e, o->temperature < 1e-3 ? RUN_GREEDY : RUN_SAMPLE, err)) return false;
 
     // Something must be computed for there to be logits: the last token is always read again.
     u32 n = (u32)r->n, same = 0;

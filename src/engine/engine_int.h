@@ -59,6 +59,8 @@ struct Engine {
 // last ones) get logits.
 typedef enum RunSampler { RUN_NONE, RUN_GREEDY, RUN_SAMPLE } RunSampler;
 int engine_regime(const Engine *e, u32 n);
+// Has the program steps for this? An edited graph may lack them: old numbers would be the answer.
+bool engine_can(const Engine *e, RunSampler sampler, Err *err);
 Ticket engine_submit(Engine *e, u32 pos, u32 n, u32 m, RunSampler sampler, Err *err);
 bool engine_ring_write(Engine *e, u32 pos, u32 n, Err *err); // tokens[pos..pos+n) to the ring
 // Checks the kernels of a regime's steps that were not checked yet. DONE: all right.

@@ -25,6 +25,7 @@ bool engine_eval_begin(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 row
         if (tokens[i] < 0 || (u32)tokens[i] >= p->vocab)
             return err_set(err, ERR_ENGINE_TOKEN, "token %U is %d: ids end at %u", (u64)i,
                            tokens[i], p->vocab - 1);
+    if (!engine_can(e, RUN_NONE, err)) return false;
     engine_forget(e);
     *r = (EvalResult){.n = n - 1,
                       .row = r->row,

@@ -118,5 +118,9 @@ bool graph_verify(const Graph *g, Err *err) {
         }
         made[nd->out] = true;
     }
-    return true;
+    i64 layers = 0;
+    for (size_t i = 0; i < g->nodes.n; i++) layers = MAX2(layers, g->nodes.at[i].layer + 1);
+    return layers <= g->layers ||
+           err_set(err, ERR_GRAPH_LIMIT, "layers=%u, but a line says @%D; correct one of them",
+                   g->layers, layers - 1);
 }

@@ -99,6 +99,25 @@ static void layers_share_their_kernels(void **state) {
     arena_free(a);
 }
 
+static void a_graph_marks_one_result_as_logits(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Profile p;
+    Err err = {0};
+    Program *prog;
+    profile_named(S("cpu"), &p);
+    LlamaShape s = llama_small(1, "q4_1");
+    char *text = (char *)(uintptr_t)arena_cstr(a, llama_text(a, &s)),
+         *mark = strstr(text, "logits out");
+    CompileOptions o = {.profile = &p, .graph_text = str_c(text), .graph_file = S("t")};
+    assert_non_null(mark);
+    memcpy(mark, "      ", 6);
+    assert_false(compile_program(a, NULL, &o, &prog, &err));
+    assert_int_equal(err.id, ERR_GRAPH_TYPE);
+    assert_string_equal(err.file, "t");
+    arena_free(a);
+}
+
 // The table is bound as a whole, but a step reads a row of it for each of its own.
 static void an_embedding_costs_the_rows_it_reads(void **state) {
     (void)state;
@@ -368,6 +387,7 @@ static void the_menu_has_every_kernel_of_an_odd_model(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_share_their_kernels),
+        cmocka_unit_test(a_graph_marks_one_result_as_logits),
         cmocka_unit_test(an_embedding_costs_the_rows_it_reads),
         cmocka_unit_test(at_most_24_pipelines_for_a_first_answer),
         cmocka_unit_test(a_programs_schedules_replay),

@@ -144,6 +144,18 @@ static void too_many_unpolled_tickets_are_refused(void **state) {
         assert_int_not_equal(device_buffer_write(o.d, b, 0, &word, 4, &o.err), 0);
     assert_int_equal(device_buffer_write(o.d, b, 0, &word, 4, &o.err), 0);
     assert_int_equal(o.err.id, ERR_DEVICE_LIMIT);
+    ProgKernel kernel = {.name = S("k"), .nbind = 1, .wg = {1, 1, 1}};
+    KernelHandle first = {0}, k;
+    Ticket t;
+    for (int i = 0; i < 100; i++) {
+        o.err = (Err){0};
+        assert_false(device_kernel_make(o.d, &kernel, &k, &t, &o.err));
+        assert_int_equal(o.err.id, ERR_DEVICE_LIMIT);
+    }
+    o.err = (Err){0};
+    while (device_outstanding(o.d) > 0) device_poll(o.d);
+    assert_true(device_kernel_make(o.d, &kernel, &first, &t, &o.err));
+    assert_int_equal(first.id & 0xffff, 1); // what was refused has kept no handle
     close_null(&o);
 }
 

@@ -133,6 +133,32 @@ static void wrong_options_are_refused(void **state) {
     fake_close(&f);
 }
 
+static void what_the_program_has_no_steps_for_is_refused(void **state) {
+    (void)state;
+    static const char *const named[] = {"`argmax`", "`sample`", "logits"};
+    for (int lacks = 0; lacks < 3; lacks++)
+        for (int ask_for = 0; ask_for < 3; ask_for++) { // greedy, sampled, an evaluation
+            Fake f;
+            fake_open(&f, false);
+            fake_load(&f);
+            for (int i = 0; i < REGIME_COUNT; i++) {
+                Regime *r = &f.program.regimes[i];
+                if (lacks == 0) r->greedy = r->sample;
+                if (lacks == 1) r->sample = r->nsteps;
+                if (lacks == 2) r->head = r->greedy;
+            }
+            EngineRequest r = {.prompt = prompt, .n = 1, .sample = {.temperature = ask_for}};
+            EvalResult e = {0};
+            bool begun = ask_for < 2
+                             ? engine_start(f.engine, &r, &f.err)
+                             : engine_eval_begin(f.engine, f.arena, prompt, 4, 1, &e, &f.err);
+            assert_int_equal(begun, ask_for != lacks);
+            assert_int_equal(f.err.id, begun ? ERR_NONE : ERR_ENGINE_OPTION);
+            if (!begun) assert_non_null(strstr(f.err.msg, named[lacks]));
+            fake_close(&f);
+        }
+}
+
 static void a_second_turn_reads_only_what_is_new(void **state) {
     (void)state;
     Fake f;
@@ -327,6 +353,7 @@ int main(void) {
         cmocka_unit_test(a_full_context_ends_with_length),
         cmocka_unit_test(a_prompt_longer_than_the_context_is_refused_and_nothing_is_lost),
         cmocka_unit_test(wrong_options_are_refused),
+        cmocka_unit_test(what_the_program_has_no_steps_for_is_refused),
         cmocka_unit_test(a_second_turn_reads_only_what_is_new),
         cmocka_unit_test(a_cancelled_answer_leaves_the_engine_ready),
         cmocka_unit_test(one_answer_at_a_time),

@@ -77,6 +77,7 @@ static void errors_say_where_and_what(void **state) {
         {HEAD TABLES
          "x = embed(e, tokens)\ny = attention(x, kv) {heads=3, kv_heads=2, head_dim=16}\n",
          ERR_GRAPH_SHAPE, 8},
+        {HEAD TABLES "x = embed(e, tokens) @7\n", ERR_GRAPH_LIMIT, 0}, // of layers=1
         {HEAD "weight e: q9_9[100, 32] = t[0+100]\n", ERR_GRAPH_SYNTAX, 2},
         {HEAD "weight e: f32[100, 32] = t[0+50]\n", ERR_GRAPH_SHAPE, 2},
         {HEAD "weight e: f32[100, 32] = t[1+100]\n", ERR_GRAPH_SHAPE, 2},
@@ -97,6 +98,10 @@ static void errors_say_where_and_what(void **state) {
         Arena *a = arena_new(NULL);
         Err err = {0};
         Graph *g = graph_read(a, str_c(wrong[i].text), S("t.hgraph"), &err);
+        char line[900];
+        Buf b = {.ptr = line, .cap = sizeof line};
+        err_print(&err, &b);
+        if (!str_has(buf_str(&b), S("; "))) fail_msg("what to do? %s", err.msg);
         if (g != NULL || err.id != wrong[i].id || err.line != wrong[i].line)
             print_error("case %d: %s, line %d: %s\n%s\n", (int)i, err_name(err.id), err.line,
                         err.msg, wrong[i].text);

@@ -256,6 +256,12 @@ def run(tmp):
     code, edited, err = hob(*ask, "--schedule", schedule, timeout=300)
     case("an_edited_schedule_is_interpreted", code == 0 and edited == out and "interpreter" in err, (code, edited, err[:300]))
     text = open(graph).read()
+    for cut, more, named in ((r"argmax\(.*\n", [], "no `argmax`"), (r"sample\(.*\n", ["--temp", "1"], "no `sample`"),
+                             (r"\nlogits(?= )", [], "marked `logits`")):
+        with open(graph, "w") as f:
+            f.write(re.sub(cut, "\n", text, count=1))
+        code, edited, err = hob(*ask, *more, "--graph", graph)
+        case("a_graph_that_has_%s_is_refused" % named.replace("`", ""), code == 1 and named in err and not edited, (edited, err))
     chain = "n"
     for i in range(100):
         chain = "(%s*n)//9%%23*(n + %d)" % (chain, i)
