@@ -58,7 +58,8 @@ static bool number(JVal v, double lo, double hi, Str field, double *out, Err *er
     *out = v.type == J_INT ? (double)v.i : v.f;
     if (*out >= lo && *out <= hi) // NaN fails this too
         return true;
-    err_set(err, ERR_REQUEST_RANGE, "it must be from %g to %g", lo, hi);
+    err_set(err, ERR_REQUEST_RANGE,
+            lo < hi ? "it must be from %g to %g" : "only %g is known; leave it out", lo, hi);
     err_subject(err, field);
     return err_file(err, S("request"));
 }
@@ -103,7 +104,7 @@ static bool read_content(JVal content, Str role, Err *err) {
     return true;
 }
 
-// Lists of text parts are joined, because most templates know strings only.
+// Lists of text parts are joined and null is empty, because most templates know strings only.
 static JVal plain_message(Arena *a, JVal m, JVal content) {
     Buf b = {.arena = a};
     for (size_t i = 0; i < jval_len(content); i++) {
@@ -135,7 +136,7 @@ static bool read_messages(Arena *a, JVal v, ChatMessages *out, Err *err) {
         if (!jval_dict_get(m, S("content"), &content))
             return wrong(err, ERR_REQUEST_TYPE, S("messages"), "each message needs content");
         if (!read_content(content, role.s, err)) return false;
-        if (content.type == J_LIST) m = plain_message(a, m, content);
+        if (content.type != J_STR) m = plain_message(a, m, content);
         if (str_eq(role.s, S("developer"))) // OpenAI's newer name for the same thing
             jval_dict_put(a, m, S("role"), jval_str(S("system")));
     }
@@ -252,7 +253,8 @@ bool openai_read(Arena *a, Str json, OpenaiRequest *out, Err *err) {
         err_subject(err, name);
         return err_file(err, S("request"));
     }
-    return out->messages.arena || wrong(err, ERR_REQUEST_FIELD, S("messages"), "it is missing");
+    return out->messages.arena ||
+           wrong(err, ERR_REQUEST_FIELD, S("messages"), "it is missing; give a list of messages");
 }
 
 // ---- answers ------------------------------------------------------------------------------------

@@ -120,6 +120,16 @@ static void text_that_is_no_request_is_refused(void **state) {
     bad("3", ERR_REQUEST_TYPE, NULL);
 }
 
+static void an_assistants_null_content_is_empty(void **state) {
+    (void)state;
+    OpenaiRequest r = good("{\"messages\":[{\"role\":\"user\",\"content\":\"x\"},"
+                           "{\"role\":\"assistant\",\"content\":null}]}");
+    JVal content = {0};
+    assert_true(jval_dict_get(jval_list_at(r.messages.list, 1), S("content"), &content));
+    assert_int_equal(content.type, J_STR);
+    assert_int_equal(content.s.len, 0);
+}
+
 static void messages_are_checked(void **state) {
     (void)state;
     bad("{\"messages\":[]}", ERR_REQUEST_TYPE, "messages");
@@ -196,6 +206,7 @@ int main(void) {
         cmocka_unit_test(numbers_outside_their_range_are_refused),
         cmocka_unit_test(wrong_types_are_refused),
         cmocka_unit_test(text_that_is_no_request_is_refused),
+        cmocka_unit_test(an_assistants_null_content_is_empty),
         cmocka_unit_test(messages_are_checked),
         cmocka_unit_test(answers_are_json_in_openais_shapes),
     };
