@@ -275,8 +275,8 @@ static bool read_attr(GraphReader *r, OpAttr *a) {
         if (!want(r, '=')) return false;
         if (str_eq(k, S("eps"))) {
             Str v = word(r);
-            if (!str_to_f64(v, &a->eps))
-                return fail(r, ERR_GRAPH_SYNTAX, "expected a number, not", v);
+            if (!str_to_f64(v, &a->eps) || !(a->eps >= 0 && a->eps <= 1))
+                return fail(r, ERR_GRAPH_SYNTAX, "expected a number from 0 to 1, not", v);
             continue;
         }
         size_t i = 0;

@@ -68,6 +68,7 @@ static void errors_say_where_and_what(void **state) {
         {HEAD TABLES "x = embed(e, tokens) : f32[m, 32]\n", ERR_GRAPH_SHAPE, 7},
         {HEAD TABLES "x = embed(e, tokens)\ny = silu_mul_pair(x, x)\n", ERR_GRAPH_TYPE, 8},
         {HEAD TABLES "x = embed(e, tokens) {eps=fast}\n", ERR_GRAPH_SYNTAX, 7},
+        {HEAD TABLES "x = embed(e, tokens) {eps=8020000000000000000000}\n", ERR_GRAPH_SYNTAX, 7},
         {HEAD TABLES "x = embed(e, tokens) {wings=2}\n", ERR_GRAPH_SYNTAX, 7},
         {HEAD TABLES "x = embed(e, tokens) trailing\n", ERR_GRAPH_SYNTAX, 7},
         {HEAD TABLES "embed(e, tokens)\n", ERR_GRAPH_SYNTAX, 7},
