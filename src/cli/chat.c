@@ -77,10 +77,8 @@ typedef struct ChatArgs {
 // Asks with the messages so far; what was answered goes to `reply`. false: an error was reported.
 static bool turn(hob_session *s, Arena *a, const ChatArgs *o, const Buf *messages, Buf *reply) {
     Buf r = {.arena = a};
-    buf_fmt(&r, "{\"messages\":[%S],\"temperature\":%g,\"top_k\":%D,\"seed\":%D", buf_str(messages),
-            o->temp, o->top_k, MAX2(o->seed, 0));
-    if (o->n) buf_fmt(&r, ",\"max_tokens\":%D", o->n);
-    buf_char(&r, '}');
+    buf_fmt(&r, "{\"messages\":[%S]", buf_str(messages));
+    request_end(&r, o->temp, o->top_k, o->seed, o->n);
     hob_error error = {0};
     if (hob_chat(s, r.ptr, &error) != 0) {
         report_hob(&error);

@@ -84,6 +84,10 @@ bool sigint_take(void);             // was there one since the last call?
 // The seed that answers are drawn with: the one given, else (-1) one drawn by the machine, so that
 // answers differ; -1 where nothing is drawn, for the temperature is 0.
 i64 seed_of(double temp, i64 given);
+u64 seed_sent(i64 seed); // what the library is given for it: 0 for -1
+// Ends a request's object, after its messages: how to draw, and how many tokens (0: it does not
+// say).
+void request_end(Buf *b, double temp, i64 top_k, i64 seed, i64 n);
 // The line of figures: `cpu, 9 + 31 tokens, ...`, or with json the object with the keys of the same
 // names. seed -1: none was used.
 void print_figures(FILE *f, const hob_model *m, const hob_stats *s, i64 seed, Str answer,

@@ -77,6 +77,14 @@ i64 seed_of(double temp, i64 given) {
     return (i64)(drawn >> 11); // as large as a request may name it: whole numbers of JavaScript
 }
 
+u64 seed_sent(i64 seed) { return seed < 0 ? 0 : (u64)seed; }
+
+void request_end(Buf *b, double temp, i64 top_k, i64 seed, i64 n) {
+    buf_fmt(b, ",\"temperature\":%g,\"top_k\":%D,\"seed\":%U", temp, top_k, seed_sent(seed));
+    if (n) buf_fmt(b, ",\"max_tokens\":%D", n);
+    buf_char(b, '}');
+}
+
 static hob_session *volatile to_cancel;
 static volatile sig_atomic_t interrupted;
 

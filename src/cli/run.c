@@ -11,16 +11,14 @@ typedef struct RunArgs {
 
 static int begin(hob_session *s, Arena *a, const RunArgs *o, Str text, hob_error *error) {
     if (o->raw) {
-        hob_sample sample = {(int)o->n, o->temp, (int)o->top_k, (uint64_t)MAX2(o->seed, 0)};
+        hob_sample sample = {(int)o->n, o->temp, (int)o->top_k, seed_sent(o->seed)};
         return hob_complete(s, text.ptr, text.len, &sample, error);
     }
     Buf r = {.arena = a};
     buf_add(&r, S("{\"messages\":[{\"role\":\"user\",\"content\":"));
     json_str(&r, text);
-    buf_fmt(&r, "}],\"temperature\":%g,\"top_k\":%D,\"seed\":%D", o->temp, o->top_k,
-            MAX2(o->seed, 0));
-    if (o->n) buf_fmt(&r, ",\"max_tokens\":%D", o->n);
-    buf_char(&r, '}');
+    buf_add(&r, S("}]"));
+    request_end(&r, o->temp, o->top_k, o->seed, o->n);
     return hob_chat(s, r.ptr, error);
 }
 

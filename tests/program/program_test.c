@@ -8,6 +8,14 @@
 #include "../compile/run.h"
 #include "../compile/llama_text.h"
 
+// Is `text` a profile, over the named one?
+static bool read_over(Arena *a, const char *base, const char *text, Err *err) {
+    Profile p;
+    *err = (Err){0};
+    assert_true(profile_named(str_c(base), &p));
+    return profile_read(a, str_c(text), S("my.profile"), &p, err);
+}
+
 static void a_profile_reads_back_as_printed(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
@@ -59,10 +67,8 @@ static void errors_in_a_profile_say_where(void **state) {
     };
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         Arena *a = arena_new(NULL);
-        Profile p;
-        Err err = {0};
-        profile_named(S("gpu"), &p);
-        assert_false(profile_read(a, str_c(wrong[i].text), S("my.profile"), &p, &err));
+        Err err;
+        assert_false(read_over(a, "gpu", wrong[i].text, &err));
         assert_int_equal(err.id, wrong[i].id);
         assert_int_equal(err.line, wrong[i].line);
         assert_int_equal(err.col, wrong[i].col);
@@ -94,29 +100,22 @@ static void a_profile_that_no_schedule_fits_is_refused_where_it_is_read(void **s
     };
     Arena *a = arena_new(NULL);
     for (size_t i = 0; i < COUNT_OF(gpu); i++) {
-        Profile p;
-        Err err = {0};
-        profile_named(S("gpu"), &p);
-        assert_true(profile_read(a, str_c(gpu[i].least), S("p"), &p, &err));
-        profile_named(S("gpu"), &p);
-        assert_false(profile_read(a, str_c(gpu[i].below), S("my.profile"), &p, &err));
+        Err err;
+        assert_true(read_over(a, "gpu", gpu[i].least, &err));
+        assert_false(read_over(a, "gpu", gpu[i].below, &err));
         assert_int_equal(err.id, ERR_PROFILE_VALUE);
         assert_memory_equal(err.msg, gpu[i].field, strlen(gpu[i].field));
         assert_int_equal(err.line, gpu[i].line);
         assert_int_equal(err.col, gpu[i].col);
     }
     // What the file says together with what it leaves as it was: there is no line to show.
-    Profile p;
-    Err err = {0};
-    profile_named(S("cpu"), &p);
-    assert_false(profile_read(a, S("gpu = 1\n"), S("my.profile"), &p, &err));
+    Err err;
+    assert_false(read_over(a, "cpu", "gpu = 1\n", &err));
     assert_int_equal(err.id, ERR_PROFILE_VALUE);
     assert_int_equal(err.line, 0);
     assert_string_equal(err.file, "my.profile");
-    err = (Err){0};
-    profile_named(S("cpu"), &p);
-    Str small = S("max_wg_size = 1\nwg_size = 1\nshared_bytes = 0\nvec = 1\ndims = 0");
-    assert_true(profile_read(a, small, S("p"), &p, &err));
+    const char *small = "max_wg_size = 1\nwg_size = 1\nshared_bytes = 0\nvec = 1\ndims = 0";
+    assert_true(read_over(a, "cpu", small, &err));
     arena_free(a);
 }
 

@@ -1,7 +1,6 @@
 """The hob command: exit status, what goes to which stream, bad input, JSON shapes, edited dumps; and the C library."""
 import json
 import os
-import pty
 import re
 import shutil
 import signal
@@ -12,6 +11,8 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+import terminal
 HOB = os.path.join(ROOT, "build", "hob")
 MODEL = os.path.join(ROOT, "models", "SmolLM2-135M-Instruct.Q4_1.gguf")
 COMMANDS = ["run", "chat", "tokenize", "eval", "bench", "inspect"]
@@ -294,20 +295,9 @@ def run(tmp):
 
 def loading():
     """What a terminal shows while a model loads: each line differs from the one before, and the last is wiped out once."""
-    ours, theirs = pty.openpty()
-    p = subprocess.Popen([HOB, "run", "-m", MODEL, "-p", "Hello", "-n", "1"], stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    shown, more = b"", b"any"
-    while more:
-        try:
-            more = os.read(ours, 65536)
-        except OSError:  # Linux's way to say that the other end is closed
-            more = b""
-        shown += more
-    os.close(ours)
-    p.wait(120)
+    code, shown = terminal.shown([HOB, "run", "-m", MODEL, "-p", "Hello", "-n", "1"], "stderr", stdout=subprocess.DEVNULL)
     lines = re.findall(r"\r(loading [^\r\n]*|[ ]+(?=\r))", shown.decode())
-    case("progress_on_a_terminal_changes_with_each_line", p.returncode == 0 and len(lines) > 2 and lines.count(" " * 60) == 1
+    case("progress_on_a_terminal_changes_with_each_line", code == 0 and len(lines) > 2 and lines.count(" " * 60) == 1
          and lines[-1] == " " * 60 and lines[-2].startswith("loading") and "(100%)" in lines[-2]
          and all(a != b for a, b in zip(lines, lines[1:])), shown)
 

@@ -1,15 +1,15 @@
 """The parts of the tree that need no build: set-up's own steps, the tools' command lines, and what they say when something is missing."""
 import os
-import pty
 import subprocess
 import sys
 import tempfile
 from unittest import mock
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tools"))
+sys.path[:0] = [os.path.join(ROOT, d) for d in ("tools", "tests")]
 import check
 import size
+import terminal
 import test as runner
 
 
@@ -93,18 +93,8 @@ setup.run(["sleep", "1.5"], "waiting")
 
 
 def progress_is_shown():
-    ours, theirs = pty.openpty()
-    p = subprocess.Popen([sys.executable, "-c", SLOW], cwd=ROOT, stdout=theirs, env=dict(os.environ, PYTHONPATH="tools"))
-    os.close(theirs)
-    shown, more = b"", b"any"
-    while more:
-        try:
-            more = os.read(ours, 65536)
-        except OSError:  # Linux's way to say that the other end is closed
-            more = b""
-        shown += more
-    os.close(ours)
-    case("setup_shows_how_much_has_come_and_for_how_long", p.wait(60) == 0
+    code, shown = terminal.shown([sys.executable, "-c", SLOW], "stdout", cwd=ROOT, env=dict(os.environ, PYTHONPATH="tools"))
+    case("setup_shows_how_much_has_come_and_for_how_long", code == 0
          and b"\r      getting: 3 MB, 1 s" in shown and b"\r      waiting: 1 s" in shown, shown)
     left = [f for f in os.listdir(os.path.join(ROOT, "build")) if f.startswith("setup-")]
     case("setup_leaves_no_temporary_files", not left, left)
