@@ -85,6 +85,7 @@ static bool open_stages(hob_model *h, const hob_open_desc *d, Err *err) {
         return false;
     for (EngineState s; (s = model_load_step(m, err)) != ENGINE_DONE;) {
         if (s == ENGINE_FAILED) return false;
+        if (s == ENGINE_WAITING) clock_nap();
         if (d->progress && d->progress(d->user, m->load.done, m->load.total))
             return err_set(err, ERR_INTERRUPTED, "loading was stopped");
     }
@@ -206,7 +207,7 @@ int hob_next(hob_session *s, hob_event *out) {
         SessionEvent ev = session_step(s->s, &s->err);
         switch (ev.state) {
         case ENGINE_WORKING: break;
-        case ENGINE_WAITING: nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL); break;
+        case ENGINE_WAITING: clock_nap(); break;
         case ENGINE_TOKEN:
         case ENGINE_DONE:
             s->stats = *engine_stats(s->model->m->engine);

@@ -231,5 +231,8 @@ void pool_run(Pool *p, void (*fn)(void *user, int thread), void *user);
 
 // ---- clock.c: milliseconds from an arbitrary start ----------------------------------------------
 double clock_ms(void);
+#if !defined(__wasm__)
+void clock_nap(void); // 50 us: between two looks at a device that answers later
+#endif
 
 #endif

@@ -1,4 +1,5 @@
-// base/clock.c: a clock that only goes forward, for measuring; never the time of day.
+// base/clock.c: a clock that only goes forward, for measuring; never the time of day. And a short
+// sleep for those who may wait.
 #define _POSIX_C_SOURCE 200809L
 #include "base/base.h"
 
@@ -9,3 +10,7 @@ double clock_ms(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
+
+#if !defined(__wasm__)
+void clock_nap(void) { nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL); }
+#endif

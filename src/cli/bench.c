@@ -11,8 +11,10 @@ static bool one(Engine *e, const i32 *prompt, size_t n, i64 answer, hob_stats *o
     EngineRequest r = {.prompt = prompt, .n = n, .max_tokens = answer};
     engine_forget(e);
     if (!engine_start(e, &r, err)) return false;
-    for (EngineState s; (s = engine_step(e, err)) != ENGINE_DONE;)
+    for (EngineState s; (s = engine_step(e, err)) != ENGINE_DONE;) {
         if (s == ENGINE_FAILED) return false;
+        if (s == ENGINE_WAITING) clock_nap();
+    }
     const EngineStats *st = engine_stats(e);
     Timing t = timing_of(st);
     *out = (hob_stats){.prompt_tokens = (int)st->prompt_tokens,

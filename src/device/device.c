@@ -11,14 +11,17 @@
 bool null_open(Device *d, const DeviceOptions *o, Err *err);
 bool cpu_open(Device *d, const DeviceOptions *o, Err *err);
 bool webgpu_open(Device *d, const DeviceOptions *o, Err *err);
+bool wgpu_open(Device *d, const DeviceOptions *o, Err *err);
 
 static const DeviceRow rows[] = {
     {"cpu", cpu_open}, // this machine's processor, by kernels compiled for it
 #if !defined(HOB_PAGE)
     {"null", null_open}, // computes nothing: for tests and for looking at plans
 #endif
-#if defined(__wasm__) || defined(HOB_WEBGPU_COMMANDS)
+#if defined(__wasm__)
     {"webgpu", webgpu_open}, // the browser's GPU, through a list of commands
+#else
+    {"webgpu", wgpu_open}, // this machine's GPU, by the library wgpu-native
 #endif
 };
 

@@ -99,8 +99,12 @@ bool engine_eval(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 rows, Eva
                  Err *err) {
     EngineState s;
     if (!engine_eval_begin(e, a, tokens, n, rows, out, err)) return false;
-    while ((s = engine_eval_step(e, out, err)) != ENGINE_DONE)
+    while ((s = engine_eval_step(e, out, err)) != ENGINE_DONE) {
         if (s == ENGINE_FAILED) return false;
+#if !defined(__wasm__)
+        if (s == ENGINE_WAITING) clock_nap();
+#endif
+    }
     return true;
 }
 

@@ -1,0 +1,639 @@
+// device/wgpu.c: WebGPU without a browser: the same programs and the same WGSL as in a page, by the
+// library wgpu-native, which is looked for when the device is opened.
+//
+// One submit a token: a write of the parameter block, one compute pass with bind groups that were
+// made once, and a copy of the chosen token to a staging buffer that is mapped when the work is
+// done, so that several tokens are on their way. Queue order is program order: one parameter block
+// is enough. The library tells errors by a callback inside the call that was wrong, and aborts when
+// it is asked to submit what it refused or to read what it did not map: every call that can be
+// refused is followed by a look at what the callback left (`fine`). All callbacks come inside calls
+// of ours, on their thread.
+#if !defined(__wasm__)
+#define _POSIX_C_SOURCE 200809L
+#include "device/wgpu.h"
+#include "device/wgpu_api.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#if defined(__APPLE__)
+#define LIBRARY "libwgpu_native.dylib"
+#else
+#define LIBRARY "libwgpu_native.so"
+#endif
+#if !defined(HOB_WGPU_LIBRARY) // where set-up puts it
+#define HOB_WGPU_LIBRARY ""
+#endif
+
+// A write above this is handed to the queue at once: until then the library keeps a copy.
+#define FLUSH_BYTES ((u64)256 << 10)
+
+typedef struct WgpuKernel {
+    WgModule module;
+    WgPipeline pipeline; // made when a submit first needs it
+    u32 layout;          // index
+    const ProgKernel *k;
+} WgpuKernel;
+
+typedef struct WgpuLayout { // of bind groups with so many bindings, some of them written
+    int nbind;
+    u32 writes; // bit i: binding i
+    WgGroupLayout group;
+    WgLayout pipeline;
+} WgpuLayout;
+
+typedef struct WgpuBound {
+    Arena *arena;
+    DeviceBind bind;
+    WgGroup *groups[REGIME_COUNT]; // by step
+} WgpuBound;
+
+typedef struct Await { // an answer that the library will call back for
+    Device *d;
+    struct Await *next; // in the list of free ones
+    Ticket ticket;
+    WgBuffer staging;
+    u64 size; // of staging
+    void *dst;
+    bool token; // staging is kept: it holds one token
+} Await;
+
+typedef struct Wgpu {
+    WgApi api;
+    WgInstance instance;
+    WgAdapter adapter;
+    WgDevice device;
+    WgQueue queue;
+    Profile profile;
+    VEC(WgBuffer) buffers; // each by handle index
+    VEC(WgpuKernel) kernels;
+    VEC(WgpuBound) bounds;
+    VEC(WgpuLayout) layouts;
+    Await *reads, *tokens; // free ones: without and with a staging buffer
+    u32 awaited;
+    bool closed;
+    // what the callback of errors said
+    bool wrong, no_memory;
+    char said[256];
+} Wgpu;
+
+#define CALL(w, name, ...) ((w)->api.name)(__VA_ARGS__)
+
+// ---- what the library says ----------------------------------------------------------------------
+
+static Str str_wg(WgStr s) {
+    if (!s.data) return S("");
+    return s.length == SIZE_MAX ? str_c(s.data) : (Str){s.data, s.length};
+}
+
+// In one line, and without the list of calls that the library begins with.
+static void keep_message(Wgpu *w, Str s) {
+    Buf b = {.ptr = w->said, .cap = sizeof w->said};
+    size_t from = 0;
+    for (size_t i = 0; i + 10 < s.len; i++)
+        if (str_starts(str_sub(s, i, s.len), S("Caused by:"))) from = i + 10;
+    bool gap = false;
+    for (size_t i = from; i < s.len; i++) {
+        bool space = (u8)s.ptr[i] <= ' ';
+        if (gap && !space && b.len) buf_char(&b, ' ');
+        if (!space) buf_char(&b, s.ptr[i]);
+        gap = space;
+    }
+}
+
+static void on_error(const WgDevice *wd, u32 type, WgStr message, void *user, void *user2) {
+    Wgpu *w = ((Device *)user)->self;
+    (void)wd, (void)user2;
+    if (w->wrong) return; // the first says most
+    w->wrong = true;
+    w->no_memory = type == WG_ERROR_OUT_OF_MEMORY;
+    keep_message(w, str_wg(message));
+}
+
+static void on_lost(const WgDevice *wd, u32 why, WgStr message, void *user, void *user2) {
+    Device *d = user;
+    (void)wd, (void)why, (void)message, (void)user2;
+    if (!((Wgpu *)d->self)->closed) device_set_lost(d);
+}
+
+// After a call that may be refused: was it?
+static bool fine(Device *d, ErrId id, Str subject, Err *err) {
+    Wgpu *w = d->self;
+    bool wrong = w->wrong;
+    w->wrong = false;
+    if (d->lost) return err_set(err, ERR_DEVICE_LOST, "the device is gone; open the model again");
+    if (!wrong) return true;
+    err_set(err, w->no_memory ? ERR_OUT_OF_MEMORY : id, "%s", w->said);
+    return subject.len ? err_subject(err, subject) : false;
+}
+
+// ---- answers that come later --------------------------------------------------------------------
+
+static Await *await_new(Device *d, Await **list, Ticket t) {
+    Wgpu *w = d->self;
+    Await *a = *list;
+    if (a)
+        *list = a->next;
+    else
+        a = NEW(d->arena, Await);
+    a->d = d;
+    a->ticket = t;
+    w->awaited++;
+    return a;
+}
+
+static void await_done(Await *a) {
+    Wgpu *w = a->d->self;
+    Await **list = a->token ? &w->tokens : &w->reads;
+    if (a->staging && !a->token) {
+        CALL(w, BufferRelease, a->staging);
+        a->staging = NULL;
+    }
+    a->next = *list;
+    *list = a;
+    w->awaited--;
+}
+
+static void on_mapped(u32 status, WgStr message, void *user, void *user2) {
+    Await *a = user;
+    Device *d = a->d;
+    Wgpu *w = d->self;
+    (void)message, (void)user2;
+    i32 token = 0;
+    bool ok = status == WG_SUCCESS && !w->closed;
+    if (ok) {
+        const void *p = CALL(w, BufferGetConstMappedRange, a->staging, 0, (size_t)a->size);
+        ok = p != NULL;
+        if (ok) memcpy(a->token ? &token : a->dst, p, (size_t)a->size);
+    }
+    if (status == WG_SUCCESS) CALL(w, BufferUnmap, a->staging);
+    if (!w->closed) device_answer(d, a->ticket, ok ? ERR_NONE : ERR_DEVICE_FAILED, token);
+    await_done(a);
+}
+
+static void on_done(u32 status, WgStr message, void *user, void *user2) {
+    Await *a = user;
+    (void)message, (void)user2;
+    if (!((Wgpu *)a->d->self)->closed)
+        device_answer(a->d, a->ticket, status == WG_SUCCESS ? ERR_NONE : ERR_DEVICE_FAILED, 0);
+    await_done(a);
+}
+
+static void answer_mapped(Wgpu *w, Await *a) {
+    WgMessageInfo then = {.mode = WG_SPONTANEOUS, .call = on_mapped, .user = a};
+    CALL(w, BufferMapAsync, a->staging, WG_MAP_READ, 0, (size_t)a->size, then);
+}
+
+static void answer_when_done(Device *d, Ticket t) {
+    Wgpu *w = d->self;
+    Await *a = await_new(d, &w->reads, t);
+    WgMessageInfo then = {.mode = WG_SPONTANEOUS, .call = on_done, .user = a};
+    CALL(w, QueueOnSubmittedWorkDone, w->queue, then);
+}
+
+// ---- buffers ------------------------------------------------------------------------------------
+
+static bool profile(Device *d, Profile *out, Err *err) {
+    (void)err;
+    *out = ((Wgpu *)d->self)->profile;
+    return true;
+}
+
+static WgBuffer make(Device *d, u64 size, u64 usage, Err *err) {
+    Wgpu *w = d->self;
+    WgBufferDesc desc = {.usage = usage, .size = size};
+    WgBuffer b = CALL(w, DeviceCreateBuffer, w->device, &desc);
+    if (fine(d, ERR_DEVICE_LIMIT, S("a buffer"), err)) return b;
+    if (b) CALL(w, BufferRelease, b);
+    return NULL;
+}
+
+static bool buffer_make(Device *d, u32 index, u64 size, BufferKind kind, Err *err) {
+    (void)kind;
+    Wgpu *w = d->self;
+    if (size > (u64)w->profile.max_buffer_bytes)
+        return err_set(err, ERR_DEVICE_LIMIT,
+                       "a buffer of %U MB is needed and this adapter allows %D MB; use the CPU or "
+                       "a smaller model",
+                       size >> 20, w->profile.max_buffer_bytes >> 20);
+    while (w->buffers.n <= index) vec_push(d->arena, &w->buffers, (WgBuffer){0});
+    WgBuffer b = make(d, size, WG_USE_STORAGE | WG_USE_COPY_SRC | WG_USE_COPY_DST, err);
+    w->buffers.at[index] = b;
+    return b != NULL;
+}
+
+static void buffer_free(Device *d, u32 index) {
+    Wgpu *w = d->self;
+    // not destroyed: work that was handed over may still name it
+    if (w->buffers.at[index]) CALL(w, BufferRelease, w->buffers.at[index]);
+    w->buffers.at[index] = NULL;
+}
+
+static bool buffer_write(Device *d, Ticket t, u32 index, u64 off, const void *src, u64 n,
+                         Err *err) {
+    Wgpu *w = d->self;
+    CALL(w, QueueWriteBuffer, w->queue, w->buffers.at[index], off, src, (size_t)n);
+    if (!fine(d, ERR_DEVICE_FAILED, S("a write"), err)) return false;
+    if (n < FLUSH_BYTES) {
+        device_answer(d, t, ERR_NONE, 0); // src was copied
+        return true;
+    }
+    CALL(w, QueueSubmit, w->queue, 0, NULL);
+    answer_when_done(d, t);
+    return true;
+}
+
+// The list of commands is handed over; false: it was refused, or the device is gone.
+static bool hand_over(Device *d, WgEncoder e, Str what, Err *err) {
+    Wgpu *w = d->self;
+    WgCommands c = CALL(w, CommandEncoderFinish, e, NULL);
+    CALL(w, CommandEncoderRelease, e);
+    bool ok = fine(d, ERR_DEVICE_FAILED, what, err);
+    if (ok) CALL(w, QueueSubmit, w->queue, 1, &c);
+    if (c) CALL(w, CommandBufferRelease, c);
+    return ok && fine(d, ERR_DEVICE_FAILED, what, err);
+}
+
+static bool buffer_read(Device *d, Ticket t, u32 index, u64 off, void *dst, u64 n, Err *err) {
+    Wgpu *w = d->self;
+    WgBuffer staging = make(d, n, WG_USE_MAP_READ | WG_USE_COPY_DST, err);
+    if (!staging) return false;
+    WgEncoder e = CALL(w, DeviceCreateCommandEncoder, w->device, NULL);
+    CALL(w, CommandEncoderCopyBufferToBuffer, e, w->buffers.at[index], off, staging, 0, n);
+    if (!hand_over(d, e, S("a read"), err)) {
+        CALL(w, BufferRelease, staging);
+        return false;
+    }
+    Await *a = await_new(d, &w->reads, t);
+    a->staging = staging;
+    a->size = n;
+    a->dst = dst;
+    answer_mapped(w, a);
+    return fine(d, ERR_DEVICE_FAILED, S("a read"), err);
+}
+
+// ---- kernels ------------------------------------------------------------------------------------
+
+static bool layout_of(Device *d, const ProgKernel *k, u32 *out, Err *err) {
+    Wgpu *w = d->self;
+    WgpuLayout l = {.nbind = k->nbind};
+    for (int i = 0; i < k->nbind; i++) l.writes |= (u32)k->writes[i] << i;
+    for (*out = 0; *out < w->layouts.n; ++*out) {
+        const WgpuLayout *at = &w->layouts.at[*out];
+        if (at->nbind == l.nbind && at->writes == l.writes) return true;
+    }
+    WgLayoutEntry entries[STEP_MAX_BINDINGS] = {0};
+    for (int i = 0; i < k->nbind; i++) {
+        entries[i].binding = (u32)i;
+        entries[i].visibility = WG_STAGE_COMPUTE;
+        entries[i].buffer.type = k->writes[i] ? WG_BINDING_STORAGE : WG_BINDING_READ_ONLY;
+    }
+    WgGroupLayoutDesc group = {.n = (size_t)k->nbind, .entries = entries};
+    l.group = CALL(w, DeviceCreateBindGroupLayout, w->device, &group);
+    WgLayoutDesc desc = {.n = 1, .groups = &l.group};
+    bool ok = fine(d, ERR_DEVICE_KERNEL, k->name, err);
+    if (ok) {
+        l.pipeline = CALL(w, DeviceCreatePipelineLayout, w->device, &desc);
+        ok = fine(d, ERR_DEVICE_KERNEL, k->name, err);
+    }
+    if (ok) {
+        vec_push(d->arena, &w->layouts, l);
+        return true;
+    }
+    if (l.pipeline) CALL(w, PipelineLayoutRelease, l.pipeline);
+    if (l.group) CALL(w, BindGroupLayoutRelease, l.group);
+    return false;
+}
+
+// The text is read and checked here; the pipeline, which takes the driver longer, is made when it
+// is wanted.
+static bool kernel_make(Device *d, Ticket t, u32 index, const ProgKernel *k, Err *err) {
+    Wgpu *w = d->self;
+    WgpuKernel new = {.k = k};
+    if (k->text.len == 0)
+        return err_set(err, ERR_DEVICE_KERNEL, "kernel %S was not printed for this device",
+                       k->name);
+    if (!layout_of(d, k, &new.layout, err)) return false;
+    WgSourceWgsl source = {.chain = {.type = WG_SHADER_SOURCE_WGSL},
+                           .code = {k->text.ptr, k->text.len}};
+    WgModuleDesc desc = {.next = &source.chain, .label = {k->name.ptr, k->name.len}};
+    new.module = CALL(w, DeviceCreateShaderModule, w->device, &desc);
+    if (!fine(d, ERR_DEVICE_KERNEL, k->name, err)) {
+        if (new.module) CALL(w, ShaderModuleRelease, new.module);
+        return false;
+    }
+    while (w->kernels.n <= index) vec_push(d->arena, &w->kernels, (WgpuKernel){0});
+    w->kernels.at[index] = new;
+    device_answer(d, t, ERR_NONE, 0);
+    return true;
+}
+
+static bool pipeline_make(Device *d, WgpuKernel *k, Err *err) {
+    Wgpu *w = d->self;
+    WgPipelineDesc desc = {.label = {k->k->name.ptr, k->k->name.len},
+                           .layout = w->layouts.at[k->layout].pipeline,
+                           .compute = {.module = k->module, .entry = {"main", 4}}};
+    WgPipeline p = CALL(w, DeviceCreateComputePipeline, w->device, &desc);
+    if (fine(d, ERR_DEVICE_KERNEL, k->k->name, err)) {
+        k->pipeline = p;
+        return true;
+    }
+    if (p) CALL(w, ComputePipelineRelease, p);
+    return false;
+}
+
+static void kernel_free(Device *d, u32 index) {
+    Wgpu *w = d->self;
+    WgpuKernel *k = &w->kernels.at[index];
+    if (k->pipeline) CALL(w, ComputePipelineRelease, k->pipeline);
+    if (k->module) CALL(w, ShaderModuleRelease, k->module);
+    *k = (WgpuKernel){0};
+}
+
+// ---- programs -----------------------------------------------------------------------------------
+
+static void unbind(Device *d, u32 index) {
+    Wgpu *w = d->self;
+    WgpuBound *b = &w->bounds.at[index];
+    for (int r = 0; b->arena && r < REGIME_COUNT; r++)
+        for (int i = 0; b->groups[r] && i < b->bind.program->regimes[r].nsteps; i++)
+            if (b->groups[r][i]) CALL(w, BindGroupRelease, b->groups[r][i]);
+    arena_free(b->arena);
+    *b = (WgpuBound){0};
+}
+
+static bool group_make(Device *d, const DeviceBind *b, const Step *s, WgGroup *out, Err *err) {
+    Wgpu *w = d->self;
+    const WgpuKernel *k = &w->kernels.at[handle_index(b->kernels[s->kernel].id)];
+    WgGroupEntry entries[STEP_MAX_BINDINGS] = {0};
+    for (int i = 0; i < k->k->nbind; i++) {
+        entries[i].binding = (u32)i;
+        entries[i].buffer = w->buffers.at[handle_index(b->buffers[s->bind[i].buffer].id)];
+        entries[i].offset = s->bind[i].offset;
+        entries[i].size = s->bind[i].size;
+    }
+    WgGroupDesc desc = {
+        .layout = w->layouts.at[k->layout].group, .n = (size_t)k->k->nbind, .entries = entries};
+    *out = CALL(w, DeviceCreateBindGroup, w->device, &desc);
+    return fine(d, ERR_DEVICE_FAILED, s->name, err);
+}
+
+static bool bind(Device *d, u32 index, const DeviceBind *b, Err *err) {
+    Wgpu *w = d->self;
+    while (w->bounds.n <= index) vec_push(d->arena, &w->bounds, (WgpuBound){0});
+    WgpuBound *bound = &w->bounds.at[index];
+    *bound = (WgpuBound){.arena = arena_new(NULL), .bind = *b};
+    bool ok = bound->arena || err_set(err, ERR_OUT_OF_MEMORY, "a program cannot be bound");
+    for (int r = 0; r < REGIME_COUNT && ok; r++) {
+        const Regime *g = &b->program->regimes[r];
+        bound->groups[r] = arena_try(bound->arena, (u64)MAX2(g->nsteps, 1), sizeof(WgGroup));
+        ok = bound->groups[r] || err_set(err, ERR_OUT_OF_MEMORY, "a program cannot be bound");
+        for (int i = 0; i < g->nsteps && ok; i++)
+            ok = group_make(d, b, &g->steps[i], &bound->groups[r][i], err);
+    }
+    if (!ok) unbind(d, index);
+    return ok;
+}
+
+static bool pipelines_ready(Device *d, const DeviceBind *b, int regime, int first, int last,
+                            Err *err) {
+    for (int i = first; i < last; i++) {
+        u32 kernel = b->program->regimes[regime].steps[i].kernel;
+        WgpuKernel *k = &((Wgpu *)d->self)->kernels.at[handle_index(b->kernels[kernel].id)];
+        if (!k->pipeline && !pipeline_make(d, k, err)) return false;
+    }
+    return true;
+}
+
+static void put_steps(Wgpu *w, WgPass pass, const WgpuBound *b, const Submit *s, int first,
+                      int last) {
+    const Program *p = b->bind.program;
+    WgPipeline now = NULL;
+    for (int i = first; i < last; i++) {
+        const Step *st = &p->regimes[s->regime].steps[i];
+        WgPipeline want = w->kernels.at[handle_index(b->bind.kernels[st->kernel].id)].pipeline;
+        u32 grid[3];
+        step_grid(p, st, s->n, s->m, grid);
+        if (want != now) CALL(w, ComputePassEncoderSetPipeline, pass, now = want);
+        CALL(w, ComputePassEncoderSetBindGroup, pass, 0, b->groups[s->regime][i], 0, NULL);
+        CALL(w, ComputePassEncoderDispatchWorkgroups, pass, grid[0], grid[1], grid[2]);
+    }
+}
+
+// Where the token's value goes until the host may read it.
+static Await *token_await(Device *d, Ticket t, Err *err) {
+    Wgpu *w = d->self;
+    Await *a = await_new(d, &w->tokens, t);
+    a->token = true;
+    a->size = 4;
+    if (!a->staging) a->staging = make(d, 4, WG_USE_MAP_READ | WG_USE_COPY_DST, err);
+    if (a->staging) return a;
+    await_done(a);
+    return NULL;
+}
+
+static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
+    Wgpu *w = d->self;
+    const WgpuBound *b = &w->bounds.at[handle_index(s->bound.id)];
+    const Program *p = b->bind.program;
+    Await *token = NULL;
+    if (!pipelines_ready(d, &b->bind, s->regime, s->first, s->last, err) ||
+        !pipelines_ready(d, &b->bind, s->regime, s->first2, s->last2, err) ||
+        (s->read_ring >= 0 && !(token = token_await(d, t, err))))
+        return false;
+    size_t head = (size_t)(PARAM_ROWS + ROW_WORDS * s->n) * 4; // what lies behind it is not read
+    WgBuffer params = w->buffers.at[handle_index(b->bind.buffers[p->buf_params].id)];
+    CALL(w, QueueWriteBuffer, w->queue, params, 0, s->params, head);
+    WgEncoder e = CALL(w, DeviceCreateCommandEncoder, w->device, NULL);
+    WgPass pass = CALL(w, CommandEncoderBeginComputePass, e, NULL);
+    put_steps(w, pass, b, s, s->first, s->last);
+    put_steps(w, pass, b, s, s->first2, s->last2);
+    CALL(w, ComputePassEncoderEnd, pass);
+    CALL(w, ComputePassEncoderRelease, pass);
+    if (token)
+        CALL(w, CommandEncoderCopyBufferToBuffer, e,
+             w->buffers.at[handle_index(b->bind.buffers[p->buf_ring].id)], 4 * (u64)s->read_ring,
+             token->staging, 0, 4);
+    if (!hand_over(d, e, S("a submit"), err)) {
+        if (token) await_done(token);
+        return false;
+    }
+    if (token)
+        answer_mapped(w, token);
+    else
+        answer_when_done(d, t);
+    return fine(d, ERR_DEVICE_FAILED, S("a submit"), err);
+}
+
+static void poll(Device *d) {
+    Wgpu *w = d->self;
+    CALL(w, DevicePoll, w->device, false, NULL);
+}
+
+void wgpu_destroy(Device *d) {
+    Wgpu *w = d->self;
+    CALL(w, DeviceDestroy, w->device);
+    CALL(w, DevicePoll, w->device, false, NULL);
+}
+
+// ---- opening and closing ------------------------------------------------------------------------
+
+static void close_wgpu(Device *d) {
+    Wgpu *w = d->self;
+    w->closed = true;
+    if (w->device && w->awaited && !d->lost) CALL(w, DevicePoll, w->device, true, NULL);
+    for (u32 i = 0; i < w->bounds.n; i++) unbind(d, i);
+    for (u32 i = 0; i < w->kernels.n; i++) kernel_free(d, i);
+    for (u32 i = 0; i < w->buffers.n; i++) buffer_free(d, i);
+    for (Await *a = w->tokens; a; a = a->next)
+        if (a->staging) CALL(w, BufferRelease, a->staging);
+    for (size_t i = 0; i < w->layouts.n; i++) {
+        CALL(w, PipelineLayoutRelease, w->layouts.at[i].pipeline);
+        CALL(w, BindGroupLayoutRelease, w->layouts.at[i].group);
+    }
+    w->bounds.n = w->kernels.n = w->buffers.n = w->layouts.n = 0;
+    if (w->queue) CALL(w, QueueRelease, w->queue);
+    if (w->device) CALL(w, DeviceRelease, w->device);
+    if (w->adapter) CALL(w, AdapterRelease, w->adapter);
+    if (w->instance) CALL(w, InstanceRelease, w->instance);
+    w->queue = NULL, w->device = NULL, w->adapter = NULL, w->instance = NULL;
+    // the library stays loaded: drivers keep threads of their own
+}
+
+static const DeviceVt vt = {"webgpu",     true,        profile,     buffer_make, buffer_free,
+                            buffer_write, buffer_read, kernel_make, kernel_free, bind,
+                            unbind,       submit,      poll,        close_wgpu};
+
+static bool load(Wgpu *w, Err *err) {
+    const char *named = getenv("HOB_WGPU");
+    const char *const places[] = {named && *named ? named : HOB_WGPU_LIBRARY, LIBRARY};
+    void *library = NULL;
+    for (int i = 0; i < 2 && !library && !(i && named && *named); i++)
+        if (*places[i]) library = dlopen(places[i], RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return err_set(err, ERR_DEVICE_UNKNOWN,
+                       "the webgpu device needs the library wgpu-native %d: run `python3 "
+                       "tools/setup webgpu`, or name the library by HOB_WGPU=FILE%s%s",
+                       WG_VERSION, named && *named ? "; there is none at " : "",
+                       named && *named ? named : "");
+    const char *missing = NULL;
+#define F(result, name, arguments)                                                                 \
+    {                                                                                              \
+        void *at = dlsym(library, "wgpu" #name);                                                   \
+        if (!at) missing = #name;                                                                  \
+        memcpy(&w->api.name, &at, sizeof at);                                                      \
+    }
+    WG_FUNCTIONS(F)
+#undef F
+    u32 version = w->api.GetVersion ? CALL(w, GetVersion) >> 24 : 0;
+    if (!missing && version == WG_VERSION) return true;
+    dlclose(library);
+    if (version != WG_VERSION)
+        return err_set(err, ERR_DEVICE_UNKNOWN,
+                       "the library wgpu-native that was found is version %u and version %d is "
+                       "needed; run `python3 tools/setup webgpu`, or name one by HOB_WGPU=FILE",
+                       version, WG_VERSION);
+    return err_set(err, ERR_DEVICE_UNKNOWN, "the library wgpu-native lacks wgpu%s", missing);
+}
+
+typedef struct Made {
+    void *at;
+    Wgpu *w;
+} Made;
+
+static void on_made(u32 status, void *made, WgStr message, void *user, void *user2) {
+    Made *m = user;
+    (void)user2;
+    m->at = status == WG_SUCCESS ? made : NULL;
+    if (!m->at) keep_message(m->w, str_wg(message));
+}
+
+static bool adapter_open(Wgpu *w, Err *err) {
+    WgInstanceExtras extras = {.chain = {.type = WG_INSTANCE_EXTRAS},
+                               .backends = WG_BACKENDS_PRIMARY};
+    WgInstanceDesc desc = {.next = &extras.chain};
+    WgAdapterOptions o = {.power = WG_HIGH_PERFORMANCE};
+    Made made = {.w = w};
+    w->instance = CALL(w, CreateInstance, &desc);
+    if (w->instance)
+        CALL(w, InstanceRequestAdapter, w->instance, &o,
+             (WgMadeInfo){.mode = WG_SPONTANEOUS, .call = on_made, .user = &made});
+    w->adapter = made.at;
+    return w->adapter ||
+           err_set(err, ERR_DEVICE_UNKNOWN,
+                   "no GPU speaks WebGPU here; install its Vulkan driver, or Debian's libvulkan1 "
+                   "and mesa-vulkan-drivers, which need no GPU (%s)",
+                   w->said);
+}
+
+static i64 power_below(u32 n) {
+    i64 p = 1;
+    while (p * 2 <= (i64)n) p *= 2;
+    return p;
+}
+
+// The same fields as a page fills from its adapter (web/src/adapter.ts).
+static void fill_profile(Profile *p, const WgLimits *l, const WgAdapterInfo *info) {
+    const i64 most = (i64)1 << 40;
+    u32 lanes = info->subgroup_min == info->subgroup_max ? info->subgroup_min : 0;
+    u32 wg = MIN2(MIN2(l->workgroup_invocations, l->workgroup_x), 1024u);
+    profile_named(info->type == WG_ADAPTER_CPU ? S("software") : S("gpu"), p);
+    p->max_wg_size = power_below(wg);
+    p->wg_size = MIN2(64, p->max_wg_size);
+    p->shared_bytes = MIN2(l->workgroup_storage, 1u << 20);
+    p->subgroup = lanes <= 128 ? lanes : 0;
+    p->max_bindings = MIN2(8u, l->storage_buffers);
+    p->max_binding_bytes = (i64)(MIN2(l->storage_binding_size, (u64)most) / 256 * 256);
+    p->max_buffer_bytes = (i64)(MIN2(l->buffer_size, (u64)most) / 256 * 256);
+    p->offset_align = MAX2(16u, l->storage_align);
+    p->max_grid = MIN2(l->workgroups, 1u << 31);
+}
+
+static bool device_make(Device *d, Err *err) {
+    Wgpu *w = d->self;
+    WgLimits limits = {0};
+    WgAdapterInfo info = {0};
+    u32 features[2];
+    size_t nfeatures = 0;
+    if (CALL(w, AdapterGetLimits, w->adapter, &limits) != WG_SUCCESS ||
+        CALL(w, AdapterGetInfo, w->adapter, &info) != WG_SUCCESS)
+        return err_set(err, ERR_DEVICE_FAILED, "the GPU does not say what it can do");
+    fill_profile(&w->profile, &limits, &info);
+    if (!CALL(w, AdapterHasFeature, w->adapter, WG_FEATURE_SUBGROUP)) w->profile.subgroup = 0;
+    w->profile.f16 = CALL(w, AdapterHasFeature, w->adapter, WG_FEATURE_SHADER_F16) != 0;
+    if (w->profile.subgroup) features[nfeatures++] = WG_FEATURE_SUBGROUP;
+    if (w->profile.f16) features[nfeatures++] = WG_FEATURE_SHADER_F16;
+    w->profile.name = arena_str(d->arena, str_wg(info.device));
+    CALL(w, AdapterInfoFreeMembers, info);
+    WgDeviceDesc desc = {.nfeatures = nfeatures,
+                         .features = features,
+                         .limits = &limits,
+                         .lost = {.mode = WG_SPONTANEOUS, .call = on_lost, .user = d},
+                         .error = {.call = on_error, .user = d}};
+    Made made = {.w = w};
+    CALL(w, AdapterRequestDevice, w->adapter, &desc,
+         (WgMadeInfo){.mode = WG_SPONTANEOUS, .call = on_made, .user = &made});
+    w->device = made.at;
+    if (!w->device) return err_set(err, ERR_DEVICE_FAILED, "the GPU is not to be had: %s", w->said);
+    w->queue = CALL(w, DeviceGetQueue, w->device);
+    return w->queue || err_set(err, ERR_DEVICE_FAILED, "the GPU has no queue");
+}
+
+bool wgpu_open(Device *d, const DeviceOptions *o, Err *err);
+
+bool wgpu_open(Device *d, const DeviceOptions *o, Err *err) {
+    (void)o;
+    Wgpu *w = NEW(d->arena, Wgpu);
+    d->self = w;
+    if (!load(w, err)) return false;
+    if (adapter_open(w, err) && device_make(d, err)) {
+        d->vt = &vt;
+        return true;
+    }
+    close_wgpu(d);
+    return false;
+}
+
+#else
+typedef int device_wgpu_is_native_only; // a translation unit must hold a declaration
+#endif
