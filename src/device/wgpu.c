@@ -102,8 +102,11 @@ static void keep_message(Wgpu *w, Str s) {
 }
 
 static void on_error(const WgDevice *wd, u32 type, WgStr message, void *user, void *user2) {
-    Wgpu *w = ((Device *)user)->self;
+    Device *d = user;
+    Wgpu *w = d->self;
     (void)wd, (void)user2;
+    // calls may say so before the callback that is for it
+    if (!w->closed && str_has(str_wg(message), S("device is lost"))) device_set_lost(d);
     if (w->wrong) return; // the first says most
     w->wrong = true;
     w->no_memory = type == WG_ERROR_OUT_OF_MEMORY;
@@ -572,10 +575,14 @@ static i64 power_below(u32 n) {
     return p;
 }
 
+enum { VENDOR_NVIDIA = 0x10de };
+
 // The same fields as a page fills from its adapter (web/src/adapter.ts).
 static void fill_profile(Profile *p, const WgLimits *l, const WgAdapterInfo *info) {
     const i64 most = (i64)1 << 40;
     u32 lanes = info->subgroup_min == info->subgroup_max ? info->subgroup_min : 0;
+    // the library may not say; these have never had another number
+    if (!info->subgroup_max && info->vendor_id == VENDOR_NVIDIA) lanes = 32;
     u32 wg = MIN2(MIN2(l->workgroup_invocations, l->workgroup_x), 1024u);
     profile_named(info->type == WG_ADAPTER_CPU ? S("software") : S("gpu"), p);
     p->max_wg_size = power_below(wg);
@@ -599,9 +606,12 @@ static bool device_make(Device *d, Err *err) {
         CALL(w, AdapterGetInfo, w->adapter, &info) != WG_SUCCESS)
         return err_set(err, ERR_DEVICE_FAILED, "the GPU does not say what it can do");
     fill_profile(&w->profile, &limits, &info);
-    if (!CALL(w, AdapterHasFeature, w->adapter, WG_FEATURE_SUBGROUP)) w->profile.subgroup = 0;
+    // asked for wherever it is there: a profile that is given may know how many lanes there are
+    if (CALL(w, AdapterHasFeature, w->adapter, WG_FEATURE_SUBGROUP))
+        features[nfeatures++] = WG_FEATURE_SUBGROUP;
+    else
+        w->profile.subgroup = 0;
     w->profile.f16 = CALL(w, AdapterHasFeature, w->adapter, WG_FEATURE_SHADER_F16) != 0;
-    if (w->profile.subgroup) features[nfeatures++] = WG_FEATURE_SUBGROUP;
     if (w->profile.f16) features[nfeatures++] = WG_FEATURE_SHADER_F16;
     w->profile.name = arena_str(d->arena, str_wg(info.device));
     CALL(w, AdapterInfoFreeMembers, info);
