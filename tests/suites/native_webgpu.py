@@ -1,0 +1,119 @@
+"""WebGPU without a browser: whole models by `hob eval` and `hob run --device webgpu` on the adapter that is here.
+
+Tiny random llamas and the default model against NumPy's figures: log-probabilities at most 5e-3 apart, the top choice equal
+wherever its margin exceeds 0.01; by the schedules of a GPU too, whatever the adapter is. A greedy answer equal to the CPU's.
+And what src/device/wgpu_api.h declares is what the library's own headers declare.
+"""
+import json
+import os
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+OUT = os.path.join(ROOT, "build", "tests", "webgpu")
+TINY = os.path.join(ROOT, "build", "fixtures", "tiny")
+MODEL = os.path.join(ROOT, "models", "SmolLM2-135M-Instruct.Q4_1.gguf")
+HOB = os.path.join(ROOT, "build", "hob")
+APART, CLEAR = 5e-3, 0.01
+# by name, rows fed at once, profile: each way to feed, each encoding, both kinds of schedules
+TAKEN = 6
+GPU = "barrier_cost = 20\nfuse_norm = 1\nattn_parts = 8\n"
+PROMPT = "Name the capital of France."
+
+
+def say(name, why="", more=""):
+    print("FAIL %s: %s" % (name, " ".join(why.split())) if why else "PASS %s%s" % (name, ": " + more if more else ""),
+          flush=True)
+
+
+def hob(*arguments, **more):
+    p = subprocess.run([HOB] + list(arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300, **more)
+    if p.returncode != 0:
+        raise RuntimeError("exit status %d: %s" % (p.returncode, p.stderr.decode()[-400:]))
+    return json.loads(p.stdout)
+
+
+def evaluate(model, tokens, rows, profile):
+    text = json.dumps(tokens).encode()
+    return hob("eval", "-m", model, "--tokens", "-", "--rows", str(rows), "--json", "--device", "webgpu",
+               *(["--profile", profile] if profile else []), input=text)
+
+
+def compare(name, model, tokens, want, rows, profile=""):
+    """The top choices, and where the reference has them the log-probabilities."""
+    try:
+        got = evaluate(model, tokens, rows, profile)
+    except (RuntimeError, ValueError, subprocess.TimeoutExpired) as e:
+        return say(name, str(e))
+    n = len(tokens) - 1
+    clear = [i for i in range(n) if want["margin"][i] > CLEAR]
+    wrong = [i for i in clear if got["top"][i] != want["top"][i]]
+    apart = max([abs(a - b) for a, b in zip(got["logprob"], want.get("logprob", [])[:n])] or [0])
+    say(name, "%d top choices of %d" % (len(got["top"]), n) if len(got["top"]) != n
+        else "the top choice differs at %d of %d clear positions, first %s" % (len(wrong), len(clear), wrong[:5]) if wrong
+        else "" if apart <= APART else "log-probabilities up to %g apart" % apart,
+        "%.1e apart at most, %d clear positions" % (apart, len(clear)))
+
+
+def layouts():
+    program = os.path.join(OUT, "layout")
+    p = subprocess.run([os.environ.get("CC", "cc"), "-std=c11", "-Isrc", "-isystem", "third_party/wgpu",
+                        "tests/device/wgpu_layout.c", "-o", program], cwd=ROOT, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT)
+    if p.returncode == 0:
+        p = subprocess.run([program], stdout=subprocess.PIPE)
+    say("declarations_are_those_of_the_library", "" if p.returncode == 0 else "%s" % p.stdout.decode()[-300:] or "a constant")
+
+
+def answers():
+    ask = ("run", "-m", MODEL, "-p", PROMPT, "--temp", "0", "-n", "12", "--json", "--device")
+    try:
+        cpu, gpu = hob(*ask, "cpu"), hob(*ask, "webgpu")
+    except (RuntimeError, ValueError, subprocess.TimeoutExpired) as e:
+        return say("the_default_model_answers_as_on_the_cpu", str(e))
+    say("the_default_model_answers_as_on_the_cpu",
+        "" if gpu["device"] == "webgpu" and gpu["answer"] == cpu["answer"] else "%r and %r" % (gpu["answer"], cpu["answer"]))
+
+
+def main():
+    try:
+        import numpy  # noqa: F401
+    except ImportError:
+        return print("SKIP all: needs NumPy; tools/setup test")
+    os.makedirs(OUT, exist_ok=True)
+    for command in (["make", "-s", "native"], [sys.executable, "tools/make_tiny_llamas.py", TINY]):
+        p = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if p.returncode != 0:
+            return say("models_are_made", p.stdout.decode()[-300:])
+    with open(os.path.join(TINY, "index.json")) as f:
+        names = json.load(f)
+    profile = os.path.join(OUT, "gpu.profile")
+    with open(profile, "w") as f:
+        f.write(GPU)
+    for i, name in enumerate(names[:: max(len(names) // TAKEN, 1)][:TAKEN]):
+        with open(os.path.join(TINY, name + ".json")) as f:
+            want = json.load(f)
+        model = os.path.join(TINY, want["file"])
+        if i == 0:
+            try:
+                evaluate(model, want["tokens"][:3], 1, "")
+            except RuntimeError as e:
+                if "wgpu-native" in str(e) or "no GPU speaks" in str(e):
+                    return print("SKIP all: " + " ".join(str(e).split()))
+            if os.path.exists(os.path.join(ROOT, "third_party", "wgpu", "wgpu.h")):
+                layouts()
+        rows = (1, 7, 64)[i % 3]
+        compare("%s_by_%d" % (name, rows), model, want["tokens"], want, rows)
+        compare("%s_by_%d_as_on_a_gpu" % (name, rows), model, want["tokens"], want, rows, profile)
+    if not os.path.exists(MODEL):
+        return print("SKIP default_model: needs models/%s; make setup" % os.path.basename(MODEL))
+    fixtures = os.path.join(ROOT, "tests", "fixtures")
+    with open(os.path.join(fixtures, "smol_tokens.json")) as f:
+        tokens = json.load(f)
+    with open(os.path.join(fixtures, "smol_reference.json")) as f:
+        want = json.load(f)
+    compare("default_model_in_rows_of_32", MODEL, tokens[:49], {k: want[k] for k in ("top", "margin")}, 32)
+    answers()
+
+
+main()
