@@ -16,7 +16,7 @@ MODEL = os.path.join(ROOT, "models", "SmolLM2-135M-Instruct.Q4_1.gguf")
 HOB = os.path.join(ROOT, "build", "hob")
 APART, CLEAR = 5e-3, 0.01
 # by name, rows fed at once, profile: each way to feed, each encoding, both kinds of schedules
-TAKEN = 6
+TAKEN = 3
 GPU = "barrier_cost = 20\nfuse_norm = 1\nattn_parts = 8\n"
 PROMPT = "Name the capital of France."
 
@@ -112,7 +112,7 @@ def main():
         tokens = json.load(f)
     with open(os.path.join(fixtures, "smol_reference.json")) as f:
         want = json.load(f)
-    compare("default_model_in_rows_of_32", MODEL, tokens[:49], {k: want[k] for k in ("top", "margin")}, 32)
+    compare("default_model_in_rows_of_32", MODEL, tokens[:33], want, 32)
     answers()
 
 

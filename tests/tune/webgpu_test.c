@@ -14,11 +14,11 @@
 #include "emit/emit.h"
 #include "tune/tune.h"
 
-// What drivers keep until the process ends is not ours.
-const char *__lsan_default_suppressions(void);
+// What drivers keep is not ours. Some are unloaded when it is looked for, and have no name then;
+// but of our own code nothing calls realloc.
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) {
-    return "leak:libwgpu_native\nleak:libvulkan\nleak:libLLVM\nleak:libvulkan_lvp\nleak:<unknown "
-           "module>\n";
+    return "leak:libwgpu_native\nleak:libvulkan\nleak:libLLVM\nleak:realloc\n";
 }
 
 typedef struct Lab {
@@ -161,24 +161,24 @@ static void a_wrong_text_is_an_error_in_the_compilers_words(void **state) {
     (void)state;
     Lab l;
     OPEN(&l);
-    const char *const texts[] = {
-        "@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }",
-        "@compute @workgroup_size(1) fn main( {",
-        "@group(0) @binding(0) var<storage, read> b: array<u32, 4>;\n"
-        "@compute @workgroup_size(1) fn main() { b[0] = nothing; }",
-        "",
+    const struct {
+        const char *text, *word;
+    } wrong[] = {
+        {"@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }", "u32"},
+        {"@compute @workgroup_size(1) fn main( {", "expected"},
+        {"@group(0) @binding(0) var<storage, read> b: array<u32, 4>;\n"
+         "@compute @workgroup_size(1) fn main() { b[0] = nothing; }",
+         "nothing"},
+        {"", "printed"},
     };
-    for (size_t i = 0; i < COUNT_OF(texts); i++) {
-        ProgKernel k = {.name = S("crooked"), .text = str_c(texts[i]), .nbind = 1};
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        ProgKernel k = {.name = S("crooked"), .text = str_c(wrong[i].text), .nbind = 1};
         KernelHandle h;
         Ticket t;
         l.err = (Err){0};
         assert_false(device_kernel_make(l.d, &k, &h, &t, &l.err));
         assert_int_equal(l.err.id, ERR_DEVICE_KERNEL);
-        assert_true(str_has(str_c(l.err.msg), i == 2   ? S("nothing")
-                                              : i == 3 ? S("printed")
-                                                       : S("main")) ||
-                    str_has(str_c(l.err.msg), S("expected")) || i == 0);
+        if (!str_has(str_c(l.err.msg), str_c(wrong[i].word))) fail_msg("%s", l.err.msg);
     }
     assert_int_equal(device_outstanding(l.d), 0);
     BufferHandle b; // and the device is as good as before
@@ -188,6 +188,90 @@ static void a_wrong_text_is_an_error_in_the_compilers_words(void **state) {
     assert_int_not_equal(device_buffer_read(l.d, b, 0, &back, 4, &l.err), 0);
     wait_for(&l, POLL_OK);
     assert_int_equal(back, 5);
+    lab_close(&l);
+}
+
+// A program of one step on the ring: ring[0] = ring[0] * 3 + t.
+typedef struct Ring {
+    ProgKernel kernel;
+    ProgBuffer buffers[2];
+    Step step;
+    Program p;
+    BufferHandle handles[2];
+    KernelHandle made;
+    DeviceBind bind;
+    BoundHandle bound;
+} Ring;
+
+static void ring_open(Lab *l, Ring *r, bool writes) {
+    *r = (Ring){.kernel = {.name = S("ring"),
+                           .text = S("@group(0) @binding(0) var<storage, read> p: array<i32>;\n"
+                                     "@group(0) @binding(1) var<storage, read_write> ring: "
+                                     "array<i32>;\n@compute @workgroup_size(1) fn main() {\n"
+                                     "    ring[0] = ring[0] * 3 + p[2];\n}\n"),
+                           .nbind = 2,
+                           .writes = {false, writes}},
+                .step = {.name = S("s"),
+                         .bind = {{0, 0, 64}, {1, 0, 64}},
+                         .grid = {{0, 1, 1, 1, false}, {0, 1, 1, 1, false}, {0, 1, 1, 1, false}}},
+                .p = {.ctx = 16, .chunk = 4, .m_max = 1, .vocab = 4, .nkernels = 1, .nbuffers = 2}};
+    Ticket t;
+    r->p.kernels = &r->kernel;
+    r->p.buffers = r->buffers;
+    r->p.buf_ring = r->p.buf_logits = 1;
+    r->buffers[0].size = round_up(program_param_words(&r->p) * 4, 256) * PARAM_SLOTS;
+    r->buffers[1].size = TOKEN_RING * 4;
+    r->p.regimes[0] = (Regime){.n = 1, .nsteps = 1, .steps = &r->step};
+    for (int i = 0; i < 2; i++)
+        assert_true(
+            device_buffer_make(l->d, r->buffers[i].size, BUF_ARENA, &r->handles[i], &l->err));
+    assert_true(device_kernel_make(l->d, &r->kernel, &r->made, &t, &l->err));
+    r->bind = (DeviceBind){&r->p, r->handles, &r->made};
+    assert_true(device_bind(l->d, &r->bind, &r->bound, &l->err));
+}
+
+static Ticket ring_submit(Lab *l, Ring *r, int i) {
+    i32 params[64] = {[PARAM_T] = i + 1};
+    Submit s = {.bound = r->bound,
+                .last = 1,
+                .n = 1,
+                .t = (u32)i + 1,
+                .slot = i % PARAM_SLOTS,
+                .params = params,
+                .read_ring = 0};
+    return device_submit(l->d, &s, &l->err);
+}
+
+static void tokens_of_several_submits_come_in_order(void **state) {
+    (void)state;
+    Lab l;
+    OPEN(&l);
+    Ring r;
+    ring_open(&l, &r, true);
+    wait_for(&l, POLL_OK);
+    for (int i = 0; i < 12; i++) assert_int_not_equal(ring_submit(&l, &r, i), 0);
+    assert_int_equal(device_outstanding(l.d), 12);
+    for (i32 i = 0, want = 0; i < 12;) {
+        PollResult got = device_poll(l.d);
+        if (got.status == POLL_NOTHING) continue;
+        assert_int_equal(got.status, POLL_OK);
+        want = want * 3 + i++ + 1;
+        assert_int_equal(got.token, want);
+    }
+    lab_close(&l);
+}
+
+static void a_pipeline_that_is_refused_is_an_error_of_the_submit(void **state) {
+    (void)state;
+    Lab l;
+    OPEN(&l);
+    Ring r;
+    ring_open(&l, &r, false); // its text writes what the program says is read
+    wait_for(&l, POLL_OK);
+    assert_int_equal(ring_submit(&l, &r, 0), 0);
+    assert_int_equal(l.err.id, ERR_DEVICE_KERNEL);
+    assert_string_equal(l.err.subject, "ring");
+    assert_false(l.d->lost);
     lab_close(&l);
 }
 
@@ -260,6 +344,8 @@ int main(void) {
         cmocka_unit_test(bytes_go_to_the_adapter_and_back_in_order),
         cmocka_unit_test(a_wrong_text_is_an_error_in_the_compilers_words),
         cmocka_unit_test(every_kernel_of_a_small_model_is_right),
+        cmocka_unit_test(tokens_of_several_submits_come_in_order),
+        cmocka_unit_test(a_pipeline_that_is_refused_is_an_error_of_the_submit),
         cmocka_unit_test(a_device_that_goes_away_loses_what_was_out),
         cmocka_unit_test(a_device_that_goes_away_in_an_answer_is_an_error),
         cmocka_unit_test(closing_does_not_wait_for_anybody_to_poll),
