@@ -56,7 +56,7 @@ typedef struct hob_error {
 
 typedef struct hob_open_desc {
     const char *path;     /* model file */
-    const char *device;   /* "cpu", "null"; NULL: the fastest that is here */
+    const char *device;   /* "cpu", "webgpu", "null"; NULL: "cpu" */
     const char *profile;  /* a device profile, by name or file; NULL: the device's own */
     const char *graph;    /* edited graph text (file), replaces the model's */
     const char *schedule; /* edited schedules (file) */

@@ -66,7 +66,7 @@ typedef struct OpenArgs {
 // clang-format off
 #define OPEN_OPTS(o)                                                                                                   \
     {"--model", "-m", OPT_STR, &(o).model, 0, 0, "FILE", "model file (GGUF)"},                                         \
-    {"--device", NULL, OPT_DEVICE, &(o).device, 0, 0, "NAME", "cpu (null computes nothing: for tests)"},                  \
+    {"--device", NULL, OPT_DEVICE, &(o).device, 0, 0, "NAME", "cpu, or webgpu: a GPU (null computes nothing: for tests)"},                  \
     {"--threads", NULL, OPT_INT, &(o).threads, 0, 256, "N", "CPU threads; 0, the default: one a core"},                \
     {"--ctx", NULL, OPT_INT, &(o).ctx, 0, 1 << 20, "N", "context in tokens; 0, the default: the model's, at most 2048"}, \
     {"--profile", NULL, OPT_STR, &(o).profile, 0, 0, "F", "device profile: a file (or -), or cpu, cpu4, gpu, software"},      \

@@ -98,7 +98,7 @@ typedef struct DeviceOptions {
     InterpFn interp;                   // cpu; NULL: a missing kernel is an error
     void (*log)(void *user, Str line); // NULL: silent
     void *user;                        // for interp and log
-    void *self;                        // webgpu: its command list (webgpu.h); null: NullScript
+    void *self; // webgpu in a page: its command list (webgpu.h); null: NullScript
 } DeviceOptions;
 typedef struct DeviceRow {
     const char *name;
