@@ -7,7 +7,8 @@
 // is enough. The library tells errors by a callback inside the call that was wrong, and aborts when
 // it is asked to submit what it refused or to read what it did not map: every call that can be
 // refused is followed by a look at what the callback left (`fine`). All callbacks come inside calls
-// of ours, on their thread.
+// of ours, on their thread. What is beyond us: a driver that goes away in the very middle of a
+// submit makes this version of the library abort; where it notices earlier, the device is lost.
 #if !defined(__wasm__)
 #define _POSIX_C_SOURCE 200809L
 #include "device/wgpu.h"
@@ -93,6 +94,7 @@ static void keep_message(Wgpu *w, Str s) {
     for (size_t i = 0; i + 10 < s.len; i++)
         if (str_starts(str_sub(s, i, s.len), S("Caused by:"))) from = i + 10;
     bool gap = false;
+    w->said[0] = 0;
     for (size_t i = from; i < s.len; i++) {
         bool space = (u8)s.ptr[i] <= ' ';
         if (gap && !space && b.len) buf_char(&b, ' ');

@@ -55,7 +55,7 @@ def wrong_use():
             bad.append("hob %s: %d %r %r" % (" ".join(c), code, out[:80], err[:80]))
     case("wrong_use_is_2_and_says_why", not bad, "; ".join(bad))
     for c in ("run", "chat", "eval", "bench"):
-        code, out, err = hob(c, "-m", "x", "--device", "webgpu")
+        code, out, err = hob(c, "-m", "x", "--device", "abacus")
         case("%s_names_the_devices_it_has" % c, code == 2 and not out and "cpu" in err and "webgpu" in err, (code, err))
 
 
