@@ -25,10 +25,86 @@ static bool one(Engine *e, const i32 *prompt, size_t n, i64 answer, hob_stats *o
     return true;
 }
 
+// ---- where the time goes ------------------------------------------------------------------------
+
+// Hands over those steps of a regime that run this kernel (negative: for each step of kernel
+// ~kernel nothing, which costs a submit), waits for all; milliseconds, negative: it failed.
+static double steps_ms(Device *d, const Program *p, Submit s, int kernel, Err *err) {
+    const Regime *r = &p->regimes[s.regime];
+    bool nothing = kernel < 0;
+    double start = clock_ms();
+    for (int i = 0; i < r->nsteps; i++) {
+        if (r->steps[i].kernel != (u32)(nothing ? ~kernel : kernel)) continue;
+        s.first = i;
+        s.last = i + !nothing;
+        if (!device_submit(d, &s, err)) return -1;
+    }
+    while (device_outstanding(d)) {
+        PollResult a = device_poll(d);
+        if (a.status == POLL_NOTHING) clock_nap();
+        if (a.status > POLL_OK)
+            return err_set(err, ERR_DEVICE_FAILED, "a kernel could not be timed"), -1;
+    }
+    return clock_ms() - start;
+}
+
+// Each kernel's steps alone, one after the other through the layers, so that weights are read from
+// where they lie. What is written into the cache on the way is nobody's. Bytes are those of the
+// plan: a full context's, for attention.
+static bool time_kernels(Model *in, int regime, i64 context, i64 runs, Err *err) {
+    const Program *p = in->program;
+    const Regime *r = &p->regimes[regime];
+    bool prefill = regime != REGIME_ROW;
+    Submit s = {.regime = regime, .n = (u32)MIN2(context, (i64)r->n), .m = 1, .read_ring = -1};
+    s.t = (u32)MAX2((i64)s.n, MIN2(context, (i64)p->ctx));
+    if (!r->nsteps) return true;
+    i32 *params = NEW_N(in->arena, i32, program_param_words(p));
+    s.params = params;
+    params[PARAM_N] = (i32)s.n;
+    params[PARAM_M] = 1;
+    params[PARAM_T] = (i32)s.t;
+    params[PARAM_INV_TEMP] = 65536;
+    for (u32 i = 0; i < s.n; i++) {
+        i32 *row = params + PARAM_ROWS + ROW_WORDS * i, pos = (i32)(s.t - s.n + i);
+        row[ROW_POS] = pos;
+        row[ROW_RING] = pos & (TOKEN_RING - 1);
+    }
+    params[PARAM_ROWS + ROW_INDEX] = (i32)s.n - 1;
+    params[PARAM_ROWS + ROW_NEXT] = (i32)s.t;
+    if (!device_bind(in->device, engine_bind(in->engine), &s.bound, err)) return false;
+    printf("\n%u rows at a context of %u: kernel, steps, ms, %s\n", s.n, s.t,
+           prefill ? "GFLOP/s" : "GB/s");
+    bool ok = true;
+    double share = (double)s.n / r->n; // the plan's figures are those of all the rows
+    for (int k = 0; k < p->nkernels && ok; k++) {
+        double best = 0, empty = 0, bytes = 0, flops = 0;
+        int steps = 0;
+        for (int i = 0; i < r->nsteps; i++)
+            if (r->steps[i].kernel == (u32)k) {
+                bytes += (double)r->steps[i].bytes;
+                flops += (double)r->steps[i].flops;
+                steps++;
+            }
+        for (i64 i = 0; i <= runs && steps && ok; i++) { // the first makes pipelines
+            double ms = steps_ms(in->device, p, s, k, err);
+            double none = steps_ms(in->device, p, s, ~k, err);
+            ok = ms >= 0 && none >= 0;
+            if (i == 1 || (i && ms < best)) best = ms;
+            if (i == 1 || (i && none < empty)) empty = none;
+        }
+        best = MAX2(best - empty, 0);
+        if (steps && ok)
+            printf("%-52.*s %4d %9.3f %8.2f\n", STR_ARG(p->kernels[k].name), steps, best,
+                   best < 1e-3 ? 0 : (prefill ? flops * share : bytes) / best / 1e6);
+    }
+    device_unbind(in->device, s.bound);
+    return ok;
+}
+
 static int run(const Command *c, int argc, char **argv) {
     OpenArgs o = {0};
     i64 prompt = 256, answer = 64, runs = 3;
-    bool json = false;
+    bool json = false, kernels = false;
     const Opt opts[] = {
         OPEN_OPTS(o),
         {"--prompt", "-p", OPT_INT, &prompt, 1, 1 << 20, "N", "tokens of the prompt [256]"},
@@ -36,10 +112,13 @@ static int run(const Command *c, int argc, char **argv) {
         {"--runs", NULL, OPT_INT, &runs, 1, 1000, "N", "runs, of which the best counts [3]"},
         {"--json", NULL, OPT_FLAG, &json, 0, 0, NULL,
          "one JSON object, with the keys of `hob run --json`"},
+        {"--kernels", NULL, OPT_FLAG, &kernels, 0, 0, NULL,
+         "then the time of each kernel, alone, in decode and in prefill"},
     };
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
     if (!open_check(c, &o, S(""))) return EXIT_USAGE;
+    if (json && kernels) return usage_error(c, "--kernels has no JSON form");
     hob_error error = {0};
     Err err = {0};
     hob_model *m = open_model(&o, &error);
@@ -72,6 +151,10 @@ static int run(const Command *c, int argc, char **argv) {
     int status = EXIT_FAILED;
     if (ok) {
         print_figures(stdout, m, &best, -1, S(""), json);
+        ok = !kernels || (time_kernels(in, REGIME_ROW, prompt, runs, &err) &&
+                          time_kernels(in, REGIME_MANY, prompt, runs, &err));
+    }
+    if (ok) {
         status = out_finish() ? EXIT_DONE : EXIT_FAILED;
     } else {
         report(&err);
@@ -89,6 +172,7 @@ const Command cmd_bench = {
     "the best of the runs:\n"
     "time to the first token, and tokens a second in prefill and in decode.\n\n"
     "    hob bench -m model.gguf --threads 1\n"
-    "    hob bench -m model.gguf --json\n",
+    "    hob bench -m model.gguf --json\n"
+    "    hob bench -m model.gguf --device webgpu --kernels\n",
     run,
 };

@@ -75,6 +75,15 @@ def answers():
         "" if gpu["device"] == "webgpu" and gpu["answer"] == cpu["answer"] else "%r and %r" % (gpu["answer"], cpu["answer"]))
 
 
+def kernels(model):
+    for device in ("cpu", "webgpu"):
+        p = subprocess.run([HOB, "bench", "-m", model, "-p", "9", "-n", "2", "--runs", "1", "--kernels", "--device", device],
+                           cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+        rows = [l.split() for l in p.stdout.decode().splitlines() if len(l.split()) == 4]
+        good = p.returncode == 0 and len(rows) > 20 and sum(float(r[2]) for r in rows) > 0
+        say("bench_times_each_kernel_on_" + device, "" if good else "%d rows: %s" % (len(rows), p.stderr.decode()[-200:]))
+
+
 def main():
     try:
         import numpy  # noqa: F401
@@ -102,6 +111,7 @@ def main():
                     return print("SKIP all: " + " ".join(str(e).split()))
             if os.path.exists(os.path.join(ROOT, "third_party", "wgpu", "wgpu.h")):
                 layouts()
+            kernels(model)
         rows = (1, 7, 64)[i % 3]
         compare("%s_by_%d" % (name, rows), model, want["tokens"], want, rows)
         compare("%s_by_%d_as_on_a_gpu" % (name, rows), model, want["tokens"], want, rows, profile)
