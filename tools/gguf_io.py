@@ -12,8 +12,8 @@ SCALAR = {U8: "<u1", I8: "<i1", U16: "<u2", I16: "<i2", U32: "<u4", I32: "<i4", 
           U64: "<u8", I64: "<i8", F64: "<f8"}
 
 # name: (id in the file, elements of a block, bytes of a block)
-TYPES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q8_0": (8, 32, 34),
-         "BF16": (30, 1, 2)}
+TYPES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q5_0": (6, 32, 22),
+         "Q8_0": (8, 32, 34), "Q4_K": (12, 256, 144), "Q6_K": (14, 256, 210), "BF16": (30, 1, 2)}
 NAMES = {v[0]: k for k, v in TYPES.items()}
 
 
@@ -58,7 +58,47 @@ def quantise(x, name):
         q = np.clip(np.floor((b - m) / np.where(d == 0, 1, d) + np.float32(0.5)), 0, 15)
         head = np.concatenate([d, m], axis=1).astype("<f2")
         return np.concatenate([head.view(np.uint8), pack_nibbles(q)], axis=1).tobytes()
+    if name == "Q5_0":
+        extreme = np.take_along_axis(b, np.abs(b).argmax(1)[:, None], axis=1)
+        d = extreme / np.float32(-16)
+        q = np.clip(np.floor(b / np.where(d == 0, 1, d) + np.float32(16.5)), 0, 31).astype(np.uint32)
+        high = ((q >> 4) << np.arange(32, dtype=np.uint32)).sum(1, dtype=np.uint32)[:, None]
+        return np.concatenate([d.astype("<f2").view(np.uint8), high.astype("<u4").view(np.uint8),
+                               pack_nibbles(q & 15)], axis=1).tobytes()
+    if name == "Q4_K":
+        return quantise_q4_k(b).tobytes()
+    if name == "Q6_K":
+        return quantise_q6_k(b).tobytes()
     raise ValueError("no quantiser for " + name)
+
+
+def quantise_q4_k(b):
+    """Plain: each group's scale and minimum from its extremes, then those in 6 bits."""
+    g = b.reshape(-1, 8, 32)
+    low = np.minimum(g.min(2), 0)
+    step = (g.max(2) - low) / np.float32(15)
+    d, e = [(x.max(1, keepdims=True) / np.float32(63)).astype("<f2") for x in (step, -low)]
+    fd, fe = [np.where(x == 0, 1, x.astype(np.float32)) for x in (d, e)]
+    s, t = [np.clip(np.rint(x / y), 0, 63).astype(np.uint8) for x, y in ((step, fd), (-low, fe))]
+    scale, least = d.astype(np.float32) * s, e.astype(np.float32) * t
+    q = np.clip(np.rint((g + least[:, :, None]) / np.where(scale == 0, 1, scale)[:, :, None]), 0, 15).astype(np.uint8)
+    packed = np.concatenate([s[:, :4] | s[:, 4:] >> 4 << 6, t[:, :4] | t[:, 4:] >> 4 << 6,
+                             s[:, 4:] & 15 | (t[:, 4:] & 15) << 4], axis=1)
+    nibbles = (q[:, 0::2] | q[:, 1::2] << 4).reshape(-1, 128)
+    return np.concatenate([d.view(np.uint8), e.view(np.uint8), packed, nibbles], axis=1)
+
+
+def quantise_q6_k(b):
+    """Plain: each group's scale from its largest magnitude, then that in 8 bits."""
+    g = b.reshape(-1, 16, 16)
+    scale = np.abs(g).max(2) / np.float32(31)
+    d = (scale.max(1, keepdims=True) / np.float32(127)).astype("<f2")
+    s = np.clip(np.rint(scale / np.where(d == 0, 1, d.astype(np.float32))), 0, 127).astype(np.int8)
+    step = d.astype(np.float32) * s
+    q = np.clip(np.rint(g / np.where(step == 0, 1, step)[:, :, None]) + 32, 0, 63).astype(np.uint8).reshape(-1, 2, 4, 32)
+    low = (q[:, :, :2] & 15) | (q[:, :, 2:] & 15) << 4  # 32 a row: bytes 0..31, 32..63 of a half
+    high = q[:, :, 0] >> 4 | q[:, :, 1] >> 4 << 2 | q[:, :, 2] >> 4 << 4 | q[:, :, 3] >> 4 << 6
+    return np.concatenate([low.reshape(-1, 128), high.reshape(-1, 64), s.view(np.uint8), d.view(np.uint8)], axis=1)
 
 
 def dequantise(raw, name, count):
@@ -70,18 +110,45 @@ def dequantise(raw, name, count):
         return raw.view("<f2").astype(np.float32)
     if name == "BF16":
         return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+    if name == "Q4_K":
+        return dequantise_q4_k(raw.reshape(-1, 144)).reshape(-1)
+    if name == "Q6_K":
+        return dequantise_q6_k(raw.reshape(-1, 210)).reshape(-1)
     b = raw.reshape(count // 32, TYPES[name][2])
     d = np.ascontiguousarray(b[:, :2]).view("<f2").astype(np.float32)
     if name == "Q8_0":
         v = d * np.ascontiguousarray(b[:, 2:]).view(np.int8).astype(np.float32)
     elif name == "Q4_0":
         v = d * (unpack_nibbles(b[:, 2:]).astype(np.float32) - np.float32(8))
+    elif name == "Q5_0":
+        high = np.ascontiguousarray(b[:, 2:6]).view("<u4") >> np.arange(32, dtype=np.uint32) & 1
+        v = d * ((unpack_nibbles(b[:, 6:]) + 16 * high).astype(np.float32) - np.float32(16))
     elif name == "Q4_1":
         m = np.ascontiguousarray(b[:, 2:4]).view("<f2").astype(np.float32)
         v = d * unpack_nibbles(b[:, 4:]).astype(np.float32) + m
     else:
         raise ValueError("no meaning for " + name)
     return v.reshape(-1)
+
+
+def dequantise_q4_k(b):
+    d, e = [np.ascontiguousarray(b[:, i:i + 2]).view("<f2").astype(np.float32)[:, :, None] for i in (0, 2)]
+    p, q, r = b[:, 4:8], b[:, 8:12], b[:, 12:16]
+    s = np.concatenate([p & 63, r & 15 | p >> 6 << 4], axis=1).astype(np.float32)[:, :, None]
+    t = np.concatenate([q & 63, r >> 4 | q >> 6 << 4], axis=1).astype(np.float32)[:, :, None]
+    n = b[:, 16:].reshape(-1, 4, 1, 32)
+    n = np.concatenate([n & 15, n >> 4], axis=2).reshape(-1, 8, 32).astype(np.float32)
+    return d * s * n - e * t
+
+
+def dequantise_q6_k(b):
+    d = np.ascontiguousarray(b[:, 208:]).view("<f2").astype(np.float32)[:, :, None]
+    s = np.ascontiguousarray(b[:, 192:208]).view(np.int8).astype(np.float32)[:, :, None]
+    low, high = b[:, :128].reshape(-1, 2, 2, 32), b[:, 128:192].reshape(-1, 2, 1, 32)
+    low = np.concatenate([low & 15, low >> 4], axis=2)
+    high = np.concatenate([high >> i & 3 for i in (0, 2, 4, 6)], axis=2)
+    q = (low | high << 4).reshape(-1, 16, 16).astype(np.float32) - np.float32(32)
+    return d * s * q
 
 
 # ---- writing ----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import gguf_io as io
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ROWS, K = 5, 96  # three blocks: an odd count of halves
+SUPER_ROWS, SUPER_K = 3, 512  # of formats with blocks of 256
 
 
 def halves(rng, n):
@@ -35,9 +36,11 @@ def row_bytes(name, rng):
         h = (rng.standard_normal(K).astype("<f4").view("<u4") >> 16).astype("<u2")
         h[:6] = [0, 0x8000, 1, 0x7F7F, 0x7F80, 0xFF80]
         return h.tobytes()
-    blocks = rng.integers(0, 256, (K // elems, size)).astype(np.uint8)
-    scales = 2 if name == "Q4_1" else 1
-    blocks[:, :2 * scales] = halves(rng, 24)[:K // elems * scales].view(np.uint8).reshape(K // elems, -1)
+    n = (SUPER_K if elems > 32 else K) // elems
+    blocks = rng.integers(0, 256, (n, size)).astype(np.uint8)
+    scales = 2 if name in ("Q4_1", "Q4_K") else 1
+    at = 208 if name == "Q6_K" else 0
+    blocks[:, at:at + 2 * scales] = halves(rng, 24)[:n * scales].view(np.uint8).reshape(n, -1)
     return blocks.tobytes()
 
 
@@ -46,10 +49,11 @@ def main():
     os.makedirs(folder, exist_ok=True)
     for name in io.TYPES:
         rng = np.random.default_rng([7, io.TYPES[name][0]])
-        lines = ["# %s, by tools/make_quant_golden.py" % name, "size %d %d" % (ROWS, K)]
-        for _ in range(ROWS):
+        rows, k = (SUPER_ROWS, SUPER_K) if io.TYPES[name][1] > 32 else (ROWS, K)
+        lines = ["# %s, by tools/make_quant_golden.py" % name, "size %d %d" % (rows, k)]
+        for _ in range(rows):
             raw = row_bytes(name, rng)
-            values = io.dequantise(raw, name, K)
+            values = io.dequantise(raw, name, k)
             lines += ["bytes " + raw.hex(), "values " + " ".join("%08x" % v for v in values.view(np.uint32))]
         with open(os.path.join(folder, name.lower() + ".txt"), "w") as f:
             f.write("\n".join(lines) + "\n")

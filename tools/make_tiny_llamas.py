@@ -52,6 +52,8 @@ MODELS = [
     Tiny("head80_one_kv_bf16", 160, 2, 1, 130, "BF16", layers=3, eps=1e-6),
     Tiny("nine_to_three", 288, 9, 3, 416, "Q4_1", tied=True, formats={"token_embd": "Q8_0"}, tokens=40),
     Tiny("head10_f16", 50, 5, 1, 46, "F16", tied=True, vocab=301),
+    Tiny("super_blocks", 256, 4, 2, 512, "Q4_K", formats={"attn_v": "Q6_K", "ffn_down": "Q6_K", "token_embd": "Q6_K"}),
+    Tiny("five_bits", 96, 3, 1, 160, "Q5_0", tied=True),
     Tiny("smallest", 32, 1, 1, 32, "Q4_0", vocab=263, tokens=12),
 ]
 

@@ -40,13 +40,15 @@ static void project(Buf *b, const MenuGraph *m, const char *name, const char *x,
 static Str graph_text(Arena *a, const MenuGraph *m) {
     Buf b = {.arena = a};
     i64 d = m->head_dim, hidden = m->hidden, ffn = m->ffn, q = HEADS * d, kv = d;
+    QuantId rest = QUANT_F32;
+    must(quant_named(str_c(m->rest), &rest));
     buf_fmt(&b, "graph ctx=%d chunk=%d m=%D vocab=%D layers=1\n", (i32)CTX, (i32)CHUNK, m->logits,
             m->vocab);
     weight(&b, "embd", m->rest, m->vocab, hidden);
     weight(&b, "wq", m->q, q, hidden);
     weight(&b, "wk", m->k, kv, hidden);
     weight(&b, "wv", m->v, kv, hidden);
-    weight(&b, "wo", q % 32 == 0 ? m->rest : "f32", hidden, q);
+    weight(&b, "wo", q % MAX2(quant_info(rest)->block, 32) == 0 ? m->rest : "f32", hidden, q);
     weight(&b, "wg", m->gate, ffn, hidden);
     weight(&b, "wu", m->up, ffn, hidden);
     weight(&b, "wd", m->rest, hidden, ffn);
@@ -100,10 +102,13 @@ bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
     must(profile_named(str_c(rows[r].profile), &p));
     EmitMenu *menu = emit_menu_begin(a, &p, isa, out);
     for (int q = 0; q < QUANT_COUNT; q++) {
+        if (quant_is_heavy((QuantId)q) && str_eq(isa, S("simd128"))) continue;
         const char *e = quant_info((QuantId)q)->name;
+        const i64 block = quant_info((QuantId)q)->block;
+        const i64 wide = MAX2(64, block), head = wide / HEADS; // rows are whole blocks
         for (i64 m = 1; m <= 3; m++)
             if (!add_graph(a, menu, &p,
-                           &(MenuGraph){e, e, e, e, e, e, false, 32, MIN2(m, 2), 64, 64,
+                           &(MenuGraph){e, e, e, e, e, e, false, head, MIN2(m, 2), wide, wide,
                                         m == 3 ? VOCAB + 3 : VOCAB},
                            err))
                 return false;
@@ -111,13 +116,13 @@ bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
         // woven; heads of 40, so that the rows of a weight are no whole tiles
         const char *other = q == QUANT_F32 ? "f16" : "f32";
         if (!add_graph(a, menu, &p,
-                       &(MenuGraph){e, other, e, e, other, e, true, 40, 1, 64, 64, VOCAB}, err))
+                       &(MenuGraph){e, other, e, e, other, e, true, 40, 1, wide, wide, VOCAB}, err))
             return false;
         // sizes that are no whole tiles, as far as the encoding's blocks let k be so
-        bool odd = quant_info((QuantId)q)->block <= 2;
+        bool odd = block <= 2;
         const char *rest = odd ? e : "f16";
         if (!add_graph(a, menu, &p,
-                       &(MenuGraph){e, e, e, e, e, rest, false, 10, 1, odd ? 50 : 64, 46, VOCAB},
+                       &(MenuGraph){e, e, e, e, e, rest, false, 10, 1, odd ? 50 : wide, 46, VOCAB},
                        err))
             return false;
     }

@@ -34,6 +34,8 @@ const QuantInfo *quant_info(QuantId q) {
     return &infos[q];
 }
 
+bool quant_is_heavy(QuantId q) { return q == QUANT_Q4_K || q == QUANT_Q6_K; }
+
 bool quant_named(Str name, QuantId *out) {
     for (int i = 0; i < QUANT_COUNT; i++)
         if (str_eq(name, str_c(infos[i].name))) {

@@ -23,6 +23,9 @@ typedef struct QuantInfo {
     u32 block; // k is a multiple of this (f16 and bf16 rows repack with an odd k too)
 } QuantInfo;
 const QuantInfo *quant_info(QuantId q);
+// Is it one that a page's kernels for the CPU, which are downloaded, do without? Weights of such an
+// encoding widen to f32 there.
+bool quant_is_heavy(QuantId q);
 bool quant_named(Str name, QuantId *out);
 
 // A word of a repacked weight's plane made of random bits: values are finite, at most about one.
@@ -71,11 +74,21 @@ typedef struct RepackTarget {
     u32 interleave, rows_padded; // rows in plane[], a multiple of interleave
     u32 *plane[2]; // where each plane (its window) starts; [1] unused without a second plane
 } RepackTarget;
-// One row from the file's bytes, without losing a bit. Every file type leads to its own encoding
-// and, because its values are f32 by definition, to QUANT_F32; false for any other.
+// One row from the file's bytes, without losing a bit. Every file type leads to the encoding of its
+// row and, because its values are f32 by definition, to QUANT_F32; false for any other.
 bool quant_repack_row(const RepackTarget *t, FileType from, const u8 *row_bytes, u32 row);
 // One row of file bytes as f32: the embedding lookup on the host, tests, the quantiser. k: whole
 // blocks.
 void filetype_dequant_row(FileType from, const u8 *row_bytes, u64 k, float *out);
+
+// ---- quantise.c: hob's own quantiser ------------------------------------------------------------
+bool filetype_encodes(FileType to); // F32, F16, BF16, Q8_0, Q5_0 and Q4_1
+// A row of k floats (whole blocks) to the file's bytes: scale and minimum of each group of Q4_1,
+// the scale of Q5_0 are searched for the least squared error, weighted by column where weight is
+// given (no number negative; only their proportions matter). plain: what the extremes say, rounded
+// to nearest: what the search is measured against. false: a number is infinite, no number, or too
+// large for the type.
+bool filetype_encode_row(FileType to, const float *x, const float *weight, u64 k, bool plain,
+                         u8 *out);
 
 #endif

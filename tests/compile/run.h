@@ -43,6 +43,8 @@ static inline void run_fill_weight(const Run *r, const Weight *w, u32 seed) {
                 if (w->encoding == QUANT_F16 || p == 1)
                     v = half | (half ^ (half ? 0x8000u : 0)) << 16;
                 if (w->encoding == QUANT_BF16) v = (v & 0x807f807fu) | (half ? 0x3d803d80u : 0);
+                if (p == 1 && quant_info(w->encoding)->block > 32) // scales of scales
+                    v = quant_random_word(w->encoding, p, run_noise(&s));
                 *to = row >= w->rows ? 0 : v;
             }
 }

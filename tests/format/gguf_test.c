@@ -564,14 +564,14 @@ static void unknown_tensor_types_are_named_with_the_known(void **state) {
     File f;
     Err e;
     const u64 dim = 256;
-    static const u32 types[] = {4, 5, 31, 40, 1000, UINT32_MAX, 39, 12};
+    static const u32 types[] = {4, 5, 31, 40, 1000, UINT32_MAX, 39, 13};
     for (size_t i = 0; i < COUNT_OF(types); i++) {
         header(&f, 3, 1, 0);
         tensor(&f, "blk.0.attn_q.weight", 1, &dim, types[i], 0);
         assert_refused(&f, GGUF_TENSOR_TYPE);
     }
     open_both(f.b, f.n, &e);
-    assert_true(said(&e, "m.gguf@0x3f blk.0.attn_q.weight: type 12 (Q4_K) is not known yet; take "
+    assert_true(said(&e, "m.gguf@0x3f blk.0.attn_q.weight: type 13 (Q5_K) is not known yet; take "
                          "a file in one of: F32, F16, Q4_0"));
 }
 

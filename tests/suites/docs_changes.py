@@ -105,8 +105,8 @@ def build(target):
 
 # ---- the encoding in a whole model ------------------------------------------------------------------------------
 
-def q5_0_model(folder):
-    """A tiny llama in Q5_0 and what NumPy says of it; the format is taught to tools/gguf_io.py here only."""
+def q5_1_model(folder):
+    """A tiny llama in Q5_1 and what NumPy says of it; the format is taught to tools/gguf_io.py here only."""
     import numpy as np
     sys.path.insert(0, os.path.join(ROOT, "tools"))
     import gguf_io as io
@@ -114,29 +114,31 @@ def q5_0_model(folder):
     quantise, dequantise = io.quantise, io.dequantise
 
     def to_bytes(x, name):
-        if name != "Q5_0":
+        if name != "Q5_1":
             return quantise(x, name)
         b = io.blocks(x)
-        d = np.take_along_axis(b, np.abs(b).argmax(1)[:, None], axis=1) / np.float32(-16)
-        q = np.clip(np.floor(b / np.where(d == 0, 1, d) + np.float32(16.5)), 0, 31).astype(np.uint32)
+        m = b.min(1, keepdims=True)
+        d = (b.max(1, keepdims=True) - m) / np.float32(31)
+        q = np.clip(np.floor((b - m) / np.where(d == 0, 1, d) + np.float32(0.5)), 0, 31).astype(np.uint32)
         high = ((q >> 4) << np.arange(32, dtype=np.uint32)).sum(1, dtype=np.uint32)[:, None]
-        return np.concatenate([d.astype("<f2").view(np.uint8), high.astype("<u4").view(np.uint8),
-                               io.pack_nibbles(q & 15)], axis=1).tobytes()
+        head = np.concatenate([d, m], axis=1).astype("<f2")
+        return np.concatenate([head.view(np.uint8), high.astype("<u4").view(np.uint8), io.pack_nibbles(q & 15)],
+                              axis=1).tobytes()
 
     def to_floats(raw, name, count):
-        if name != "Q5_0":
+        if name != "Q5_1":
             return dequantise(raw, name, count)
-        b = np.frombuffer(raw, np.uint8).reshape(count // 32, 22)
-        d = np.ascontiguousarray(b[:, :2]).view("<f2").astype(np.float32)
-        high = np.ascontiguousarray(b[:, 2:6]).view("<u4") >> np.arange(32, dtype=np.uint32) & 1
-        return (d * ((io.unpack_nibbles(b[:, 6:]) + 16 * high).astype(np.float32) - np.float32(16))).reshape(-1)
+        b = np.frombuffer(raw, np.uint8).reshape(count // 32, 24)
+        d, m = [np.ascontiguousarray(b[:, i:i + 2]).view("<f2").astype(np.float32) for i in (0, 2)]
+        high = np.ascontiguousarray(b[:, 4:8]).view("<u4") >> np.arange(32, dtype=np.uint32) & 1
+        return (d * (io.unpack_nibbles(b[:, 8:]) + 16 * high).astype(np.float32) + m).reshape(-1)
 
     io.quantise, io.dequantise = to_bytes, to_floats
-    io.TYPES["Q5_0"] = (6, 32, 22)
-    io.NAMES[6] = "Q5_0"
+    io.TYPES["Q5_1"] = (7, 32, 24)
+    io.NAMES[7] = "Q5_1"
     os.makedirs(folder, exist_ok=True)
-    tiny.make(tiny.Tiny("q5_0", 96, 3, 1, 160, "Q5_0"), folder)
-    with open(os.path.join(folder, "q5_0.json")) as f:
+    tiny.make(tiny.Tiny("q5_1", 96, 3, 1, 160, "Q5_1"), folder)
+    with open(os.path.join(folder, "q5_1.json")) as f:
         return json.load(f)
 
 
@@ -145,11 +147,11 @@ def whole_model():
     if why:
         return why
     folder = os.path.join(COPY, "build", "model")
-    want = q5_0_model(folder)
+    want = q5_1_model(folder)
     tokens = os.path.join(folder, "tokens.json")
     with open(tokens, "w") as f:
         json.dump(want["tokens"], f)
-    code, out = sh(os.path.join(BUILD, "hob"), "eval", "-m", os.path.join(folder, "q5_0.gguf"), "--tokens", tokens, "--json")
+    code, out = sh(os.path.join(BUILD, "hob"), "eval", "-m", os.path.join(folder, "q5_1.gguf"), "--tokens", tokens, "--json")
     if code != 0:
         return out[-300:]
     got = json.loads(out[out.index("{"):out.rindex("}") + 1])
