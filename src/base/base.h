@@ -218,6 +218,7 @@ static inline float bits_f32(u32 u) {
     return f;
 }
 float f16_to_f32(u16 h); // every value, subnormals, infinities and NaN included
+u16 f32_to_f16(float f); // to nearest, ties to even; too large: infinity
 
 // ---- thread.c: fork and join with spinning; one thread where there are none (wasm) --------------
 typedef struct Pool Pool;

@@ -23,3 +23,13 @@ float f16_to_f32(u16 h) {
     }
     return bits_f32(sign | (exp + 112) << 23 | man << 13);
 }
+
+u16 f32_to_f16(float f) {
+    u32 u = f32_bits(f), sign = u >> 16 & 0x8000, a = u & 0x7FFFFFFF;
+    if (a >= 0x7F800000) return (u16)(sign | (a > 0x7F800000 ? 0x7E00 : 0x7C00));
+    if (a >= 0x477FF000) return (u16)(sign | 0x7C00); // rounds past 65504
+    if (a < 0x38800000) // subnormal: adding 1/2 leaves the multiple of 2^-24 in the low bits
+        return (u16)(sign | (f32_bits(bits_f32(a) + 0.5f) - 0x3F000000));
+    a += 0xFFF + (a >> 13 & 1);
+    return (u16)(sign | ((a - 0x38000000) >> 13));
+}

@@ -291,6 +291,23 @@ static void every_half_widens_exactly(void **state) {
     }
 }
 
+static void floats_narrow_to_the_nearest_half(void **state) {
+    (void)state;
+    for (u32 h = 0; h < 0x7C00; h++) { // and between two, ties to the even one
+        float f = f16_to_f32((u16)h), next = h == 0x7BFF ? 65536 : f16_to_f32((u16)(h + 1));
+        float tie = f + (next - f) / 2;
+        assert_int_equal(f32_to_f16(f), h);
+        assert_int_equal(f32_to_f16(-f), h | 0x8000);
+        assert_int_equal(f32_to_f16(tie), h % 2 ? h + 1 : h);
+        assert_int_equal(f32_to_f16(bits_f32(f32_bits(tie) - 1)), h);
+        assert_int_equal(f32_to_f16(bits_f32(f32_bits(tie) + 1)), h + 1);
+    }
+    assert_int_equal(f32_to_f16(1e30f), 0x7C00);
+    assert_int_equal(f32_to_f16(bits_f32(0xFF800000)), 0xFC00);
+    assert_int_equal(f32_to_f16(bits_f32(0x7FC00000)), 0x7E00);
+    assert_int_equal(f32_to_f16(1e-30f), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings_are_cut_and_compared),
@@ -306,6 +323,7 @@ int main(void) {
         cmocka_unit_test(a_map_keeps_the_last_value_of_each_key),
         cmocka_unit_test(a_memory_source_never_reads_past_its_end),
         cmocka_unit_test(every_half_widens_exactly),
+        cmocka_unit_test(floats_narrow_to_the_nearest_half),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
