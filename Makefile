@@ -11,7 +11,7 @@ JOBS ?= 2
 MAKEFLAGS += --no-print-directory
 SETUP = python3 tools/setup --quiet
 
-.PHONY: all native wasm web run test check schedules fuzz bench parity mutate fixtures accept install format asan clean setup
+.PHONY: all native wasm web run test check schedules fuzz bench quantiser parity mutate fixtures accept install format asan clean setup
 
 all: native
 
@@ -75,7 +75,7 @@ fuzz:
 	@$(SETUP) native fuzz
 	@.venv/bin/python tools/fuzz.py
 
-bench mutate fixtures accept: native
+bench quantiser mutate fixtures accept: native
 	@$(SETUP) --optional test model
 	@.venv/bin/python tools/$@.py
 

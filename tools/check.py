@@ -18,7 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BEFORE = ["base", "expr", "quant", "format", "text", "program"]
 COMPILE = ["graph", "model", "pass", "loop", "emit", "compile"]
 RUN = ["device", "engine"]
-AFTER = ["tune", "api", "cli"]
+AFTER = ["tune", "bake", "api", "cli"]
 
 findings = []
 notes = []

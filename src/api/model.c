@@ -24,7 +24,7 @@ void model_free(Model *m) {
 }
 
 bool model_read(Model *m, Source *src, Err *err) {
-    if (!gguf_open(m->arena, src, &m->file, err)) return err_file(err, src->name);
+    if (!format_open(m->arena, src, &m->file, err)) return err_file(err, src->name);
     m->has_vocab = gguf_has(m->file, S("tokenizer.ggml.model"));
     if (!m->has_vocab) return true;
     if (!vocab_from_gguf(m->arena, m->file, &m->vocab, err) ||

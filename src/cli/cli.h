@@ -30,7 +30,7 @@ typedef struct Command {
     const char *page;  // the prose of its help page
     int (*run)(const struct Command *c, int argc, char **argv);
 } Command;
-extern const Command cmd_run, cmd_chat, cmd_tokenize, cmd_eval, cmd_bench, cmd_inspect;
+extern const Command cmd_run, cmd_chat, cmd_tokenize, cmd_eval, cmd_bake, cmd_bench, cmd_inspect;
 
 typedef enum Parsed { PARSED_OK, PARSED_HELP, PARSED_WRONG } Parsed;
 // Fills the options from argv[1..]. Words that are no options go to words[] (at most max_words;
@@ -55,7 +55,9 @@ void progress_end(void);
 bool text_read(Arena *a, Str path, Str *out,
                Err *err); // a whole text file of at most 64 MB; "-": standard input
 bool ids_read(Arena *a, Str text, TokenIds *ids, Err *err); // tokenize.c: a JSON array of token ids
-bool prompt_text(Arena *a, Str given, Str *out, Err *err);  // the text itself; "-": standard input
+// bake.c: a text, split by the model's vocabulary, or a JSON array of ids.
+bool tokens_read(Arena *a, Str path, Model *m, TokenIds *ids, Err *err);
+bool prompt_text(Arena *a, Str given, Str *out, Err *err); // the text itself; "-": standard input
 
 // ---- open.c: the options that every command with a model on a device has ------------------------
 typedef struct OpenArgs {
@@ -65,7 +67,7 @@ typedef struct OpenArgs {
 } OpenArgs;
 // clang-format off
 #define OPEN_OPTS(o)                                                                                                   \
-    {"--model", "-m", OPT_STR, &(o).model, 0, 0, "FILE", "model file (GGUF)"},                                         \
+    {"--model", "-m", OPT_STR, &(o).model, 0, 0, "FILE", "model file (GGUF, or of hob bake)"},                                         \
     {"--device", NULL, OPT_DEVICE, &(o).device, 0, 0, "NAME", "cpu, or webgpu: a GPU (null computes nothing: for tests)"},                  \
     {"--threads", NULL, OPT_INT, &(o).threads, 0, 256, "N", "CPU threads; 0, the default: one a core"},                \
     {"--ctx", NULL, OPT_INT, &(o).ctx, 0, 1 << 20, "N", "context in tokens; 0, the default: the model's, at most 2048"}, \

@@ -1,6 +1,8 @@
 // cli/eval.c: `hob eval`: what the model thinks of given tokens.
 #include "cli/cli.h"
 
+#include <math.h>
+
 static void print_json(Buf *b, const i32 *top, const double *lp, size_t n, double mean) {
     buf_add(b, S("{\"top\": ["));
     for (size_t i = 0; i < n; i++) buf_fmt(b, "%s%d", i ? ", " : "", top[i]);
@@ -24,23 +26,58 @@ static bool ids_check(const TokenIds *ids, u32 vocab, Err *err) {
     return true;
 }
 
+// The text in windows of the context; each takes the last token of the one before as its first, so
+// that every token but the text's first is predicted once.
+static bool perplexity(hob_model *m, Arena *a, Str path, i64 rows, bool json, Err *err,
+                       hob_error *error) {
+    Model *in = hob_model_inside(m);
+    TokenIds ids = {0};
+    if (!tokens_read(a, path, in, &ids, err) || !ids_check(&ids, in->program->vocab, err))
+        return err_file(err, path);
+    size_t ctx = in->program->ctx, windows = 0, done = 0;
+    i32 *top = arena_try(a, ctx, sizeof *top);
+    double *lp = arena_try(a, ctx, sizeof *lp), sum = 0;
+    if (!top || !lp) return err_set(err, ERR_OUT_OF_MEMORY, "no memory for %U tokens", (u64)ctx);
+    for (; done + 1 < ids.n; windows++) {
+        size_t n = MIN2(ctx, ids.n - 1 - done);
+        if (hob_eval(m, ids.at + done, n + 1, (int)rows, top, lp, error) != 0) return false;
+        for (size_t i = 0; i < n; i++) sum -= lp[i];
+        done += n;
+        if (err_is_terminal()) fprintf(stderr, "\revaluating %zu of %zu tokens ", done, ids.n - 1);
+    }
+    if (err_is_terminal()) fprintf(stderr, "\r%60s\r", "");
+    double nats = sum / (double)done;
+    Buf b = {.arena = a};
+    if (json)
+        buf_fmt(&b, "{\"perplexity\": %g, \"tokens\": %U, \"nats\": %g, \"windows\": %U}\n",
+                exp(nats), (u64)done, nats, (u64)windows);
+    else
+        buf_fmt(&b, "perplexity %.4f: %U tokens, %.6f nats each, %U windows of at most %U\n",
+                exp(nats), (u64)done, nats, (u64)windows, (u64)ctx);
+    out_str(buf_str(&b));
+    return true;
+}
+
 static int run(const Command *c, int argc, char **argv) {
     OpenArgs o = {0};
-    Str tokens = {0};
+    Str tokens = {0}, text_file = {0};
     bool json = false;
     i64 rows = 32;
     const Opt opts[] = {
         OPEN_OPTS(o),
         {"--tokens", NULL, OPT_STR, &tokens, 0, 0, "F",
          "a file with a JSON array of token ids; - reads standard input"},
+        {"--perplexity", NULL, OPT_STR, &text_file, 0, 0, "F",
+         "a text (or JSON array of token ids): how well it is predicted, as one figure"},
         {"--rows", NULL, OPT_INT, &rows, 1, 256, "N",
          "tokens fed at once: 1 uses the kernels of decode [32]"},
         {"--json", NULL, OPT_FLAG, &json, 0, 0, NULL, "one JSON object"},
     };
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
-    if (!tokens.ptr) return usage_error(c, "name the file of token ids: --tokens F");
-    if (!open_check(c, &o, tokens)) return EXIT_USAGE;
+    if (!tokens.ptr == !text_file.ptr)
+        return usage_error(c, "name a file of token ids, --tokens F, or a text, --perplexity F");
+    if (!open_check(c, &o, tokens.ptr ? tokens : text_file)) return EXIT_USAGE;
 
     Arena *a = arena_new(NULL);
     Err err = {0};
@@ -49,6 +86,17 @@ static int run(const Command *c, int argc, char **argv) {
     TokenIds ids = {0};
     int status = EXIT_FAILED;
     hob_model *m = NULL;
+    if (text_file.ptr) {
+        o.rows = rows;
+        if (!(m = open_model(&o, &error))) {
+            report_hob(&error);
+        } else if (perplexity(m, a, text_file, rows, json, &err, &error)) {
+            status = out_finish() ? EXIT_DONE : EXIT_FAILED;
+        } else {
+            status = err.id ? report(&err) : report_hob(&error);
+        }
+        goto done;
+    }
     if (!text_read(a, tokens, &text, &err) || !ids_read(a, text, &ids, &err) ||
         !ids_check(&ids, 0, &err))
         goto bad_list;
@@ -94,7 +142,7 @@ done:
 
 const Command cmd_eval = {
     "eval",
-    "-m FILE --tokens F [--json]",
+    "-m FILE --tokens F | --perplexity F [--json]",
     "what a model thinks of given tokens",
     "Forced decoding: the tokens are fed one after another, whatever the model would have chosen. "
     "After each but\n"
@@ -102,8 +150,15 @@ const Command cmd_eval = {
     "the model gives the\n"
     "token that really follows. This is how two devices, or hob and another program, are compared "
     "end to end.\n\n"
-    "--json: {\"top\": [...], \"logprob\": [...], \"mean\": the mean of logprob}.\n\n"
+    "--perplexity splits a text into tokens, feeds it in windows of the context (--ctx), and gives "
+    "the exponential\n"
+    "of the mean of -logprob: the smaller, the better it is predicted. Compare it between "
+    "encodings of one model.\n\n"
+    "--json: {\"top\": [...], \"logprob\": [...], \"mean\": the mean of logprob}; with "
+    "--perplexity\n"
+    "{\"perplexity\", \"tokens\", \"nats\", \"windows\"}.\n\n"
     "    hob tokenize -m model.gguf --ids - < text.txt > ids.json\n"
-    "    hob eval -m model.gguf --tokens ids.json --json\n",
+    "    hob eval -m model.gguf --tokens ids.json --json\n"
+    "    hob eval -m model.gguf --perplexity text.txt\n",
     run,
 };

@@ -139,7 +139,7 @@ static bool inspect(Model *m, Source *src, const InspectArgs *o, Buf *b, Err *er
     if (!compiles(o) && !o->graph && !o->dump_profile) {
         // a file whose vocabulary is broken can still be looked at
         Gguf *g;
-        if (!gguf_open(m->arena, src, &g, err)) return err_file(err, o->open.model);
+        if (!format_open(m->arena, src, &g, err)) return err_file(err, o->open.model);
         gguf_print(g, b);
         return true;
     }

@@ -96,7 +96,7 @@ static int run(const Command *c, int argc, char **argv) {
     TokenIds ids = {0};
     int status = EXIT_FAILED;
     Str text;
-    if (!source_file_open(a, model, &src, &err) || !gguf_open(a, &src, &g, &err) ||
+    if (!source_file_open(a, model, &src, &err) || !format_open(a, &src, &g, &err) ||
         !vocab_from_gguf(a, g, &vocab, &err) || !tokenizer_new(a, &vocab, &tok, &err)) {
         err_file(&err, model);
         goto done;

@@ -31,11 +31,10 @@ static u32 largest_n(const Engine *e) {
     return n;
 }
 
-Ticket engine_submit(Engine *e, u32 pos, u32 n, u32 m, RunSampler sampler, Err *err) {
+void engine_params(Engine *e, u32 pos, u32 n, u32 m, Submit *s) {
     const Program *p = e->p;
     int regime = engine_regime(e, n);
     must(regime >= 0 && pos + n <= p->ctx && m <= n && m <= p->m_max);
-    const Regime *r = &p->regimes[regime];
     i32 *w = e->params;
     memset(w, 0, program_param_words(p) * sizeof *w);
     w[PARAM_N] = (i32)n;
@@ -44,7 +43,6 @@ Ticket engine_submit(Engine *e, u32 pos, u32 n, u32 m, RunSampler sampler, Err *
     w[PARAM_SEED_LO] = (i32)(u32)e->sample.seed;
     w[PARAM_SEED_HI] = (i32)(u32)(e->sample.seed >> 32);
     w[PARAM_TOP_K] = e->sample.top_k;
-    if (sampler == RUN_SAMPLE) w[PARAM_INV_TEMP] = (i32)(65536.0 / e->sample.temperature + 0.5);
     for (u32 i = 0; i < n; i++) {
         i32 *row = w + PARAM_ROWS + ROW_WORDS * i;
         row[ROW_POS] = (i32)(pos + i);
@@ -55,19 +53,27 @@ Ticket engine_submit(Engine *e, u32 pos, u32 n, u32 m, RunSampler sampler, Err *
         row[ROW_INDEX] = (i32)(n - m + i);
         row[ROW_NEXT] = (i32)(pos + n - m + i + 1);
     }
-    Submit s = {.bound = e->bound,
-                .regime = regime,
-                .last = m ? r->greedy : r->head,
-                .n = n,
-                .m = m,
-                .t = pos + n,
-                .slot = e->slot,
-                .params = w,
-                .read_ring = -1};
+    *s = (Submit){.bound = e->bound,
+                  .regime = regime,
+                  .n = n,
+                  .m = m,
+                  .t = pos + n,
+                  .slot = e->slot,
+                  .params = w,
+                  .read_ring = -1};
+    e->slot = (e->slot + 1) % PARAM_SLOTS;
+}
+
+Ticket engine_submit(Engine *e, u32 pos, u32 n, u32 m, RunSampler sampler, Err *err) {
+    Submit s;
+    engine_params(e, pos, n, m, &s);
+    const Regime *r = &e->p->regimes[s.regime];
+    if (sampler == RUN_SAMPLE)
+        e->params[PARAM_INV_TEMP] = (i32)(65536.0 / e->sample.temperature + 0.5);
+    s.last = m ? r->greedy : r->head;
     if (sampler == RUN_GREEDY) s.first2 = r->greedy, s.last2 = r->sample;
     if (sampler == RUN_SAMPLE) s.first2 = r->sample, s.last2 = r->nsteps;
     if (sampler != RUN_NONE) s.read_ring = (int)((pos + n) & (TOKEN_RING - 1));
-    e->slot = (e->slot + 1) % PARAM_SLOTS;
     return device_submit(e->d.device, &s, err);
 }
 

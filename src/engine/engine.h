@@ -5,6 +5,7 @@
 //     load.c     program + file -> buffers, weights through a small window, kernels
 //     engine.c   token ids in, token ids out: chunked prefill, run-ahead, roll-back, prefix reuse
 //     eval.c     forced decoding: logits of given tokens
+//     calibrate.c  what the columns of each matrix are multiplied with, over given tokens
 //     session.c  messages or text in, whole UTF-8 characters out: template, tokenizer, stop strings
 //     openai.c   a chat-completions request and its answer, as JSON
 #ifndef HOB_ENGINE_H
@@ -128,6 +129,18 @@ bool engine_eval(Engine *e, Arena *a, const i32 *tokens, size_t n, u32 rows, Eva
                  Err *err);
 // The conversation: the prompt and the answer that were given last, with the token that ended it.
 const i32 *engine_tokens(const Engine *e, size_t *n);
+
+// ---- calibrate.c --------------------------------------------------------------------------------
+// The mean square of what each column of a matrix is multiplied with; one for each tensor of the
+// file that a matmul reads (q, k and v share theirs). Waits, and wants the device cpu, where the
+// input of every matmul lies in memory.
+typedef struct ColumnStats {
+    Str tensor;
+    u32 cols;
+    const float *mean_sq;
+} ColumnStats;
+bool engine_calibrate(Engine *e, Arena *a, const i32 *tokens, size_t n, ColumnStats **out,
+                      size_t *count, Err *err);
 
 // ---- session.c ----------------------------------------------------------------------------------
 enum { STOPS_MAX = 4, STOP_BYTES_MAX = 256 };

@@ -1,5 +1,5 @@
-// format/format.h: model files: bytes -> named tensors + configuration. gguf now; safetensors, mlc,
-// hob package later.
+// format/format.h: model files: bytes -> named tensors + configuration. gguf, and safetensors that
+// hob wrote; others' safetensors and mlc later.
 #ifndef HOB_FORMAT_H
 #define HOB_FORMAT_H
 
@@ -15,7 +15,16 @@ typedef struct FileTensor {
     u64 bytes;
 } FileTensor;
 
+// A model file's description: keys in GGUF's form and tensors, whatever the file is.
 typedef struct Gguf Gguf;
+
+// ---- safetensors.c ------------------------------------------------------------------------------
+// Opens what the file is. The page knows GGUF alone.
+bool format_open(Arena *a, Source *src, Gguf **out, Err *err);
+// A file of `hob bake`: weights as they are in GGUF files (blocks as rows of bytes, U8, with the
+// encoding's name in __metadata__), and the keys as the tensor hob.keys. Checked as gguf_open does:
+// the header's length and text, names, types, shapes against places, places inside, no overlap.
+bool safetensors_open(Arena *a, Source *src, Gguf **out, Err *err);
 
 // ---- gguf.c: versions 2 and 3 -------------------------------------------------------------------
 // Reads header, keys and tensor table through the source (only the front part of the file; tensor
@@ -28,6 +37,8 @@ size_t gguf_tensor_count(const Gguf *g);
 const FileTensor *gguf_tensor_at(const Gguf *g, size_t i);
 const FileTensor *gguf_tensor(const Gguf *g, Str name); // NULL: not there
 Source *gguf_source(const Gguf *g);
+// Where the keys stand in the source, one after the other: to be copied into another file.
+void gguf_keys_at(const Gguf *g, u64 *off, u64 *bytes, u64 *count);
 // Typed access to keys: false + err (id, offset, key) when the key is there with another type or
 // out of [lo, hi]; when it is missing *out is left alone and true returned (`gguf_has` tells).
 bool gguf_has(const Gguf *g, Str key);

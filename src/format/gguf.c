@@ -29,7 +29,7 @@ static bool read_header(Cursor *c, Gguf *g, u64 *tensors, u64 *keys) {
                          "not a GGUF file: it has only %U bytes; give a .gguf model file",
                          cursor_left(c));
     if (!cursor_u32(c, &magic)) return false;
-    if (magic != 0x46554747) // "GGUF"
+    if (magic != GGUF_MAGIC)
         return gguf_fail(c, 0, ERR_GGUF_MAGIC,
                          "not a GGUF file: it begins with 0x%08x, not with \"GGUF\"; give a .gguf "
                          "model file",
@@ -62,16 +62,41 @@ static bool read_alignment(Cursor *c, Gguf *g) {
     return true;
 }
 
+// Header and keys at the cursor: all of a GGUF file but its tensors.
+static bool read_front(Cursor *c, Gguf *g, u64 *tensors) {
+    u64 keys;
+    c->part = "the header";
+    if (!read_header(c, g, tensors, &keys)) return false;
+    g->keys_off = c->at;
+    if (!gguf_read_keys(c, g, keys)) return false;
+    g->keys_bytes = c->at - g->keys_off;
+    return true;
+}
+
+bool gguf_read_front(Cursor *c, Gguf *g) {
+    u64 tensors;
+    if (!read_front(c, g, &tensors)) return false;
+    return tensors == 0 ||
+           gguf_damaged(c, c->at, ERR_GGUF_COUNT, "keys alone have no tensors, not %U", tensors);
+}
+
 bool gguf_open(Arena *a, Source *src, Gguf **out, Err *err) {
-    Cursor c = {.a = a, .src = src, .err = err, .part = "the header"};
+    Cursor c = {.a = a, .src = src, .err = err};
     Gguf *g = NEW(a, Gguf);
-    u64 tensors, keys;
+    u64 tensors;
     g->src = src;
-    if (!read_header(&c, g, &tensors, &keys) || !gguf_read_keys(&c, g, keys) ||
-        !read_alignment(&c, g) || !gguf_read_tensors(&c, g, tensors))
+    g->kind = "GGUF";
+    if (!read_front(&c, g, &tensors) || !read_alignment(&c, g) ||
+        !gguf_read_tensors(&c, g, tensors))
         return false;
     *out = g;
     return true;
+}
+
+void gguf_keys_at(const Gguf *g, u64 *off, u64 *bytes, u64 *count) {
+    *off = g->keys_off;
+    *bytes = g->keys_bytes;
+    *count = g->nkeys;
 }
 
 size_t gguf_tensor_count(const Gguf *g) { return g->ntensors; }

@@ -37,14 +37,18 @@ typedef struct GgufEntry { // a row of the tensor table
     u64 entry; // where it stands in the file, for messages
 } GgufEntry;
 
+#define GGUF_MAGIC 0x46554747u // "GGUF"
+
 struct Gguf {
     Source *src;
-    u32 version;
+    const char *kind; // of file, for people
+    u32 version;      // of the keys' form
     size_t nkeys, ntensors;
     GgufKey *keys;
     GgufEntry *tensors;
     StrMap *key_by_name, *tensor_by_name;
-    u64 align, data; // tensor offsets in the file count from `data`
+    u64 keys_off, keys_bytes; // where the keys stand
+    u64 align, data;          // tensor offsets in the file count from `data`
 };
 
 // ---- gguf_cursor.c: reading forwards through a small window -------------------------------------
@@ -79,7 +83,11 @@ size_t gguf_type_size(u32 type); // 0: string, array or unknown
 const char *gguf_type_name(u32 type);
 bool gguf_read_keys(Cursor *c, Gguf *g, u64 count);
 
+// ---- gguf.c -------------------------------------------------------------------------------------
+bool gguf_read_front(Cursor *c, Gguf *g); // header and keys at the cursor, and no tensors
+
 // ---- gguf_tensors.c -----------------------------------------------------------------------------
 bool gguf_read_tensors(Cursor *c, Gguf *g, u64 count);
+bool gguf_check_overlap(Cursor *c, const Gguf *g); // places are inside the file already
 
 #endif

@@ -70,7 +70,7 @@ static void print_array(const GgufArray *arr, Buf *out) {
 
 void gguf_print(const Gguf *g, Buf *out) {
     u64 bytes = 0;
-    buf_fmt(out, "GGUF version %u, %U keys, %U tensors\n", g->version, (u64)g->nkeys,
+    buf_fmt(out, "%s version %u, %U keys, %U tensors\n", g->kind, g->version, (u64)g->nkeys,
             (u64)g->ntensors);
     for (size_t i = 0; i < g->nkeys; i++) {
         const GgufKey *k = &g->keys[i];

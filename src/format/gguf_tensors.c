@@ -133,7 +133,7 @@ static void sift(const GgufEntry **h, size_t i, size_t n) {
     }
 }
 
-static bool check_overlap(Cursor *c, const Gguf *g) {
+bool gguf_check_overlap(Cursor *c, const Gguf *g) {
     size_t n = g->ntensors;
     const GgufEntry **h = NEW_N(c->a, const GgufEntry *, n);
     for (size_t i = 0; i < n; i++) h[i] = &g->tensors[i];
@@ -164,5 +164,5 @@ bool gguf_read_tensors(Cursor *c, Gguf *g, u64 count) {
         g->ntensors++;
     }
     c->subject = (Str){0};
-    return place_tensors(c, g) && check_overlap(c, g);
+    return place_tensors(c, g) && gguf_check_overlap(c, g);
 }
