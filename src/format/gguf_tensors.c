@@ -10,11 +10,11 @@ enum { NAME_MOST = 64 };
 // Formats that files have and hob cannot run, by their id: so that a message can call them by name.
 static const char *foreign_type(u32 id) {
     static const char names[][8] = {
-        [7] = "Q5_1",    [9] = "Q8_1",     [10] = "Q2_K",   [11] = "Q3_K",    [13] = "Q5_K",
-        [15] = "Q8_K",   [16] = "IQ2_XXS", [17] = "IQ2_XS", [18] = "IQ3_XXS", [19] = "IQ1_S",
-        [20] = "IQ4_NL", [21] = "IQ3_S",   [22] = "IQ2_S",  [23] = "IQ4_XS",  [24] = "I8",
-        [25] = "I16",    [26] = "I32",     [27] = "I64",    [28] = "F64",     [29] = "IQ1_M",
-        [34] = "TQ1_0",  [35] = "TQ2_0",   [39] = "MXFP4",
+        [7] = "Q5_1",     [9] = "Q8_1",   [10] = "Q2_K",   [11] = "Q3_K",    [12] = "Q4_K",
+        [13] = "Q5_K",    [14] = "Q6_K",  [15] = "Q8_K",   [16] = "IQ2_XXS", [17] = "IQ2_XS",
+        [18] = "IQ3_XXS", [19] = "IQ1_S", [20] = "IQ4_NL", [21] = "IQ3_S",   [22] = "IQ2_S",
+        [23] = "IQ4_XS",  [24] = "I8",    [25] = "I16",    [26] = "I32",     [27] = "I64",
+        [28] = "F64",     [29] = "IQ1_M", [34] = "TQ1_0",  [35] = "TQ2_0",   [39] = "MXFP4",
     };
     return id < COUNT_OF(names) ? names[id] : "";
 }

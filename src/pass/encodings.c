@@ -2,11 +2,11 @@
 // weave.
 //
 // A file's blocks keep their bits: the execution encoding follows from the file's type (quant/),
-// and only the layout is chosen here (a page's CPU widens what its kernels do without). Rows are
-// woven by the device's lanes, so that lanes which each own a row load adjacent words; on a CPU by
-// several vectors, for one stream in order is what its prefetchers follow (four streams of a few kB
-// each cost a third of the speed). A vector (cols 1) is dense by nature. Weights are shared by all
-// regimes, so nothing here may depend on one.
+// and only the layout is chosen here. Rows are woven by the device's lanes, so that lanes which
+// each own a row load adjacent words; on a CPU by several vectors, for one stream in order is what
+// its prefetchers follow (four streams of a few kB each cost a third of the speed). A vector (cols
+// 1) is dense by nature. Weights are shared by
+// all regimes, so nothing here may depend on one.
 #include "pass/pass.h"
 
 bool pass_encodings(PassContext *c, Graph *g) {
@@ -14,9 +14,6 @@ bool pass_encodings(PassContext *c, Graph *g) {
         const Tensor *t = &g->tensors.at[i];
         if (t->kind != TEN_WEIGHT) continue;
         Weight *w = t->weight;
-#if defined(HOB_PAGE)
-        if (!c->profile->gpu && quant_is_heavy(w->encoding)) w->encoding = QUANT_F32;
-#endif
         w->interleave = t->nd == 1 ? 1 : (u32)(c->profile->vec * c->profile->weave);
         if (w->cols % quant_info(w->encoding)->block != 0) {
             err_set(c->err, ERR_PASS_ENCODING, "rows of %u elements are not whole blocks of %s",

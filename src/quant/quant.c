@@ -34,7 +34,7 @@ const QuantInfo *quant_info(QuantId q) {
     return &infos[q];
 }
 
-bool quant_is_heavy(QuantId q) { return q == QUANT_Q4_K || q == QUANT_Q6_K; }
+bool quant_is_heavy(QuantId q) { return quant_info(q)->block > 32; }
 
 bool quant_named(Str name, QuantId *out) {
     for (int i = 0; i < QUANT_COUNT; i++)

@@ -23,8 +23,7 @@ typedef struct QuantInfo {
     u32 block; // k is a multiple of this (f16 and bf16 rows repack with an odd k too)
 } QuantInfo;
 const QuantInfo *quant_info(QuantId q);
-// Is it one that a page's kernels for the CPU, which are downloaded, do without? Weights of such an
-// encoding widen to f32 there.
+// Is it one whose kernels are large, so that a page does without them?
 bool quant_is_heavy(QuantId q);
 bool quant_named(Str name, QuantId *out);
 

@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 import terminal
 HOB = os.path.join(ROOT, "build", "hob")
 MODEL = os.path.join(ROOT, "models", "SmolLM2-135M-Instruct.Q4_1.gguf")
-COMMANDS = ["run", "chat", "tokenize", "eval", "bench", "inspect"]
+COMMANDS = ["run", "chat", "tokenize", "eval", "bake", "bench", "inspect"]
 
 
 def case(name, good, why=""):
@@ -44,6 +44,8 @@ def wrong_use():
              ["run", "-m", "-", "-p", "x"], ["chat", "-m", "x", "--schedule", "-"], ["bench", "-m", "x", "--profile", "-", "--graph=-"],
              ["eval", "-m", "x", "--tokens", "-", "--schedule", "-"],
              ["inspect", "-m", "x", "--plan", "--with-graph", "-", "--schedule", "-"], ["eval"], ["eval", "-m", "x"], ["bench"],
+             ["eval", "-m", "x", "--tokens", "a", "--perplexity", "b"], ["bake"], ["bake", "-m", "x"],
+             ["bake", "-m", "x", "-o", "y", "--errors"], ["bake", "-m", "x", "-o", "y", "--size", "-1"],
              ["inspect"], ["inspect", "-m", "x", "--kernels", "metal"], ["inspect", "-m", "x", "--dump", "nothing"],
              ["inspect", "-m", "x", "--json"], ["inspect", "-m", "x", "--plan", "--cost"],
              ["inspect", "-m", "x", "--graph", "--walk", "y"], ["run", "-m", "x", "-p", "x", "-nmany"],
@@ -326,6 +328,37 @@ def chat():
     case("ctrl_c_stops_the_answer_and_not_the_program", first and p.wait(60) == 0 and b"answer tokens" in rest, rest[-300:])
 
 
+def bake(tmp):
+    out_file, text = os.path.join(tmp, "small.safetensors"), os.path.join(tmp, "text.txt")
+    with open(text, "w") as f:
+        f.write("The lighthouse keeper wrote down every ship that passed, its name, its flag and the hour.\n" * 4)
+    code, out, err = hob("bake", "-m", MODEL, "-o", out_file, "--size", "88", "--calibrate", text, "--json")
+    j = json.loads(out or b"{}")
+    size = os.path.getsize(out_file) if os.path.exists(out_file) else 0
+    case("bake_keeps_to_the_size", code == 0 and not err and list(j) == ["tensors", "bytes", "before"] and
+         80e6 < size <= 88e6 and size == j["bytes"], (code, err, size))
+    case("calibrating_weights_every_matrix", j.get("tensors") and
+         all(t["weighted"] == ("norm" not in t["name"]) for t in j["tensors"]), j.get("tensors"))
+    before, after = [json.loads(hob("eval", "-m", m, "--perplexity", text, "--json")[1] or b"{}")
+                     for m in (MODEL, out_file)]
+    case("a_baked_file_predicts_nearly_as_well", list(after) == ["perplexity", "tokens", "nats", "windows"] and
+         after["tokens"] == before["tokens"] and abs(after["nats"] - before["nats"]) < 0.1, (before, after))
+    narrow = json.loads(hob("eval", "-m", MODEL, "--perplexity", text, "--json", "--ctx", "20")[1] or b"{}")
+    case("a_long_text_comes_in_windows", narrow.get("tokens") == before["tokens"] and
+         narrow["windows"] == -(-before["tokens"] // 20) and narrow["nats"] > before["nats"], narrow)
+    code, out, err = hob("run", "-m", out_file, "-p", "Name a colour.", "-n", "8", "--temp", "0")
+    case("a_baked_file_chats", code == 0 and len(out.strip()) > 3, (code, out, err))
+    code, out, err = hob("inspect", "-m", out_file)
+    case("a_baked_file_is_looked_at", code == 0 and b"token_embd.weight: Q5_0" in out, (code, err, out[:200]))
+    bad = []
+    for args in (["-o", os.path.join(tmp, "none", "x")], ["-o", tmp], ["-o", out_file + "2", "--size", "10"],
+                 ["-o", out_file + "2", "--calibrate", os.path.join(tmp, "none")]):
+        code, out, err = hob("bake", "-m", MODEL, *args)
+        if code != 1 or out or "; " not in err or [f for f in os.listdir(tmp) if f.endswith((".part", "2"))]:
+            bad.append((args, code, err))
+    case("what_cannot_be_baked_leaves_nothing_behind", not bad, bad)
+
+
 def evaluate(tmp):
     tokens = os.path.join(tmp, "ids.json")
     with open(tokens, "w") as f:
@@ -402,7 +435,7 @@ def main():
         return
     tmp = tempfile.mkdtemp()
     try:
-        for part in (lambda: bad_files(tmp), lambda: five_gigabytes(tmp), tokenize, lambda: run(tmp), loading, chat, lambda: evaluate(tmp), inspect,
+        for part in (lambda: bad_files(tmp), lambda: five_gigabytes(tmp), tokenize, lambda: run(tmp), loading, chat, lambda: evaluate(tmp), lambda: bake(tmp), inspect,
                      lambda: library(tmp)):
             try:
                 part()
