@@ -102,7 +102,6 @@ bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
     must(profile_named(str_c(rows[r].profile), &p));
     EmitMenu *menu = emit_menu_begin(a, &p, isa, out);
     for (int q = 0; q < QUANT_COUNT; q++) {
-        if (quant_is_heavy((QuantId)q) && str_eq(isa, S("simd128"))) continue;
         const char *e = quant_info((QuantId)q)->name;
         const i64 block = quant_info((QuantId)q)->block;
         const i64 wide = MAX2(64, block), head = wide / HEADS; // rows are whole blocks

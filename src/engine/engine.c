@@ -89,7 +89,7 @@ bool engine_ring_write(Engine *e, u32 pos, u32 n, Err *err) {
     return true;
 }
 
-static bool poll_error(const PollResult *r, Err *err) {
+bool engine_poll_error(const PollResult *r, Err *err) {
     if (r->status == POLL_LOST)
         return err_set(err, ERR_DEVICE_LOST, "the device is gone; open the model again");
     return err_set(err, r->error ? r->error : ERR_DEVICE_FAILED,
@@ -101,7 +101,7 @@ EngineState engine_settle(Device *d, int keep, Err *err) {
         PollResult r = device_poll(d);
         if (r.status == POLL_NOTHING) return ENGINE_WAITING;
         if (r.status != POLL_OK) {
-            poll_error(&r, err);
+            engine_poll_error(&r, err);
             return ENGINE_FAILED;
         }
     }
@@ -281,7 +281,7 @@ static EngineState decode(Engine *e, Err *err) {
         PollResult r = device_poll(e->d.device);
         if (r.status == POLL_NOTHING) return ENGINE_WAITING;
         if (r.status != POLL_OK) {
-            poll_error(&r, err);
+            engine_poll_error(&r, err);
             return ENGINE_FAILED;
         }
         if (e->nflight && r.ticket == e->flight[0].ticket) return take_token(e, r.token, err);

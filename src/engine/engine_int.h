@@ -67,6 +67,7 @@ Ticket engine_submit(Engine *e, u32 pos, u32 n, u32 m, RunSampler sampler, Err *
 bool engine_ring_write(Engine *e, u32 pos, u32 n, Err *err); // tokens[pos..pos+n) to the ring
 // Checks the kernels of a regime's steps that were not checked yet. DONE: all right.
 EngineState engine_check(Engine *e, int regime, RunSampler sampler, bool head, Err *err);
-bool engine_fail(Engine *e, Err *err); // remembers the error; false
+bool engine_fail(Engine *e, Err *err);                 // remembers the error; false
+bool engine_poll_error(const PollResult *r, Err *err); // what a poll that is not OK says; false
 
 #endif

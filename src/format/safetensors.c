@@ -48,6 +48,10 @@ static bool read_header(StReader *r, yyjson_val **root) {
     if (!cursor_keep(c, len, &text)) return false;
     r->data = c->at;
     r->size = cursor_left(c);
+    // a page's yyjson does not look whether text is UTF-8: names of tensors are ASCII
+    for (u64 i = 0; i < len; i++)
+        if (text[i] > 127)
+            return gguf_damaged(c, 8 + i, ERR_SAFETENSORS_HEADER, "a byte that is not ASCII");
     yyjson_alc alc = {json_alloc, json_realloc, json_free, c->a};
     yyjson_read_err e = {0};
     // without the in-place flag yyjson copies the text and does not write to it
@@ -230,11 +234,9 @@ bool safetensors_open(Arena *a, Source *src, Gguf **out, Err *err) {
 }
 
 bool format_open(Arena *a, Source *src, Gguf **out, Err *err) {
-#if !defined(HOB_PAGE)
     u8 front[9] = {0};
     if (src->size >= sizeof front && src->read(src, 0, front, sizeof front) && front[8] == '{' &&
         get_u32(front) != GGUF_MAGIC)
         return safetensors_open(a, src, out, err);
-#endif
     return gguf_open(a, src, out, err);
 }

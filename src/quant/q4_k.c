@@ -10,8 +10,6 @@
 // are exact in 32 bits, so that a value is rounded once, whatever the order.
 #include "quant/quant_int.h"
 
-#if !defined(HOB_PAGE) // see quant.def
-
 enum { BLOCK = 256, BYTES = 144, GROUP = 32, GROUPS = BLOCK / GROUP, SCALES = 5 };
 
 static const Expr *value(const QuantAt *at) {
@@ -68,4 +66,3 @@ static void dequant(const u8 *row, size_t k, float *out) {
 const QuantRow quant_row_Q4_K = {
     .plane = {{1, 8, ANY_BITS, 0}, {SCALES, BLOCK, 0x033F033F, 0x14001400}}, .value = value};
 const FileRow file_row_Q4_K = {repack, dequant};
-#endif

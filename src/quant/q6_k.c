@@ -9,8 +9,6 @@
 // and d.
 #include "quant/quant_int.h"
 
-#if !defined(HOB_PAGE) // see quant.def
-
 enum { BLOCK = 256, BYTES = 210, GROUP = 16, RUN = 32, WORDS = 6, SCALES = 5 };
 
 static const Expr *value(const QuantAt *at) {
@@ -74,4 +72,3 @@ static void dequant(const u8 *row, size_t k, float *out) {
 const QuantRow quant_row_Q6_K = {
     .plane = {{WORDS, RUN, ANY_BITS, 0}, {SCALES, BLOCK, 0x03FF03FF, 0x0C000C00}}, .value = value};
 const FileRow file_row_Q6_K = {repack, dequant};
-#endif

@@ -34,8 +34,6 @@ const QuantInfo *quant_info(QuantId q) {
     return &infos[q];
 }
 
-bool quant_is_heavy(QuantId q) { return quant_info(q)->block > 32; }
-
 bool quant_named(Str name, QuantId *out) {
     for (int i = 0; i < QUANT_COUNT; i++)
         if (str_eq(name, str_c(infos[i].name))) {

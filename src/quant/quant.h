@@ -23,8 +23,6 @@ typedef struct QuantInfo {
     u32 block; // k is a multiple of this (f16 and bf16 rows repack with an odd k too)
 } QuantInfo;
 const QuantInfo *quant_info(QuantId q);
-// Is it one whose kernels are large, so that a page does without them?
-bool quant_is_heavy(QuantId q);
 bool quant_named(Str name, QuantId *out);
 
 // A word of a repacked weight's plane made of random bits: values are finite, at most about one.

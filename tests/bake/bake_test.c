@@ -147,6 +147,59 @@ static void a_plan_keeps_to_its_size_and_uses_it(void **state) {
     arena_free(a);
 }
 
+// The noise of one encoding for every matrix: squared error over squares, summed.
+static double uniform_noise(Arena *a, const Gguf *f, FileType type, u64 *bytes) {
+    double sum = 0;
+    *bytes = 0;
+    for (int i = 0; i < MATRICES; i++) {
+        BakeRows x;
+        double error = 0, all = 0;
+        u8 b[K * 4];
+        float y[K];
+        assert_true(bake_rows(a, f, gguf_tensor(f, str_c(names[i])), &x, &(Err){0}));
+        for (u64 r = 0; r < x.rows; r++) {
+            assert_true(bake_row(&x, r, &(Err){0}));
+            assert_true(filetype_encode_row(type, x.x, NULL, K, false, b));
+            filetype_dequant_row(type, b, K, y);
+            for (int k = 0; k < K; k++) {
+                error += (double)(x.x[k] - y[k]) * (double)(x.x[k] - y[k]);
+                all += (double)x.x[k] * (double)x.x[k];
+            }
+        }
+        *bytes += x.rows * K / filetype_info(type)->elems * filetype_info(type)->bytes;
+        sum += error / all;
+    }
+    return sum;
+}
+
+static void a_mixed_plan_beats_one_encoding_for_all_of_its_size(void **state) {
+    (void)state;
+    static const FileType types[] = {FT_Q4_1, FT_Q5_0, FT_Q8_0, FT_F16};
+    Arena *a = arena_new(NULL);
+    int sizes = 0, clearly = 0;
+    for (u64 size = 7000; size <= 15000; size += 500) {
+        BakePlan p;
+        Gguf *f;
+        baked(a, &(BakeOptions){.size = size}, &p, &f);
+        double mixed = 0, best = 1e9;
+        u64 bytes = 0;
+        for (size_t i = 0; i < p.n; i++) {
+            mixed += p.at[i].noise;
+            if (p.at[i].from->nd > 1) bytes += p.at[i].bytes;
+        }
+        for (size_t t = 0; t < COUNT_OF(types); t++) {
+            u64 n;
+            double noise = uniform_noise(a, f, types[t], &n);
+            if (n <= bytes) best = MIN2(best, noise);
+        }
+        assert_true(mixed <= best * 1.001);
+        clearly += mixed < 0.8 * best;
+        sizes++;
+    }
+    assert_true(clearly >= sizes / 2);
+    arena_free(a);
+}
+
 static void what_a_matrix_is_multiplied_with_decides(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
@@ -221,6 +274,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_baked_file_reads_back_near_its_model),
         cmocka_unit_test(a_plan_keeps_to_its_size_and_uses_it),
+        cmocka_unit_test(a_mixed_plan_beats_one_encoding_for_all_of_its_size),
         cmocka_unit_test(what_a_matrix_is_multiplied_with_decides),
         cmocka_unit_test(a_full_disk_and_an_infinite_number_are_errors),
         cmocka_unit_test(the_search_beats_the_extremes_on_every_matrix),

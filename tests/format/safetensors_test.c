@@ -110,6 +110,7 @@ static void what_the_header_claims_is_checked(void **state) {
         {"{" KEYS_T ",\"v\":7}", ERR_SAFETENSORS_TENSOR},
         {"{" KEYS_T ",\"v\":{}}", ERR_SAFETENSORS_TENSOR},
         {"{" KEYS_T ",\"\":{\"dtype\":\"F32\"}}", ERR_SAFETENSORS_TENSOR},
+        {"{" KEYS_T ",\"\xF0\":{\"dtype\":\"F32\"}}", ERR_SAFETENSORS_HEADER},
         {"{" KEYS_T ",\"a b\":{\"dtype\":\"F32\"}}", ERR_SAFETENSORS_TENSOR},
         {"{" KEYS_T ",\"v\":{\"dtype\":\"F64\",\"shape\":[4],\"data_offsets\":[96,128]}}",
          ERR_SAFETENSORS_TENSOR},

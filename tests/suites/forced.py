@@ -62,7 +62,7 @@ def native(threads, mode, count, *texts, ids=()):
 # ---- the jobs ------------------------------------------------------------------------------------------------------
 def tiny_jobs(names):
     """Each in one chunk or by sevens (a chunk of seven), and by single rows."""
-    for i, name in enumerate(n for n in names if n != "super_blocks"):  # K-quants are not in the page
+    for i, name in enumerate(names):
         with open(os.path.join(TINY, name + ".json")) as f:
             want = json.load(f)
         for device, gpu in [("webgpu", False), ("cpu", False)] + [("webgpu", True)] * FULL:

@@ -39,7 +39,7 @@ def core_that_is(root, linked, shipped):
     put(root, "build/wasm/hob.wasm", linked)
     put(root, "web/dist/assets/hob-1.wasm", shipped)
     with mock.patch.object(size, "ROOT", root):
-        return size.unmeasured("core")
+        return size.unmeasured("wasm")
 
 
 def missing_things():

@@ -1,4 +1,5 @@
 // The package by itself, as somebody else's page imports it: opening, ending, closing, seeds, what it says.
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { MODEL, ROOT, must, serveCheckout, test } from "./lib.mjs";
@@ -62,23 +63,35 @@ export async function packageTests(browser) {
             ]);
     });
     const model = `/${path.relative(ROOT, MODEL)}`;
+    const sameAnswer = async (...models) => {
+        const [one, two] = await page.evaluate(async (models) => {
+            const said = [];
+            for (const m of models) {
+                const engine = await window.open(m);
+                said.push(await window.say(engine));
+                engine.close();
+            }
+            return said;
+        }, models);
+        must(one && one === two, `${one} and ${two}`);
+    };
 
     await test("a model whose rotary factors lie at its end opens, and answers as without them", async () => {
         const copy = path.join(ROOT, "build", "tests", "factors.gguf");
         withFactors(MODEL, copy);
         try {
-            const [one, two] = await page.evaluate(async (models) => {
-                const said = [];
-                for (const m of models) {
-                    const engine = await window.open(m);
-                    said.push(await window.say(engine));
-                    engine.close();
-                }
-                return said;
-            }, [model, `/${path.relative(ROOT, copy)}`]);
-            must(one && one === two, `${one} and ${two}`);
+            await sameAnswer(model, `/${path.relative(ROOT, copy)}`);
         } finally {
             fs.rmSync(copy);
+        }
+    });
+    await test("a safetensors file of hob bake opens, and answers as the model it was made of", async () => {
+        const baked = path.join(ROOT, "build", "tests", "baked.safetensors");
+        execFileSync(path.join(ROOT, "build", "hob"), ["bake", "-m", MODEL, "-o", baked]);
+        try {
+            await sameAnswer(model, `/${path.relative(ROOT, baked)}`);
+        } finally {
+            fs.rmSync(baked);
         }
     });
     await test("a signal ends the opening only; a closed engine and an address that is no text are told", async () => {

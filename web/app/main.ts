@@ -339,8 +339,8 @@ $("switch").addEventListener("change", () => void load(model, chosen()));
 
 function openFile(file: File | undefined): void {
     if (!file) return;
-    if (/\.gguf$/i.test(file.name)) void load(file, chosen());
-    else fail(new Error("only .gguf files can be opened; convert the model to GGUF"), file.name);
+    if (/\.(gguf|safetensors)$/i.test(file.name)) void load(file, chosen());
+    else fail(new Error("only .gguf files and what `hob bake` writes can be opened; convert the model to GGUF"), file.name);
 }
 $<HTMLInputElement>("file").addEventListener("change", (e) => {
     const input = e.target as HTMLInputElement;
