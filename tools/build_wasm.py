@@ -3,8 +3,11 @@
 hob.wasm: every source of libhob and src/api/wasm*.c, a reactor without threads; exports are the functions marked
 export in src/api/wasm*.c (visibility default) and malloc's memory. Linked as a whole (-flto): a twentieth smaller.
 tools/build_web.sh makes it smaller still with wasm-opt; tools/size.py says what weighs what and holds the limits.
-kernels_simd128.wasm: the printed kernels alone, on the core's memory (imported as env.memory), nothing else imported:
-libm's few functions are linked in. Objects are rebuilt when a source or any header is newer.
+kernels_ISA.wasm: the printed kernels alone, one module an instruction set (ISAS), nothing else imported: libm's few
+functions are linked in. All lie on one memory, env.memory, that the page makes.
+NAME.shared.wasm: the same module, its memory declared shared, for a page whose kernels run on several threads
+(`build_wasm.py --share FILE...`): no code differs, since what orders the threads is JavaScript's (web/src/team.ts).
+Objects are rebuilt when a source or any header is newer.
 """
 import concurrent.futures
 import glob
@@ -30,14 +33,19 @@ CORE = ["-std=c11", "-D_DEFAULT_SOURCE", "-DHOB_PAGE", "-Oz", "-g0", "-Wall", "-
 # where most of a compile's time goes: 0.5 % larger in all, and that compile 5 % faster
 HOT = re.compile(r"src/(base/(arena|buf)|expr/(expr|walk))\.c")
 CORE_LINK = ["-mexec-model=reactor", "-Oz", "-flto", "-s", "-Wl,--gc-sections",
-             "-Wl,--global-base=%d" % CORE_DATA, "-Wl,--initial-memory=4194304", "-Wl,--max-memory=4294901760",
+             "-Wl,--global-base=%d" % CORE_DATA, "-Wl,--import-memory", "-Wl,--initial-memory=4194304", "-Wl,--max-memory=4294901760",
              "-Wl,-z,stack-size=%d" % CORE_STACK,
              "-Wl,--export-table", "-Wl,--growable-table"]  # the page puts the kernels there
-KERNELS = ["-std=c11", "-O3", "-g0", "-msimd128", "-mbulk-memory", "-fno-sanitize=all", "-ffp-contract=off",
-           "-fno-math-errno", "-Isrc", "-Iinclude"]
-KERNELS_LINK = ["-mexec-model=reactor", "-O3", "-s", "-Wl,--no-entry", "-Wl,--import-memory", "-Wl,--gc-sections",
-                "-Wl,--export=hob_kernels_simd128", "-Wl,--export=hob_kernels_simd128_count", "-Wl,--export-table", "-Wl,-z,stack-size=%d" % KERNEL_DATA, "-Wl,--global-base=%d" % KERNEL_DATA,
-                "-Wl,--initial-memory=%d" % CORE_DATA]
+KERNELS = ["-std=c11", "-O3", "-g0", "-msimd128", "-mbulk-memory", "-fno-sanitize=all", "-fno-math-errno", "-Isrc", "-Iinclude"]
+ISAS = {"simd128": ["-ffp-contract=off"],
+        "relaxed": ["-mrelaxed-simd", "-ffp-contract=fast"]}  # a product and its sum may be one rounding
+
+
+def kernels_link(isa):
+    return ["-mexec-model=reactor", "-O3", "-s", "-Wl,--no-entry", "-Wl,--import-memory", "-Wl,--gc-sections",
+            "-Wl,--export=hob_kernels_" + isa, "-Wl,--export=hob_kernels_%s_count" % isa, "-Wl,--export=__stack_pointer",
+            "-Wl,--export-table", "-Wl,-z,stack-size=%d" % KERNEL_DATA, "-Wl,--global-base=%d" % KERNEL_DATA,
+            "-Wl,--initial-memory=%d" % CORE_DATA, "-Wl,--max-memory=4294901760"]
 
 
 def sources():
@@ -77,7 +85,22 @@ def link(objects, flags, out):
     print("%s: %d bytes, %d gzipped" % (out, len(data), len(gzip.compress(data, 9))))
 
 
+def share(path):
+    """Writes PATH's twin NAME.shared.wasm: the imported memory's limits get the flag that says shared."""
+    with open(path, "rb") as f:
+        data = bytearray(f.read())
+    at = data.index(b"\3env\6memory\2\1") + 12  # module, field, a memory, whose maximum is given
+    assert data.count(b"\3env\6memory\2") == 1
+    data[at] |= 2
+    with open(path[:-len("wasm")] + "shared.wasm", "wb") as f:
+        f.write(data)
+
+
 def main():
+    if sys.argv[1:2] == ["--share"]:
+        for path in sys.argv[2:]:
+            share(path)
+        return 0
     os.chdir(ROOT)
     os.makedirs(os.path.join(OUT, "obj"), exist_ok=True)
     newest = newest_header()
@@ -88,14 +111,13 @@ def main():
     if any(obj is None for obj, _ in results):
         return 1
     link([obj for obj, _ in results], CORE_LINK, os.path.join(OUT, "hob.wasm"))
-    if os.path.exists("src/compile/menu_main.c"):
-        subprocess.check_call(["cmake", "--build", "build/native", "--target", "kernels_simd128"],
-                              stdout=subprocess.DEVNULL)
-        obj, text = compile_one("build/native/gen/kernels_simd128.c", KERNELS, newest)
+    for isa, flags in ISAS.items():
+        subprocess.check_call(["cmake", "--build", "build/native", "--target", "kernels_" + isa], stdout=subprocess.DEVNULL)
+        obj, text = compile_one("build/native/gen/kernels_%s.c" % isa, KERNELS + flags, newest)
         sys.stderr.write(text)
         if obj is None:
             return 1
-        link([obj], KERNELS_LINK, os.path.join(OUT, "kernels_simd128.wasm"))
+        link([obj], kernels_link(isa), os.path.join(OUT, "kernels_%s.wasm" % isa))
     return 0
 
 

@@ -11,8 +11,8 @@ if [ -f "$out" ] && [ -f web/dist/index.html ] && [ -z "$(find web/src web/app w
 fi
 python3 tools/gen_errors.py
 mkdir -p web/src/wasm
-cp build/wasm/hob.wasm build/wasm/kernels_simd128.wasm web/src/wasm/
-rm -f "$out"
+rm -f "$out" web/src/wasm/*.wasm
+cp build/wasm/hob.wasm build/wasm/kernels_*.wasm web/src/wasm/
 cd web
 PATH="$PWD/node_modules/.bin:$PATH"
 if [ -x node_modules/.bin/wasm-opt ]; then
@@ -24,19 +24,15 @@ if [ -x node_modules/.bin/wasm-opt ]; then
 else
     echo "build_web.sh: wasm-opt is not there, so the core stays 4% larger, which is over its limit; python3 tools/setup web"
 fi
+python3 ../tools/build_wasm.py --share src/wasm/*.wasm
 tsc --noEmit
 rm -rf lib
 tsc -p tsconfig.lib.json
 mkdir -p lib/wasm
 cp src/wasm/*.wasm lib/wasm/
 vite build --logLevel warn
-python3 - <<'PY'
-import glob, gzip, os
-total = 0
-for path in sorted(glob.glob("dist/**", recursive=True)):
-    if os.path.isfile(path) and not path.endswith(".map"):
-        total += len(gzip.compress(open(path, "rb").read(), 9))
-print("web/dist: %d KB gzipped, wasm included" % round(total / 1024))
-PY
+sed '/^export {};$/d' lib/isolate-sw.js >dist/isolate-sw.js # a classic script: not each browser takes modules there
+cp dist/isolate-sw.js lib/
 cd ..
+python3 tools/size.py | tail -n 3
 : >"$out"

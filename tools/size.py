@@ -20,7 +20,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # what a page fetches of each: one of the modules that the pattern names, so that the largest counts
-MODULES = {"core": "web/dist/assets/hob*.wasm", "kernels": "web/dist/assets/kernels_*.wasm"}
+MODULES = {"core": "web/dist/assets/hob-*.wasm", "kernels": "web/dist/assets/kernels_*.wasm"}
 LIMITS = [("wasm", 300), ("page", 450)]  # the page without a model: those modules and all that is no module
 
 
@@ -103,7 +103,7 @@ def names(data, at, end):
 
 
 def functions(data):
-    """(name, body) of every function, and the data section's bytes. Imports are functions alone here."""
+    """(name, body) of every function, and the data section's bytes."""
     name, imports, constants, code = {}, 0, b"", (0, 0)
     for kind, at, end in sections(data):
         if kind == 0:
@@ -111,7 +111,7 @@ def functions(data):
             if data[p:p + n] == b"name":
                 name = names(data, p + n, end)
         elif kind == 2:
-            imports, _ = leb(data, at)
+            imports = leb(data, at)[0] - data[at:end].count(b"\3env\6memory\2")  # all others are functions
         elif kind == 10:
             code = (at, end)
         elif kind == 11:

@@ -13,6 +13,10 @@ __attribute__((import_module("env"), import_name("hob_gpu"))) void hob_js_gpu(co
 __attribute__((import_module("env"), import_name("hob_log"))) void hob_js_log(const char *text,
                                                                               u32 n);
 
+// A kernel on several threads: the page's helpers have its kernels on the same memory.
+__attribute__((import_module("env"), import_name("hob_share"))) bool
+hob_js_share(KernelFn fn, void *const *arg, const i32 *dims, u32 extent, u32 pieces);
+
 static void run_list(void *user, const u32 *words, u32 n) {
     (void)user;
     hob_js_gpu(words, n);
@@ -30,7 +34,7 @@ enum { KERNELS_MAX = 512 };
 static KernelEntry kernels[KERNELS_MAX];
 static u32 nkernels;
 
-KernelTable cpu_kernels(void) { return (KernelTable){kernels, nkernels, "simd128"}; }
+KernelTable cpu_kernels(void) { return (KernelTable){kernels, nkernels, "page's"}; }
 
 EXPORT(hob_w_kernel) bool hob_w_kernel(u32 key_lo, u32 key_hi, KernelFn fn) {
     u64 key = (u64)key_hi << 32 | key_lo;
@@ -140,6 +144,12 @@ EXPORT(hob_w_new) Page *hob_w_new(void) {
     return p->out_arena && p->request && p->args[ARG_COUNT - 1] ? p : NULL;
 }
 
+// Kernels run on so many threads from the next device on.
+EXPORT(hob_w_threads) void hob_w_threads(Page *p, int n) { p->threads = n; }
+
+// Memory that stays, for the page's helpers: 0: there is none.
+EXPORT(hob_w_room) u8 *hob_w_room(Page *p, u32 n) { return arena_try(p->arena, n, 1); }
+
 // Room for argument i: a text that JavaScript writes before a call.
 EXPORT(hob_w_arg) u8 *hob_w_arg(Page *p, u32 i, u32 n) {
     must(i < ARG_COUNT);
@@ -194,7 +204,8 @@ bool page_device(Page *p, Model *m, bool gpu, Err *err) {
     if (gpu && !p->has_gpu)
         return err_set(err, ERR_DEVICE_UNKNOWN,
                        "this browser gives no WebGPU adapter; use the CPU");
-    DeviceOptions o = {.threads = 1, .self = gpu ? &p->host : NULL};
+    DeviceOptions o = {
+        .threads = MAX2(p->threads, 1), .share = hob_js_share, .self = gpu ? &p->host : NULL};
     if (!model_device(m, gpu ? S("webgpu") : S("cpu"), &o, err)) return false;
     if (gpu) p->gpu = m->device;
     return true;

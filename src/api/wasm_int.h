@@ -63,6 +63,7 @@ typedef struct Page {
     Probe *probe;
     Device *gpu; // whom answers are for
     double compile_ms;
+    int threads; // of the CPU's kernels
     // the answer being made
     OpenaiRequest ask;
     OpenaiAnswer answer;

@@ -15,7 +15,7 @@ int main(int argc, char **argv) {
     Buf out = {.arena = a};
     Err err = {0};
     if (a == NULL || argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: hob-menu plain|avx2|simd128 [FILE]\n");
+        fprintf(stderr, "usage: hob-menu plain|avx2|simd128|relaxed [FILE]\n");
         return 2;
     }
     if (!menu_print(a, str_c(argv[1]), &out, &err)) return fail(a, &err);

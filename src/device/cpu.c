@@ -2,9 +2,10 @@
 // threads.
 //
 // A step is one kernel called for a range of its outermost loop; the range is cut into one
-// contiguous piece a thread (fork and join a step). A kernel that the menu lacks runs in the
-// interpreter, through a callback, and the log says so once. Work is done inside submit(), so that
-// every ticket is answered at once and run-ahead gains nothing.
+// contiguous piece a thread (fork and join a step); in a page the pieces are smaller, and whoever
+// is awake takes the next (web/src/team.ts). A kernel that the menu lacks runs in the interpreter,
+// through a callback, and the log says so once. Work is done inside submit(), so that every ticket
+// is answered at once and run-ahead gains nothing.
 #include "device/device.h"
 
 typedef struct CpuBuffer {
@@ -38,8 +39,11 @@ typedef struct Share {
     int threads;
 } Share;
 
-// A step with less work than this is not worth waking others for.
+// A step with less work than this is not worth waking others for; a piece of a step in a page has
+// at least so much.
 #define SERIAL_WORK 40000
+
+static int threads(const Cpu *c) { return c->o.share ? c->o.threads : pool_threads(c->pool); }
 
 static bool profile(Device *d, Profile *out, Err *err) {
     const Cpu *c = d->self;
@@ -50,7 +54,7 @@ static bool profile(Device *d, Profile *out, Err *err) {
 #endif
     if (!profile_named(name, out))
         return err_set(err, ERR_DEVICE_UNKNOWN, "there is no profile named %S", name);
-    out->threads = pool_threads(c->pool);
+    out->threads = threads(c);
     return true;
 }
 
@@ -149,7 +153,7 @@ static bool run_step(Device *d, const DeviceBind *b, const Step *st, const Submi
                      u64 params_offset, Err *err) {
     Cpu *c = d->self;
     CpuKernel *k = &c->kernels.at[handle_index(b->kernels[st->kernel].id)];
-    Share share = {.fn = k->fn, .dims = st->dims, .threads = pool_threads(c->pool)};
+    Share share = {.fn = k->fn, .dims = st->dims, .threads = threads(c)};
     u32 grid[3]; // a CPU's schedule has but x
     step_grid(b->program, st, s->n, s->m, grid);
     share.extent = grid[0];
@@ -159,10 +163,14 @@ static bool run_step(Device *d, const DeviceBind *b, const Step *st, const Submi
         share.arg[i] = c->buffers.at[handle_index(b->buffers[bi->buffer].id)].bytes + off;
     }
     if (!share.fn) return interpret(d, k, &share, st, grid, err);
-    if (share.threads == 1 || share.extent < 2 || st->bytes + st->flops < SERIAL_WORK)
+    u64 work = st->bytes + st->flops;
+    if (share.threads == 1 || share.extent < 2 || work < SERIAL_WORK)
         share.fn(share.arg, share.dims, 0, (i32)share.extent);
-    else
+    else if (!c->o.share)
         pool_run(c->pool, run_share, &share);
+    else if (!c->o.share(share.fn, share.arg, share.dims, share.extent,
+                         (u32)MIN2(work / (SERIAL_WORK / 2), (u64)share.extent)))
+        return err_set(err, ERR_DEVICE_FAILED, "one of the threads failed at step %S", st->name);
     return true;
 }
 
@@ -207,7 +215,7 @@ bool cpu_open(Device *d, const DeviceOptions *o, Err *err) {
     Cpu *c = NEW(d->arena, Cpu);
     c->o = *o;
     c->table = cpu_kernels();
-    c->pool = pool_new(d->arena, o->threads ? o->threads : cpu_count());
+    c->pool = pool_new(d->arena, o->share ? 1 : o->threads ? o->threads : cpu_count());
     c->scratch = arena_new(NULL);
     if (!c->pool || !c->scratch)
         return err_set(err, ERR_OUT_OF_MEMORY, "threads cannot be started; give fewer");

@@ -93,8 +93,14 @@ struct Device {
 // not know. grid: as in kernel_interp.
 typedef bool (*InterpFn)(void *user, Arena *scratch, const ProgKernel *k, void *const *arg,
                          const u64 *bytes, const i32 *dims, const u32 grid[3], Err *err);
+// A kernel of the build-time menu, over the range [begin, end) of its outermost loop.
+typedef void (*KernelFn)(void *const *arg, const i32 *dims, i32 begin, i32 end);
+// Runs fn over [0, extent) with the help of others, in at most `pieces` pieces. false: one of them
+// failed.
+typedef bool (*ShareFn)(KernelFn fn, void *const *arg, const i32 *dims, u32 extent, u32 pieces);
 typedef struct DeviceOptions {
     int threads;                       // cpu; 0: all cores
+    ShareFn share;                     // cpu; not NULL: these threads are not ours to start
     InterpFn interp;                   // cpu; NULL: a missing kernel is an error
     void (*log)(void *user, Str line); // NULL: silent
     void *user;                        // for interp and log
@@ -131,7 +137,6 @@ void device_answer(Device *d, Ticket t, ErrId error, i32 token);
 void device_set_lost(Device *d);
 
 // A row of the build-time menu (cpu): one table an instruction set, sorted by nest key.
-typedef void (*KernelFn)(void *const *arg, const i32 *dims, i32 begin, i32 end);
 typedef struct KernelEntry {
     u64 nest_key;
     KernelFn fn;

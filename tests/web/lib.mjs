@@ -43,13 +43,20 @@ export async function startServer() {
 
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
 
-/** The checkout as it lies there, with ranges: for pages that use the package itself. */
-export function serveCheckout() {
+/** Headers by which a page may share memory, and those by which another may read from here. */
+export const ISOLATED = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+export const OPEN = { "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Content-Range, Accept-Ranges" };
+
+/** The checkout as it lies there, with ranges: for pages that use the package itself. spoilt: texts by address; null: gone. */
+export function serveCheckout(headers = {}, spoilt = {}) {
     const server = http.createServer((request, answer) => {
+        for (const [name, value] of Object.entries(headers)) answer.setHeader(name, value);
+        if (request.method === "OPTIONS") return answer.writeHead(204, { "Access-Control-Allow-Headers": "Range" }).end();
         const name = decodeURIComponent(new URL(request.url, "http://x/").pathname);
         if (name === "/") return answer.setHeader("Content-Type", "text/html").end("<!doctype html><title>package</title>");
-        const file = path.join(ROOT, name);
-        if (!file.startsWith(ROOT + path.sep) || !fs.existsSync(file)) return answer.writeHead(404).end();
+        const file = path.join(ROOT, name), other = spoilt[name];
+        if (other) return answer.setHeader("Content-Type", TYPES[path.extname(file)]).end(other);
+        if (other === null || !file.startsWith(ROOT + path.sep) || !fs.existsSync(file)) return answer.writeHead(404).end();
         const size = fs.statSync(file).size;
         answer.setHeader("Content-Type", TYPES[path.extname(file)] ?? "application/octet-stream");
         const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");

@@ -1,6 +1,6 @@
 // main.ts: the chat page, by the package's public surface only: load a model, talk, stop, switch device, drop a file.
-import { HobError, createEngine, webgpuHelp } from "../src/index.js";
-import type { ChatMessage, DeviceName, Engine, EngineOptions, ModelInput, Progress, Trial } from "../src/index.js";
+import { HobError, createEngine, isolatePage, webgpuHelp } from "../src/index.js";
+import type { ChatMessage, DeviceName, Engine, EngineOptions, KernelSet, ModelInput, Progress, Trial } from "../src/index.js";
 import models from "./models.json";
 
 type Wish = DeviceName | "auto";
@@ -17,6 +17,7 @@ const device = $<HTMLDetailsElement>("device");
 const query = new URLSearchParams(location.search);
 const number = (name: string) => (query.has(name) ? Number(query.get(name)) : undefined);
 const wish = query.get("device") as Wish | null;
+const kernels = (query.get("kernels") ?? undefined) as KernelSet | undefined;
 const sampling = {
     temperature: number("temperature") ?? 0.6,
     top_k: number("top_k") ?? 40,
@@ -109,7 +110,7 @@ async function load(input: ModelInput, on: Wish, before: ModelInput[] = loading 
     $("model-name").textContent = "";
     device.classList.remove("ready");
     $("device-name").textContent = "loading";
-    const options: EngineOptions = { model: input, device: on, onProgress: (p) => turn === loads && showProgress(p, input), ctx: number("ctx") };
+    const options: EngineOptions = { model: input, device: on, onProgress: (p) => turn === loads && showProgress(p, input), ctx: number("ctx"), threads: number("threads"), kernels };
     let next: Engine | null = null;
     try {
         const settled = await Promise.race([talk.then(() => true), new Promise<boolean>((done) => setTimeout(done, SETTLE_MS, false))]);
@@ -260,7 +261,7 @@ async function ask(text: string): Promise<void> {
             const ended = s.finish_reason === "length" ? ", cut at its limit" : mine.signal.aborted ? ", stopped" : "";
             $("status").textContent =
                 `${s.answer_tokens} tokens at ${rate(s.decode_tps)}/s on ${label[e.info.device]}, first after ${(s.ttft_ms / 1000).toFixed(2)} s${ended}`;
-            announce("end", { ...s, answer, device: e.info.device, load_ms: e.info.load_ms, wall_ms: performance.now() - start });
+            announce("end", { ...s, answer, device: e.info.device, threads: e.info.threads, kernel_set: e.info.kernel_set, load_ms: e.info.load_ms, wall_ms: performance.now() - start });
         }
         $("live").textContent = answer;
     } catch (error) {
@@ -373,5 +374,5 @@ for (const text of ["Why is the sky blue?", "Write a short poem about the sea.",
     $("samples").append(b);
 }
 if (wish) choose(wish);
-void load(model, chosen());
+if (number("threads") === 1 || !(await isolatePage())) void load(model, chosen());
 prompt.focus();

@@ -8,7 +8,7 @@ export function u64(a: Uint32Array, i: number): number {
 }
 
 // A list that is run later: a copy, with the bytes of large writes inside, since they may be gone by then.
-export function keep(list: Uint32Array, memory: ArrayBuffer): Uint32Array {
+export function keep(list: Uint32Array, memory: ArrayBufferLike): Uint32Array {
     const parts: Uint32Array[] = [];
     for (let i = 0; i < list.length; i += 1 + (list[i]! >>> 8)) {
         const a = list.subarray(i, i + 1 + (list[i]! >>> 8));

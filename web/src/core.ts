@@ -1,9 +1,10 @@
 // core.ts: the wasm core: its module, its memory, and its exports as plain functions (src/api/wasm*.c).
 //
 // Texts cross by argument buffers that the core owns; memory may move whenever the core runs, so views are made
-// anew at each use. The kernels of the CPU path are a second module on the same memory, and its functions are put
-// into the core's table of functions.
+// anew at each use (of a shared memory, what others may not see changing is copied out of it). The kernels of the CPU path
+// are a second module on the same memory, and its functions are put into the core's table of functions.
 import { HobError, failure, type ErrorBody } from "./errors.js";
+import type { Kernels } from "./kernels.js";
 
 export const STATE = {
     IDLE: 0,
@@ -18,7 +19,6 @@ export const STATE = {
 } as const; // ORDER PAGE_STATE (src/api/wasm_int.h)
 
 interface Exports {
-    memory: WebAssembly.Memory;
     __indirect_function_table: WebAssembly.Table;
     _initialize(): void;
     hob_w_new(): number;
@@ -49,6 +49,8 @@ interface Exports {
     hob_w_stats(page: number): void;
     hob_w_answer(page: number, ticket: number, ok: number, token: number): void;
     hob_w_lost(page: number): void;
+    hob_w_threads(page: number, n: number): void;
+    hob_w_room(page: number, n: number): number;
     hob_w_kernel(keyLo: number, keyHi: number, fn: number): number;
 }
 
@@ -56,32 +58,29 @@ export interface CoreHost {
     /** Runs a command list that lies in the core's memory. */
     gpu(words: Uint32Array): void;
     log(line: string): void;
+    /** Runs the kernel of that number in at most so many pieces; false: it failed. */
+    share(fn: number, args: number, dims: number, extent: number, pieces: number): boolean;
 }
 
 const utf8 = new TextEncoder();
 const text = new TextDecoder();
 
-export async function compileModule(url: URL): Promise<WebAssembly.Module> {
-    const reply = await fetch(url).catch((e: Error) => {
-        throw failure("NETWORK", `${url.pathname}: no answer (${e.message})`);
-    });
-    if (!reply.ok) throw failure("NETWORK", `${url.pathname}: the server answers ${reply.status}`);
-    if (/application\/wasm/.test(reply.headers.get("Content-Type") ?? ""))
-        return WebAssembly.compileStreaming(reply);
-    return WebAssembly.compile(await reply.arrayBuffer());
-}
-
 export class Core {
+    private kernelsAt = 0; // in the table of functions
+
     private constructor(
         readonly c: Exports,
+        readonly memory: WebAssembly.Memory,
         readonly page: number,
     ) {}
 
-    static async start(module: WebAssembly.Module, host: CoreHost): Promise<Core> {
-        let memory: WebAssembly.Memory;
+    static async start(module: WebAssembly.Module, memory: WebAssembly.Memory, host: CoreHost): Promise<Core> {
         const env = {
+            memory,
             hob_gpu: (at: number, n: number) => host.gpu(new Uint32Array(memory.buffer, at, n)),
-            hob_log: (at: number, n: number) => host.log(text.decode(new Uint8Array(memory.buffer, at, n))),
+            hob_log: (at: number, n: number) => host.log(text.decode(new Uint8Array(memory.buffer, at, n).slice())),
+            hob_share: (fn: number, args: number, dims: number, extent: number, pieces: number) =>
+                host.share(fn - core.kernelsAt, args, dims, extent, pieces) ? 1 : 0,
             exp: Math.exp, // src/api/wasm_math.h
             log: Math.log,
             sin: Math.sin,
@@ -90,22 +89,22 @@ export class Core {
         };
         const instance = await WebAssembly.instantiate(module, {
             env,
-            wasi_snapshot_preview1: wasi(module, () => memory),
+            wasi_snapshot_preview1: wasi(module, memory),
         });
         const c = instance.exports as unknown as Exports;
-        memory = c.memory;
         c._initialize();
         const page = c.hob_w_new();
         if (page === 0) throw failure("OUT_OF_MEMORY", "the page has no memory left");
-        return new Core(c, page);
+        const core = new Core(c, memory, page);
+        return core;
     }
 
     bytes(at: number, n: number): Uint8Array {
-        return new Uint8Array(this.c.memory.buffer, at, n);
+        return new Uint8Array(this.memory.buffer, at, n);
     }
 
     get heapBytes(): number {
-        return this.c.memory.buffer.byteLength;
+        return this.memory.buffer.byteLength;
     }
 
     /** Puts a text into argument buffer i: its address and length. */
@@ -121,18 +120,18 @@ export class Core {
     ids(value: ArrayLike<number>): [at: number, n: number] {
         const at = this.c.hob_w_arg(this.page, 0, value.length * 4);
         if (at === 0) throw failure("OUT_OF_MEMORY", `${value.length} tokens`);
-        new Int32Array(this.c.memory.buffer, at, value.length).set(value);
+        new Int32Array(this.memory.buffer, at, value.length).set(value);
         return [at, value.length];
     }
 
     /** The output as numbers. */
     numbers(): Float64Array {
         const at = this.c.hob_w_out(this.page);
-        return new Float64Array(this.c.memory.buffer.slice(at, at + this.c.hob_w_out_n(this.page)));
+        return new Float64Array(this.memory.buffer.slice(at, at + this.c.hob_w_out_n(this.page)));
     }
 
     out(): string {
-        return text.decode(this.bytes(this.c.hob_w_out(this.page), this.c.hob_w_out_n(this.page)));
+        return text.decode(this.bytes(this.c.hob_w_out(this.page), this.c.hob_w_out_n(this.page)).slice());
     }
 
     /** The error that the core left in its output; `more` follows what is wrong. */
@@ -151,40 +150,25 @@ export class Core {
         return JSON.parse(this.out()) as T;
     }
 
-    /** Kernels of the CPU path: the module's own table of {key, function, name} tells which is which. */
-    async addKernels(module: WebAssembly.Module): Promise<number> {
-        const memory = this.c.memory;
-        const instance = await WebAssembly.instantiate(module, {
-            env: { memory },
-            wasi_snapshot_preview1: wasi(module, () => memory),
-        });
-        const e = instance.exports as Record<string, unknown>;
-        (e["_initialize"] as (() => void) | undefined)?.();
-        const functions = e["__indirect_function_table"] as WebAssembly.Table;
-        const at = (e["hob_kernels_simd128"] as WebAssembly.Global).value as number;
-        const count = new DataView(memory.buffer).getUint32(
-            (e["hob_kernels_simd128_count"] as WebAssembly.Global).value as number,
-            true,
-        );
+    /** Kernels of the CPU path. */
+    addKernels({ functions, keys }: Kernels): void {
         const table = this.c.__indirect_function_table;
-        const base = table.grow(count);
-        for (let i = 0; i < count; i++) {
-            const row = new DataView(memory.buffer, at + i * 16, 16);
-            table.set(base + i, functions.get(row.getUint32(8, true)));
-            this.c.hob_w_kernel(row.getUint32(0, true), row.getUint32(4, true), base + i);
-        }
-        return count;
+        this.kernelsAt = table.grow(functions.length);
+        functions.forEach((f, i) => {
+            table.set(this.kernelsAt + i, f);
+            this.c.hob_w_kernel(...keys[i]!, this.kernelsAt + i);
+        });
     }
 }
 
 // The few system calls that libc may ask for: a clock; everything else says that it is not there.
-function wasi(module: WebAssembly.Module, memory: () => WebAssembly.Memory): Record<string, WebAssembly.ImportValue> {
+function wasi(module: WebAssembly.Module, memory: WebAssembly.Memory): Record<string, WebAssembly.ImportValue> {
     const calls: Record<string, WebAssembly.ImportValue> = {};
     for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
         if (from === "wasi_snapshot_preview1" && kind === "function") calls[name] = () => 52; // ENOSYS
     }
     calls["clock_time_get"] = (_id: number, _precision: bigint, at: number) => {
-        new DataView(memory().buffer).setBigUint64(at, BigInt(Math.round(performance.now() * 1e6)), true);
+        new DataView(memory.buffer).setBigUint64(at, BigInt(Math.round(performance.now() * 1e6)), true);
         return 0;
     };
     calls["fd_prestat_get"] = () => 8; // EBADF: libc asks at its start for folders until there are no more

@@ -17,6 +17,7 @@ import type {
     Evaluation,
 } from "./types.js";
 
+const THREADS_MOST = 64;
 const SWEEP_MS = 1000; // a worker that is ended lets go of its stored model by then
 
 /** One answer on its way: objects that came and were not taken yet, or somebody waiting for the next. */
@@ -195,15 +196,19 @@ class PageEngine implements Engine {
     open(input: SourceInput | null, transfer: Transferable[], options: Partial<EngineOptions>): Promise<void> {
         return new Promise((done, fail) => {
             if (this.over) return fail(this.over);
+            const t = options.threads ?? 0;
+            if (!Number.isInteger(t) || t < 0 || t > THREADS_MOST)
+                return fail(failure("DEVICE_RANGE", `${t} threads; give 1 to ${THREADS_MOST}, or none for what is fastest`));
             this.opening?.fail(failure("INTERRUPTED", "the model is opened in another way; wait for that"));
             const id = ++this.count;
             this.opening = { id, done, fail, options };
             const sizes: Sizes = [options.ctx ?? 0, options.chunk ?? 0, options.rows ?? 0];
-            this.post({ type: "open", id, source: input, device: options.device ?? "auto", sizes }, transfer);
+            const { device = "auto", threads = 0, kernels = null } = options;
+            this.post({ type: "open", id, source: input, device, sizes, threads, kernels }, transfer);
         });
     }
 
-    async reload(options: Pick<EngineOptions, "device" | "ctx" | "chunk" | "rows" | "onProgress">): Promise<void> {
+    async reload(options: Omit<EngineOptions, "model" | "onLog" | "signal">): Promise<void> {
         if (this.answers.size || this.evaluations.size) throw failure("ENGINE_BUSY", "an answer is being made; stop it first");
         await this.open(null, [], options);
     }

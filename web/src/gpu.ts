@@ -45,7 +45,7 @@ export class Gpu {
     constructor(
         readonly device: GPUDevice,
         readonly adapter: AdapterInfo,
-        private readonly memory: () => ArrayBuffer,
+        private readonly memory: () => ArrayBufferLike,
     ) {
         this.pipelines = new Pipelines(device, (message) => this.fail(message));
         device.addEventListener("uncapturederror", (e) => this.fail((e as GPUUncapturedErrorEvent).error.message));
@@ -176,7 +176,7 @@ export class Gpu {
     }
 
     private write(id: number, off: number, at: number, n: number): void {
-        this.device.queue.writeBuffer(this.buffers[id]!, off, this.memory(), at, n);
+        this.device.queue.writeBuffer(this.buffers[id]!, off, this.memory() as ArrayBuffer, at, n);
     }
 
     private async read(ticket: number, id: number, off: number, n: number, at: number): Promise<void> {
@@ -196,7 +196,7 @@ export class Gpu {
 
     private kernelMake(a: Uint32Array): void {
         const [ticket, id, nameAt, nameN, textAt, textN, nbind, writes] = a as unknown as number[];
-        const decode = (at: number, n: number) => new TextDecoder().decode(new Uint8Array(this.memory(), at, n));
+        const decode = (at: number, n: number) => new TextDecoder().decode(new Uint8Array(this.memory(), at, n).slice());
         const [name, code] = [decode(nameAt!, nameN!), decode(textAt!, textN!)];
         this.kernels[id!] = this.pipelines.kernel(name, code, nbind!, writes!);
         this.answer(ticket!);

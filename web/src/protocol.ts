@@ -1,10 +1,21 @@
 // protocol.ts: what crosses between the page and the worker.
 import type { ErrorBody } from "./errors.js";
+import type { KernelSet } from "./kernels.js";
 import type { SourceInput } from "./source.js";
 import type { AnswerStats, DeviceName, EngineInfo, Evaluation, EvaluateRequest, Progress } from "./types.js";
 
+export interface Open {
+    type: "open";
+    id: number;
+    source: SourceInput | null; // null: the same again
+    device: DeviceName | "auto";
+    sizes: Sizes;
+    threads: number; // 0: by trial
+    kernels: KernelSet | null; // null: the best
+}
+
 export type ToWorker =
-    | { type: "open"; id: number; source: SourceInput | null; device: DeviceName | "auto"; sizes: Sizes } // null: the same again
+    | Open
     | { type: "ask"; id: number; request: string }
     | { type: "evaluate"; id: number; request: EvaluateRequest }
     | { type: "cancel"; id: number };

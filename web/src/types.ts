@@ -1,5 +1,9 @@
 // types.ts: what a page sees: the engine, and chat completions in OpenAI's shapes with their names unchanged.
 
+import type { KernelSet } from "./kernels.js";
+
+export type { KernelSet };
+
 export interface ChatMessage {
     role: "system" | "user" | "assistant" | (string & {});
     content: string;
@@ -74,6 +78,9 @@ export interface Trial {
     /** How long the trial took, compiling and pipelines included, and how many products it ran. */
     took_ms?: number;
     products?: number;
+    /** Of the CPU: how many threads were fastest, or asked for, and its set of kernels. */
+    threads?: number;
+    set?: KernelSet;
     error?: string;
 }
 
@@ -90,6 +97,9 @@ export interface EngineInfo {
     kv_bytes: number;
     kernels: number;
     steps: number;
+    /** Threads that run the CPU's kernels, and which set those are; 1 where the GPU runs. */
+    threads: number;
+    kernel_set: KernelSet;
     compile_ms: number;
     load_ms: number;
     heap_bytes: number;
@@ -116,6 +126,10 @@ export interface EngineOptions {
     chunk?: number;
     /** Rows of logits that `evaluate` may read at once; 1 by default. */
     rows?: number;
+    /** Threads for the CPU's kernels: 1 to 64, as far as the page may have more than one; by trial if not given. */
+    threads?: number;
+    /** A set of kernels; the best that the browser takes if not given. */
+    kernels?: KernelSet;
     onProgress?: (p: Progress) => void;
     onLog?: (line: string) => void;
     /** Ends the opening; once the engine is there, nothing more comes of it. */
@@ -168,6 +182,6 @@ export interface Engine {
      * Opens the same file again, on another device perhaps; nothing is asked of the person. One that fails keeps the
      * model that was open where it can; one that begins during another takes its place.
      */
-    reload(options: Pick<EngineOptions, "device" | "ctx" | "chunk" | "rows" | "onProgress">): Promise<void>;
+    reload(options: Omit<EngineOptions, "model" | "onLog" | "signal">): Promise<void>;
     close(): void;
 }

@@ -1,28 +1,32 @@
 // worker.ts: the worker: the wasm core, its devices and the loop that steps it. Everything heavy happens here.
 import { openAdapter, type Opened } from "./adapter.js";
-import { Core, STATE, compileModule } from "./core.js";
+import { Core, STATE } from "./core.js";
 import { HobError, errorBody, failure } from "./errors.js";
 import { Gpu } from "./gpu.js";
-import type { FromWorker, ToWorker } from "./protocol.js";
+import { bestKernels, kernelsOn, type KernelSet } from "./kernels.js";
+import { modules, plainMemory, sharedMemory } from "./modules.js";
+import type { FromWorker, Open, ToWorker } from "./protocol.js";
 import { openSource, type ModelSource } from "./source.js";
+import { Team } from "./team.js";
 import type { AnswerStats, DeviceName, EngineInfo, EvaluateRequest, Progress, Trial } from "./types.js";
 
-const CORE = new URL("./wasm/hob.wasm", import.meta.url);
-const KERNELS = new URL("./wasm/kernels_simd128.wasm", import.meta.url);
 const TRIAL_MS = { cpu: 80, webgpu: 120 }; // running products; what is made for them comes before
+const AGAIN_MS = 40; // the same with another number of threads
+const WORTH = 0.95; // of the time with half as many threads: more must be faster than that
+const THREADS_MAX = 8; // unless more are asked for
 const LATE_MS = 3000; // who asked for the CPU waits no longer for WebGPU's figure
 const BOTH_MAX = 256 << 20; // a larger model makes room for the one that takes its place
 const SLICE_MS = 12; // work between two looks at the messages
 
 let source: ModelSource | null = null;
 let trials: Trial[] = []; // of that source: opening it again times nothing anew
-let modules: Promise<[WebAssembly.Module, WebAssembly.Module]> | null = null;
-let open: { core: Core; gpu: Gpu | null } | null = null;
+let open: Opening | null = null;
 let asking = 0; // id of the answer or evaluation being made
 let cancelled = 0;
 let opening = 0; // id of the last opening: those before it give up
 
 const post = (m: FromWorker) => postMessage(m);
+const log = (line: string) => post({ type: "log", line });
 const progress = (p: Progress) => post({ type: "progress", progress: p });
 
 onmessage = (e: MessageEvent<ToWorker>) => {
@@ -101,10 +105,17 @@ function speed(stage: "store" | "load"): (done: number, total: number) => void {
 
 function drop(): void {
     open?.gpu?.close();
+    open?.team.close();
     open = null;
 }
 
-async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
+interface Opening {
+    core: Core;
+    gpu: Gpu | null;
+    team: Team;
+}
+
+async function openModel(m: Open): Promise<void> {
     const start = performance.now();
     if (open?.gpu?.lost) drop();
     progress({ stage: "start" });
@@ -114,23 +125,28 @@ async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
         trials = [];
         source = await openSource(m.source, speed("store"));
     }
-    modules ??= Promise.all([compileModule(CORE), compileModule(KERNELS)]);
-    modules.catch(() => (modules = null));
-    trials = trials.filter((t) => !t.error);
-    let [[coreModule, kernelModule], adapter] = await Promise.all([modules, adapterFor(m.device)]);
+    const kernel_set = m.kernels ?? bestKernels();
+    trials = trials.filter((t) => !t.error && (t.device !== "cpu" || (t.set === kernel_set && (!m.threads || t.threads === m.threads))));
+    const cpu = trials.find((t) => t.device === "cpu");
+    const most = m.threads || cpu?.threads || Math.min(navigator.hardwareConcurrency || 1, THREADS_MAX);
+    const wanted = cpu && m.device === "webgpu" ? 1 : most; // which of them are worth it, the trial says
+    const shared = wanted > 1 ? sharedMemory() : "";
+    if (m.threads && typeof shared === "string" && shared) log(`${shared}: one of them runs`);
+    const memory = typeof shared === "string" ? plainMemory() : shared;
+    let [[coreModule, kernelModule], adapter] = await Promise.all([modules(kernel_set, memory === shared), adapterFor(m.device)]);
     let gpu: Gpu | null = null;
-    const core: Core = await Core.start(coreModule, {
-        gpu: (list) => gpu!.run(list),
-        log: (line) => post({ type: "log", line }),
-    });
+    const kernels = await kernelsOn(kernelModule, memory);
+    const team = new Team(kernels, log);
+    const core: Core = await Core.start(coreModule, memory, { gpu: (list) => gpu!.run(list), log, share: team.share });
     const step = () => {
         if (m.id !== opening) throw failure("INTERRUPTED", "the model is opened in another way; wait for that");
         return core.c.hob_w_step(core.page);
     };
     try {
-        await core.addKernels(kernelModule);
+        core.addKernels(kernels);
+        if (memory === shared) await team.start(wanted, kernelModule, memory, (n) => core.c.hob_w_room(core.page, n));
         if (typeof adapter !== "string") {
-            gpu = new Gpu(adapter.device, adapter.info, () => core.c.memory.buffer as ArrayBuffer);
+            gpu = new Gpu(adapter.device, adapter.info, () => memory.buffer);
             const ok = core.c.hob_w_adapter(core.page, ...core.arg(0, adapter.info.base), ...core.arg(1, adapter.info.profile));
             if (!ok) {
                 adapter = core.error().message;
@@ -142,11 +158,14 @@ async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
         core.c.hob_w_open(core.page, source!.size, ...core.arg(0, source!.name), ...m.sizes);
         if ((await run(core, gpu, step)) !== STATE.HEADER) throw explain(core, gpu);
 
-        const { device, why } = await choose(core, gpu, adapter, m.device);
+        const { device, why } = await choose({ core, gpu, team }, adapter, m, kernel_set);
         if (device === "cpu") {
             gpu?.close();
             gpu = null;
+        } else {
+            team.close();
         }
+        core.c.hob_w_threads(core.page, team.size);
         progress({ stage: "compile" });
         await breathe();
         if (!core.c.hob_w_load(core.page, device === "webgpu" ? 1 : 0)) throw explain(core, gpu);
@@ -156,13 +175,14 @@ async function openModel(m: ToWorker & { type: "open" }): Promise<void> {
         if ((await run(core, gpu, step, told)) !== STATE.READY) throw explain(core, gpu);
         told();
         drop();
-        open = { core, gpu };
-        const info: EngineInfo = { ...core.info<EngineInfo>(), why, trials };
+        open = { core, gpu, team };
+        const info: EngineInfo = { ...core.info<EngineInfo>(), why, trials, kernel_set, threads: team.size };
         info.load_ms = performance.now() - start;
         info.heap_bytes = core.heapBytes;
         post({ type: "ready", id: m.id, info });
     } catch (e) {
         gpu?.close();
+        team.close();
         throw e;
     }
 }
@@ -183,12 +203,13 @@ async function adapterFor(asked: DeviceName | "auto"): Promise<Opened | string> 
 }
 
 // Both devices are timed on what decoding does most, whichever is asked for: a person sees what the other would give.
-async function choose(core: Core, gpu: Gpu | null, adapter: Opened | string, asked: DeviceName | "auto"): Promise<{ device: DeviceName; why: string }> {
+async function choose({ core, gpu, team }: Opening, adapter: Opened | string, m: Open, set: KernelSet): Promise<{ device: DeviceName; why: string }> {
+    const asked = m.device;
     if (asked === "webgpu" && !gpu)
         throw failure("DEVICE_UNKNOWN", `WebGPU cannot be used: ${adapter as string}; use the CPU`);
     progress({ stage: "probe" });
     const known = (device: DeviceName) => trials.find((t) => t.device === device);
-    const cpu = known("cpu") ?? (await trial(core, null, { device: "cpu", adapter: "WebAssembly SIMD, one thread" }));
+    const cpu = known("cpu") ?? (await cpuTrial(core, team, set, m.threads));
     const web = known("webgpu") ?? (gpu ? await webgpuTrial(core, gpu, asked) : { device: "webgpu", adapter: "", error: adapter as string });
     trials = [web, cpu];
     if (asked !== "auto") return { device: asked, why: "you chose it" };
@@ -202,15 +223,36 @@ async function choose(core: Core, gpu: Gpu | null, adapter: Opened | string, ask
         : { device: "cpu", why: `its matrix product is ${times(1 / ratio)} times as fast` };
 }
 
-function webgpuTrial(core: Core, gpu: Gpu, asked: DeviceName | "auto"): Promise<Trial> {
-    const limit = asked === "cpu" ? setTimeout(() => gpu.giveUp("it took too long"), LATE_MS) : 0;
-    return trial(core, gpu, { device: "webgpu", adapter: gpu.adapter.label }).finally(() => clearTimeout(limit));
+/** With twice as many threads as long as that is worth it, unless their number is given; the helpers that are left end. */
+async function cpuTrial(core: Core, team: Team, set: KernelSet, threads: number): Promise<Trial> {
+    const once = async (n: number, ms: number): Promise<Trial> => {
+        team.use(n);
+        core.c.hob_w_threads(core.page, n);
+        const simd = set === "relaxed" ? "relaxed SIMD" : "SIMD";
+        const t: Trial = { device: "cpu", adapter: `WebAssembly ${simd}, ${n > 1 ? `${n} threads` : "one thread"}`, threads: n, set };
+        return trial(core, null, t, ms);
+    };
+    const all = team.size;
+    let best = await once(threads ? all : 1, TRIAL_MS.cpu), took = best.took_ms ?? 0;
+    for (let n = 2; !threads && !best.error && n / 2 < all; n *= 2) {
+        const more = await once(Math.min(n, all), AGAIN_MS);
+        took += more.took_ms ?? 0;
+        if (more.error || more.ms! > best.ms! * WORTH) break;
+        best = more;
+    }
+    team.keep(best.threads!);
+    return { ...best, took_ms: took };
 }
 
-async function trial(core: Core, gpu: Gpu | null, t: Trial): Promise<Trial> {
+function webgpuTrial(core: Core, gpu: Gpu, asked: DeviceName | "auto"): Promise<Trial> {
+    const limit = asked === "cpu" ? setTimeout(() => gpu.giveUp("it took too long"), LATE_MS) : 0;
+    return trial(core, gpu, { device: "webgpu", adapter: gpu.adapter.label }, TRIAL_MS.webgpu).finally(() => clearTimeout(limit));
+}
+
+async function trial(core: Core, gpu: Gpu | null, t: Trial, budget: number): Promise<Trial> {
     const { c, page } = core;
     const start = performance.now();
-    if (!c.hob_w_probe(page, gpu ? 1 : 0, TRIAL_MS[t.device])) return { ...t, error: core.error().message };
+    if (!c.hob_w_probe(page, gpu ? 1 : 0, budget)) return { ...t, error: core.error().message };
     if ((await run(core, gpu, () => c.hob_w_probe_step(page))) !== STATE.IDLE)
         return { ...t, error: explain(core, gpu).message };
     const ms = c.hob_w_probe_ms(page);
@@ -271,7 +313,7 @@ function evaluate(id: number, request: EvaluateRequest): Promise<void> {
         const { vocab } = core.info<EngineInfo>();
         for (let i = 0; i < figures.length; i += 4) {
             if (request.logits?.includes(rows.length))
-                logits.set(rows.length, new Float32Array(core.c.memory.buffer, at + i * vocab, vocab).slice());
+                logits.set(rows.length, new Float32Array(core.memory.buffer, at + i * vocab, vocab).slice());
             rows.push([...figures.subarray(i, i + 4)]);
         }
     };

@@ -1,8 +1,8 @@
 // Asks the chat page one question in a headless browser, streams its answer, and ends with one line of figures.
-// Everything comes by the environment: HOB_URL, CHROME, ASK, DEVICE, N, HOB_TEMP, THREADS, JSON.
+// Everything comes by the environment: HOB_URL, CHROME, ASK, DEVICE, N, HOB_TEMP, THREADS, KERNELS (of the page's options), JSON.
 import { launch } from "./chrome.mjs";
 
-const { HOB_URL, ASK, DEVICE, N, HOB_TEMP, THREADS, JSON: asJson } = process.env;
+const { HOB_URL, ASK, DEVICE, N, HOB_TEMP, THREADS, KERNELS, JSON: asJson } = process.env;
 const json = asJson === "1";
 const note = (text) => process.stderr.write(text);
 const terminal = process.stderr.isTTY;
@@ -11,7 +11,8 @@ const url = new URL(HOB_URL);
 if (DEVICE) url.searchParams.set("device", DEVICE);
 if (N) url.searchParams.set("max_tokens", N);
 if (HOB_TEMP) url.searchParams.set("temperature", HOB_TEMP);
-if (THREADS && THREADS !== "1") note(`THREADS=${THREADS}: the page runs one thread\n`);
+if (Number(THREADS)) url.searchParams.set("threads", THREADS);
+if (KERNELS) url.searchParams.set("kernels", KERNELS);
 
 let browser;
 let over = false; // all is said; the browser is being closed
@@ -60,6 +61,8 @@ try {
     const [s] = await Promise.all([end, asked]);
     const line = {
         device: s.device,
+        threads: s.threads,
+        kernel_set: s.kernel_set,
         prompt_tokens: s.prompt_tokens,
         answer_tokens: s.answer_tokens,
         answer: s.answer,
@@ -71,7 +74,7 @@ try {
     process.stdout.write(
         json
             ? JSON.stringify(line) + "\n"
-            : `\n\n${s.device}: ${s.prompt_tokens} prompt + ${s.answer_tokens} answer tokens, loaded in ${(s.load_ms / 1000).toFixed(1)} s, ` +
+            : `\n\n${s.device}${s.device === "cpu" ? `, ${s.threads} thread${s.threads > 1 ? "s" : ""}` : ""}: ${s.prompt_tokens} prompt + ${s.answer_tokens} answer tokens, loaded in ${(s.load_ms / 1000).toFixed(1)} s, ` +
                   `first token after ${(s.ttft_ms / 1000).toFixed(2)} s, prefill ${s.prefill_tps.toFixed(1)} tokens/s, decode ${s.decode_tps.toFixed(1)} tokens/s\n`,
     );
 } catch (e) {

@@ -1,0 +1,167 @@
+// team.ts: a kernel's range shared among threads: the core's worker and its helpers, on one shared memory.
+//
+// Only kernels run on helpers (helper.ts); of all this the core knows `hob_share`. A range is cut into pieces and whoever
+// is awake takes the next one, so a helper that sleeps or comes late delays nobody: only pieces that somebody took are
+// waited for. Between ranges a helper spins for a moment, since the next one is microseconds away, and then sleeps.
+import { kernelsOn, type KernelFunction, type Kernels } from "./kernels.js";
+
+// What the threads share, words in cache lines of their own but for the job's. CLAIM is the job's number and, in its low
+// bits, the next piece; all ones there: closed. A piece is taken by compare-and-exchange on it, and the job's other words
+// are written only while it is closed: who takes a piece has read the right ones.
+const CLAIM = 0, DONE = 16, SLEEPERS = 32, ACTIVE = 48, FAILED = 64, PIECES = 80, EXTENT = 81, FUNCTION = 82, ARGS = 83, DIMS = 84;
+const WORDS = 96;
+const CLOSED = 0xfff;
+const PIECES_EACH = 4; // the last one to be ready is late by a quarter of its share at most
+const STACK = 128 << 10; // what the kernels of the core's worker have (tools/build_wasm.py)
+const SPIN_MS = 0.3;
+const START_MS = 10_000; // a helper that is not there by then is not waited for
+const LOST_MS = 30_000; // nor one that took a piece and never says that it is done
+
+export interface ToHelper {
+    module: WebAssembly.Module;
+    memory: WebAssembly.Memory;
+    words: number;
+    stack: number;
+    index: number;
+}
+/** null: ready; a text: what went wrong. */
+export type FromHelper = string | null;
+
+const pause = (Atomics as { pause?: () => void }).pause?.bind(Atomics) ?? (() => {});
+
+/** Waits a moment for `word` to be something else than `seen`. */
+function spin(w: Int32Array, word: number, seen: number): boolean {
+    const start = performance.now();
+    do {
+        for (let i = 0; i < 200; i++) {
+            if (Atomics.load(w, word) !== seen) return true;
+            pause();
+        }
+    } while (performance.now() - start < SPIN_MS);
+    return false;
+}
+
+/** Takes pieces until there are none. */
+function work(w: Int32Array, functions: KernelFunction[], fails: (e: unknown) => void): void {
+    for (;;) {
+        const claim = Atomics.load(w, CLAIM), piece = claim & CLOSED, pieces = Atomics.load(w, PIECES);
+        if (piece >= pieces) return;
+        if (Atomics.compareExchange(w, CLAIM, claim, claim + 1) !== claim) continue;
+        const extent = w[EXTENT]! >>> 0;
+        const begin = Math.floor((extent * piece) / pieces), end = Math.floor((extent * (piece + 1)) / pieces);
+        try {
+            functions[w[FUNCTION]!]!(w[ARGS]!, w[DIMS]!, begin, end);
+        } catch (e) {
+            Atomics.store(w, FAILED, 1);
+            fails(e);
+        }
+        Atomics.add(w, DONE, 1);
+    }
+}
+
+/** A helper's life; it ends with its worker. */
+export async function help(m: ToHelper, post: (m: FromHelper) => void): Promise<void> {
+    const { functions } = await kernelsOn(m.module, m.memory, m.stack);
+    const w = new Int32Array(m.memory.buffer, m.words, WORDS);
+    post(null);
+    await new Promise((done) => setTimeout(done)); // that is sent before this thread listens no more
+    for (;;) {
+        const active = m.index < Atomics.load(w, ACTIVE);
+        if (active) work(w, functions, (e) => post(String(e)));
+        const claim = Atomics.load(w, CLAIM);
+        if (active && ((claim & CLOSED) < Atomics.load(w, PIECES) || spin(w, CLAIM, claim))) continue;
+        Atomics.add(w, SLEEPERS, 1);
+        Atomics.wait(w, CLAIM, claim); // not, if it has changed by now
+        Atomics.sub(w, SLEEPERS, 1);
+    }
+}
+
+export class Team {
+    private helpers: Worker[] = [];
+    private w: Int32Array | null = null;
+    private job = 0;
+
+    constructor(
+        private readonly kernels: Kernels,
+        private readonly log: (line: string) => void,
+    ) {}
+
+    /** Threads that run kernels, the core's worker included. */
+    get size(): number {
+        return 1 + this.helpers.length;
+    }
+
+    /** Starts helpers for `size` threads in all, or as many as can be had. */
+    async start(size: number, module: WebAssembly.Module, memory: WebAssembly.Memory, room: (bytes: number) => number): Promise<void> {
+        const words = (room(WORDS * 4 + 64 + STACK * (size - 1)) + 63) & ~63;
+        if (words === 0) return this.log("there is no memory for more threads: one runs");
+        this.w = new Int32Array(memory.buffer, words, WORDS);
+        this.w[CLAIM] = CLOSED;
+        this.w[ACTIVE] = size;
+        const started = Array.from({ length: size - 1 }, async (_, index) => {
+            const stack = (words + WORDS * 4 + STACK * (index + 1)) & ~15;
+            const helper = new Worker(new URL("./helper.js", import.meta.url), { type: "module", name: "hob helper" });
+            const why = await new Promise<string | null>((done) => {
+                helper.onmessage = (e: MessageEvent<FromHelper>) => done(e.data);
+                helper.onerror = (e) => (e.preventDefault(), done(e.message || "it could not be fetched"));
+                setTimeout(done, START_MS, "it took too long");
+                helper.postMessage({ module, memory, words, stack, index: index + 1 } satisfies ToHelper);
+            });
+            helper.onmessage = (e: MessageEvent<FromHelper>) => this.log(`a helper failed: ${e.data}`);
+            if (why === null) return this.helpers.push(helper);
+            helper.terminate();
+            throw why;
+        });
+        const failed = (await Promise.allSettled(started)).filter((s) => s.status === "rejected");
+        if (failed.length) this.log(`${failed.length} of ${size - 1} helper threads did not start (${failed[0]!.reason}): ${this.size} run`);
+    }
+
+    /** Lets only so many threads run kernels; the others sleep. */
+    use(threads: number): void {
+        if (this.w) Atomics.store(this.w, ACTIVE, threads);
+    }
+
+    /** Ends those that are not in use. */
+    keep(threads: number): void {
+        this.use(threads);
+        for (const helper of this.helpers.splice(Math.max(threads - 1, 0))) helper.terminate();
+    }
+
+    /** Runs a kernel over [0, extent); false: some thread failed, and from then on this one runs alone. */
+    readonly share = (fn: number, args: number, dims: number, extent: number, pieces: number): boolean => {
+        const w = this.w;
+        const count = Math.min(pieces, this.size * PIECES_EACH, CLOSED - 1);
+        if (!w || count < 2) {
+            this.kernels.functions[fn]!(args, dims, 0, extent);
+            return true;
+        }
+        w[PIECES] = count;
+        w[EXTENT] = extent;
+        w[FUNCTION] = fn;
+        w[ARGS] = args;
+        w[DIMS] = dims;
+        w[DONE] = 0;
+        this.job = (this.job + CLOSED + 1) | 0;
+        Atomics.store(w, CLAIM, this.job);
+        if (Atomics.load(w, SLEEPERS) > 0) Atomics.notify(w, CLAIM);
+        work(w, this.kernels.functions, (e) => this.log(`a kernel failed: ${e}`));
+        let done: number;
+        const start = performance.now();
+        while ((done = Atomics.load(w, DONE)) < count) {
+            if (spin(w, DONE, done)) continue;
+            Atomics.wait(w, DONE, done, 1); // nobody wakes it: so late is a thread that has lost its processor
+            if (performance.now() - start > LOST_MS) Atomics.store(w, FAILED, 1);
+            if (Atomics.load(w, FAILED)) break;
+        }
+        Atomics.store(w, CLAIM, this.job | CLOSED);
+        if (!Atomics.load(w, FAILED)) return true;
+        this.log("a thread failed: one runs from now on");
+        this.close();
+        return false;
+    };
+
+    close(): void {
+        this.keep(1);
+        this.w = null;
+    }
+}
