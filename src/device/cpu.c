@@ -174,6 +174,18 @@ static bool run_step(Device *d, const DeviceBind *b, const Step *st, const Submi
     return true;
 }
 
+static bool run_steps(Device *d, const DeviceBind *b, const Submit *s, int first, int last,
+                      StepTime *times, Err *err) {
+    u64 params = program_param_stride(b->program) * (u64)s->slot;
+    const Step *steps = b->program->regimes[s->regime].steps;
+    for (int i = first; i < last; i++) {
+        if (times) times->begin = clock_ms();
+        if (!run_step(d, b, &steps[i], s, params, err)) return false;
+        if (times) times++->end = clock_ms();
+    }
+    return true;
+}
+
 static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
     Cpu *c = d->self;
     const DeviceBind *b = &c->binds.at[handle_index(s->bound.id)];
@@ -181,11 +193,10 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
     u64 params = program_param_stride(p) * (u64)s->slot;
     memcpy(c->buffers.at[handle_index(b->buffers[p->buf_params].id)].bytes + params, s->params,
            program_param_words(p) * 4);
-    const Step *steps = p->regimes[s->regime].steps;
-    for (int i = s->first; i < s->last; i++)
-        if (!run_step(d, b, &steps[i], s, params, err)) return false;
-    for (int i = s->first2; i < s->last2; i++)
-        if (!run_step(d, b, &steps[i], s, params, err)) return false;
+    StepTime *more = s->times ? s->times + (s->last - s->first) : NULL;
+    if (!run_steps(d, b, s, s->first, s->last, s->times, err) ||
+        !run_steps(d, b, s, s->first2, s->last2, more, err))
+        return false;
     i32 token = 0;
     if (s->read_ring >= 0)
         memcpy(&token,
@@ -220,6 +231,7 @@ bool cpu_open(Device *d, const DeviceOptions *o, Err *err) {
     if (!c->pool || !c->scratch)
         return err_set(err, ERR_OUT_OF_MEMORY, "threads cannot be started; give fewer");
     d->self = c;
+    d->timed = INT32_MAX;
     d->vt = &vt;
     return true;
 }

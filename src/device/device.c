@@ -319,7 +319,9 @@ Ticket device_submit(Device *d, const Submit *s, Err *err) {
     bool ok = r && s->first >= 0 && s->first <= s->last && s->last <= r->nsteps && s->first2 >= 0 &&
               s->first2 <= s->last2 && s->last2 <= r->nsteps && s->n >= 1 && s->n <= r->n &&
               s->m <= p->m_max && s->m <= s->n && s->t >= s->n && s->t <= p->ctx && s->slot >= 0 &&
-              s->slot < PARAM_SLOTS && s->params && s->read_ring >= -1 && s->read_ring < TOKEN_RING;
+              s->slot < PARAM_SLOTS && s->params && s->read_ring >= -1 &&
+              s->read_ring < TOKEN_RING &&
+              (!s->times || s->last - s->first + s->last2 - s->first2 <= d->timed);
     if (!ok) {
         err_set(err, ERR_DEVICE_RANGE,
                 "steps %d..%d, n %u, m %u, t %u of regime %d are not in the program", s->first,
@@ -328,6 +330,7 @@ Ticket device_submit(Device *d, const Submit *s, Err *err) {
     }
     Ticket t = ticket_new(d, err);
     if (!t) return 0;
+    d->submits++;
     if (d->vt->submit(d, t, s, err)) return t;
     ticket_drop(d->tables);
     return 0;

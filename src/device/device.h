@@ -46,6 +46,10 @@ typedef struct DeviceBind {
     const KernelHandle *kernels; // by Program.kernels index
 } DeviceBind;
 
+typedef struct StepTime { // ms by the device's own clock: differences count
+    double begin, end;
+} StepTime;
+
 typedef struct Submit {
     BoundHandle bound;
     int regime;
@@ -56,6 +60,8 @@ typedef struct Submit {
     const i32 *params; // the whole block: program_param_words()
     int read_ring;     // -1, or the token-ring index whose value is wanted: comes with the ticket's
                        // answer
+    StepTime *times;   // NULL, or one a step of both ranges, filled when the ticket is answered ok:
+                       // at most Device.timed
 } Submit;
 
 typedef struct DeviceVt { // <= 16 slots
@@ -85,6 +91,8 @@ struct Device {
     const DeviceVt *vt;
     Arena *arena;
     bool lost;
+    int timed;   // the most steps of one submit that it can time; 0: none
+    u64 submits; // handed over so far
     DeviceTables *tables;
     void *self;
 };

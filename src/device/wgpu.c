@@ -4,11 +4,13 @@
 // One submit a token: a write of the parameter block, one compute pass with bind groups that were
 // made once, and a copy of the chosen token to a staging buffer that is mapped when the work is
 // done, so that several tokens are on their way. Queue order is program order: one parameter block
-// is enough. The library tells errors by a callback inside the call that was wrong, and aborts when
-// it is asked to submit what it refused or to read what it did not map: every call that can be
-// refused is followed by a look at what the callback left (`fine`). All callbacks come inside calls
-// of ours, on their thread. What is beyond us: a driver that goes away in the very middle of a
-// submit makes this version of the library abort; where it notices earlier, the device is lost.
+// is enough. A submit whose steps are to be timed has a pass for each of them, with a timestamp at
+// both ends, and its own staging buffer for them. The library tells errors by a callback inside the
+// call that was wrong, and aborts when it is asked to submit what it refused or to read what it did
+// not map: every call that can be refused is followed by a look at what the callback left (`fine`).
+// All callbacks come inside calls of ours, on their thread. What is beyond us: a driver that goes
+// away in the very middle of a submit makes this version of the library abort; where it notices
+// earlier, the device is lost.
 #if !defined(__wasm__)
 #define _POSIX_C_SOURCE 200809L
 #include "device/wgpu.h"
@@ -28,6 +30,11 @@
 
 // A write above this is handed to the queue at once: until then the library keeps a copy.
 #define FLUSH_BYTES ((u64)256 << 10)
+
+enum {
+    QUERIES_MAX = 4096, // of one set, by the standard; two a step
+    STAMPS_AT = 8,      // where they begin in a timed submit's staging buffer, after the token
+};
 
 typedef struct WgpuKernel {
     WgModule module;
@@ -57,6 +64,8 @@ typedef struct Await { // an answer that the library will call back for
     u64 size; // of staging
     void *dst;
     bool token; // staging is kept: it holds one token
+    StepTime *times;
+    int ntimes; // of a timed submit: staging holds the token, then two timestamps a step
 } Await;
 
 typedef struct Wgpu {
@@ -71,6 +80,9 @@ typedef struct Wgpu {
     VEC(WgpuBound) bounds;
     VEC(WgpuLayout) layouts;
     Await *reads, *tokens; // free ones: without and with a staging buffer
+    WgQueries queries;     // made when a submit first wants times
+    WgBuffer resolved;     // what they hold
+    double tick_ms;
     u32 awaited;
     bool closed;
     // what the callback of errors said
@@ -143,6 +155,7 @@ static Await *await_new(Device *d, Await **list, Ticket t) {
         a = NEW(d->arena, Await);
     a->d = d;
     a->ticket = t;
+    a->times = NULL;
     w->awaited++;
     return a;
 }
@@ -159,6 +172,15 @@ static void await_done(Await *a) {
     w->awaited--;
 }
 
+static void take_times(const Wgpu *w, const Await *a, const u8 *from, i32 *token) {
+    memcpy(token, from, sizeof *token);
+    for (int i = 0; i < a->ntimes; i++) {
+        u64 stamp[2];
+        memcpy(stamp, from + STAMPS_AT + sizeof stamp * (size_t)i, sizeof stamp);
+        a->times[i] = (StepTime){(double)stamp[0] * w->tick_ms, (double)stamp[1] * w->tick_ms};
+    }
+}
+
 static void on_mapped(u32 status, WgStr message, void *user, void *user2) {
     Await *a = user;
     Device *d = a->d;
@@ -169,7 +191,10 @@ static void on_mapped(u32 status, WgStr message, void *user, void *user2) {
     if (ok) {
         const void *p = CALL(w, BufferGetConstMappedRange, a->staging, 0, (size_t)a->size);
         ok = p != NULL;
-        if (ok) memcpy(a->token ? &token : a->dst, p, (size_t)a->size);
+        if (ok && a->times)
+            take_times(w, a, p, &token);
+        else if (ok)
+            memcpy(a->token ? &token : a->dst, p, (size_t)a->size);
     }
     if (status == WG_SUCCESS) CALL(w, BufferUnmap, a->staging);
     if (!w->closed) device_answer(d, a->ticket, ok ? ERR_NONE : ERR_DEVICE_FAILED, token);
@@ -425,6 +450,12 @@ static void put_steps(Wgpu *w, WgPass pass, const WgpuBound *b, const Submit *s,
     }
 }
 
+// The token at this place of the ring goes to the beginning of `to`.
+static void ring_copy(Wgpu *w, WgEncoder e, const WgpuBound *b, int at, WgBuffer to) {
+    WgBuffer ring = w->buffers.at[handle_index(b->bind.buffers[b->bind.program->buf_ring].id)];
+    CALL(w, CommandEncoderCopyBufferToBuffer, e, ring, 4 * (u64)at, to, 0, 4);
+}
+
 // Where the token's value goes until the host may read it.
 static Await *token_await(Device *d, Ticket t, Err *err) {
     Wgpu *w = d->self;
@@ -437,6 +468,60 @@ static Await *token_await(Device *d, Ticket t, Err *err) {
     return NULL;
 }
 
+// ---- timed submits ------------------------------------------------------------------------------
+
+static bool queries_ready(Device *d, Err *err) {
+    Wgpu *w = d->self;
+    if (w->resolved) return true;
+    WgQueriesDesc desc = {.type = WG_QUERY_TIMESTAMP, .count = QUERIES_MAX};
+    if (!w->queries) w->queries = CALL(w, DeviceCreateQuerySet, w->device, &desc);
+    if (!fine(d, ERR_DEVICE_FAILED, S("timestamps"), err)) return false;
+    w->resolved = make(d, (u64)8 * QUERIES_MAX, WG_USE_QUERIES | WG_USE_COPY_SRC, err);
+    return w->resolved != NULL;
+}
+
+// `put_steps`, with a pass a step. *at: how many passes there are.
+static void put_timed(Wgpu *w, WgEncoder e, const WgpuBound *b, const Submit *s, int first,
+                      int last, u32 *at) {
+    for (int i = first; i < last; i++, ++*at) {
+        WgPassTimes times = {.queries = w->queries, .begin = 2 * *at, .end = 2 * *at + 1};
+        WgPassDesc desc = {.times = &times};
+        WgPass pass = CALL(w, CommandEncoderBeginComputePass, e, &desc);
+        put_steps(w, pass, b, s, i, i + 1);
+        CALL(w, ComputePassEncoderEnd, pass);
+        CALL(w, ComputePassEncoderRelease, pass);
+    }
+}
+
+static bool submit_timed(Device *d, Ticket t, const Submit *s, const WgpuBound *b, Err *err) {
+    Wgpu *w = d->self;
+    u32 n = 0;
+    if (!queries_ready(d, err)) return false;
+    u64 size = STAMPS_AT + 16 * (u64)(s->last - s->first + s->last2 - s->first2);
+    WgBuffer staging = make(d, size, WG_USE_MAP_READ | WG_USE_COPY_DST, err);
+    if (!staging) return false;
+    WgEncoder e = CALL(w, DeviceCreateCommandEncoder, w->device, NULL);
+    put_timed(w, e, b, s, s->first, s->last, &n);
+    put_timed(w, e, b, s, s->first2, s->last2, &n);
+    if (n) {
+        CALL(w, CommandEncoderResolveQuerySet, e, w->queries, 0, 2 * n, w->resolved, 0);
+        CALL(w, CommandEncoderCopyBufferToBuffer, e, w->resolved, 0, staging, STAMPS_AT,
+             16 * (u64)n);
+    }
+    if (s->read_ring >= 0) ring_copy(w, e, b, s->read_ring, staging);
+    if (!hand_over(d, e, S("a submit"), err)) {
+        CALL(w, BufferRelease, staging);
+        return false;
+    }
+    Await *a = await_new(d, &w->reads, t);
+    a->staging = staging;
+    a->size = size;
+    a->times = s->times;
+    a->ntimes = (int)n;
+    answer_mapped(w, a);
+    return fine(d, ERR_DEVICE_FAILED, S("a submit"), err);
+}
+
 static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
     Wgpu *w = d->self;
     const WgpuBound *b = &w->bounds.at[handle_index(s->bound.id)];
@@ -444,21 +529,19 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
     Await *token = NULL;
     if (!pipelines_ready(d, &b->bind, s->regime, s->first, s->last, err) ||
         !pipelines_ready(d, &b->bind, s->regime, s->first2, s->last2, err) ||
-        (s->read_ring >= 0 && !(token = token_await(d, t, err))))
+        (s->read_ring >= 0 && !s->times && !(token = token_await(d, t, err))))
         return false;
     size_t head = (size_t)(PARAM_ROWS + ROW_WORDS * s->n) * 4; // what lies behind it is not read
     WgBuffer params = w->buffers.at[handle_index(b->bind.buffers[p->buf_params].id)];
     CALL(w, QueueWriteBuffer, w->queue, params, 0, s->params, head);
+    if (s->times) return submit_timed(d, t, s, b, err);
     WgEncoder e = CALL(w, DeviceCreateCommandEncoder, w->device, NULL);
     WgPass pass = CALL(w, CommandEncoderBeginComputePass, e, NULL);
     put_steps(w, pass, b, s, s->first, s->last);
     put_steps(w, pass, b, s, s->first2, s->last2);
     CALL(w, ComputePassEncoderEnd, pass);
     CALL(w, ComputePassEncoderRelease, pass);
-    if (token)
-        CALL(w, CommandEncoderCopyBufferToBuffer, e,
-             w->buffers.at[handle_index(b->bind.buffers[p->buf_ring].id)], 4 * (u64)s->read_ring,
-             token->staging, 0, 4);
+    if (token) ring_copy(w, e, b, s->read_ring, token->staging);
     if (!hand_over(d, e, S("a submit"), err)) {
         if (token) await_done(token);
         return false;
@@ -497,6 +580,9 @@ static void close_wgpu(Device *d) {
         CALL(w, BindGroupLayoutRelease, w->layouts.at[i].group);
     }
     w->bounds.n = w->kernels.n = w->buffers.n = w->layouts.n = 0;
+    if (w->resolved) CALL(w, BufferRelease, w->resolved);
+    if (w->queries) CALL(w, QuerySetRelease, w->queries);
+    w->resolved = NULL, w->queries = NULL;
     if (w->queue) CALL(w, QueueRelease, w->queue);
     if (w->device) CALL(w, DeviceRelease, w->device);
     if (w->adapter) CALL(w, AdapterRelease, w->adapter);
@@ -602,7 +688,7 @@ static bool device_make(Device *d, Err *err) {
     Wgpu *w = d->self;
     WgLimits limits = {0};
     WgAdapterInfo info = {0};
-    u32 features[2];
+    u32 features[3];
     size_t nfeatures = 0;
     if (CALL(w, AdapterGetLimits, w->adapter, &limits) != WG_SUCCESS ||
         CALL(w, AdapterGetInfo, w->adapter, &info) != WG_SUCCESS)
@@ -615,6 +701,8 @@ static bool device_make(Device *d, Err *err) {
         w->profile.subgroup = 0;
     w->profile.f16 = CALL(w, AdapterHasFeature, w->adapter, WG_FEATURE_SHADER_F16) != 0;
     if (w->profile.f16) features[nfeatures++] = WG_FEATURE_SHADER_F16;
+    bool stamps = CALL(w, AdapterHasFeature, w->adapter, WG_FEATURE_TIMESTAMP) != 0;
+    if (stamps) features[nfeatures++] = WG_FEATURE_TIMESTAMP;
     w->profile.name = arena_str(d->arena, str_wg(info.device));
     CALL(w, AdapterInfoFreeMembers, info);
     WgDeviceDesc desc = {.nfeatures = nfeatures,
@@ -628,6 +716,10 @@ static bool device_make(Device *d, Err *err) {
     w->device = made.at;
     if (!w->device) return err_set(err, ERR_DEVICE_FAILED, "the GPU is not to be had: %s", w->said);
     w->queue = CALL(w, DeviceGetQueue, w->device);
+    if (w->queue && stamps) {
+        d->timed = QUERIES_MAX / 2;
+        w->tick_ms = (double)CALL(w, QueueGetTimestampPeriod, w->queue) * 1e-6;
+    }
     return w->queue || err_set(err, ERR_DEVICE_FAILED, "the GPU has no queue");
 }
 

@@ -28,12 +28,13 @@ typedef struct WgFuture {
 
 // Every object is a pointer that is given back by its release function.
 typedef struct WgObject *WgInstance, *WgAdapter, *WgDevice, *WgQueue, *WgBuffer, *WgModule,
-    *WgGroupLayout, *WgLayout, *WgPipeline, *WgGroup, *WgEncoder, *WgPass, *WgCommands;
+    *WgGroupLayout, *WgLayout, *WgPipeline, *WgGroup, *WgEncoder, *WgPass, *WgCommands, *WgQueries;
 
 enum { // names of webgpu.h, and of wgpu.h for the library's own
     WG_SHADER_SOURCE_WGSL = 2,
     WG_INSTANCE_EXTRAS = 0x00030004,
     WG_BACKENDS_PRIMARY = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 5, // Vulkan, Metal, D3D12: not OpenGL
+    WG_FEATURE_TIMESTAMP = 0x09,
     WG_FEATURE_SHADER_F16 = 0x0B,
     WG_FEATURE_SUBGROUP = 0x00030021, // this library's number; webgpu.h has another
     WG_HIGH_PERFORMANCE = 2,
@@ -49,6 +50,8 @@ enum { // names of webgpu.h, and of wgpu.h for the library's own
     WG_USE_COPY_SRC = 4,
     WG_USE_COPY_DST = 8,
     WG_USE_STORAGE = 0x80,
+    WG_USE_QUERIES = 0x200,
+    WG_QUERY_TIMESTAMP = 2,
 };
 
 typedef struct WgInstanceDesc {
@@ -226,6 +229,24 @@ typedef struct WgPipelineDesc {
     } compute;
 } WgPipelineDesc;
 
+typedef struct WgQueriesDesc {
+    WgChain *next;
+    WgStr label;
+    u32 type, count;
+} WgQueriesDesc;
+
+typedef struct WgPassTimes { // which of the queries a pass writes
+    WgChain *next;
+    WgQueries queries;
+    u32 begin, end;
+} WgPassTimes;
+
+typedef struct WgPassDesc {
+    WgChain *next;
+    WgStr label;
+    const WgPassTimes *times;
+} WgPassDesc;
+
 // F(result, name without `wgpu`, (arguments)): every function that is looked up in the library.
 #define WG_FUNCTIONS(F)                                                                            \
     F(u32, GetVersion, (void))                                                                     \
@@ -250,7 +271,7 @@ typedef struct WgPipelineDesc {
     F(WgPipeline, DeviceCreateComputePipeline, (WgDevice d, const WgPipelineDesc *desc))           \
     F(WgGroup, DeviceCreateBindGroup, (WgDevice d, const WgGroupDesc *desc))                       \
     F(WgEncoder, DeviceCreateCommandEncoder, (WgDevice d, const void *desc))                       \
-    F(WgPass, CommandEncoderBeginComputePass, (WgEncoder e, const void *desc))                     \
+    F(WgPass, CommandEncoderBeginComputePass, (WgEncoder e, const WgPassDesc *desc))               \
     F(void, ComputePassEncoderSetPipeline, (WgPass p, WgPipeline pipeline))                        \
     F(void, ComputePassEncoderSetBindGroup,                                                        \
       (WgPass p, u32 at, WgGroup g, size_t ndynamic, const u32 *dynamic))                          \
@@ -259,6 +280,11 @@ typedef struct WgPipelineDesc {
     F(void, ComputePassEncoderRelease, (WgPass p))                                                 \
     F(void, CommandEncoderCopyBufferToBuffer,                                                      \
       (WgEncoder e, WgBuffer from, u64 from_off, WgBuffer to, u64 to_off, u64 n))                  \
+    F(void, CommandEncoderResolveQuerySet,                                                         \
+      (WgEncoder e, WgQueries q, u32 first, u32 n, WgBuffer to, u64 to_off))                       \
+    F(WgQueries, DeviceCreateQuerySet, (WgDevice d, const WgQueriesDesc *desc))                    \
+    F(void, QuerySetRelease, (WgQueries q))                                                        \
+    F(float, QueueGetTimestampPeriod, (WgQueue q))                                                 \
     F(WgCommands, CommandEncoderFinish, (WgEncoder e, const void *desc))                           \
     F(void, CommandEncoderRelease, (WgEncoder e))                                                  \
     F(void, CommandBufferRelease, (WgCommands c))                                                  \

@@ -26,6 +26,32 @@ void step_grid(const Program *p, const Step *s, u32 n, u32 m, u32 out[3]) {
     out[0] = row;
 }
 
+StepCost step_cost(const Program *p, int regime, int step, u32 n, u32 m, u32 t) {
+    const Regime *r = &p->regimes[regime];
+    const Step *s = &r->steps[step];
+    const ProgKernel *k = &p->kernels[s->kernel];
+    bool head = step >= r->head; // its rows are those that get logits
+    u64 rows = head ? m : n, most = MAX2(head ? MIN2(p->m_max, r->n) : r->n, 1);
+    StepCost c = {s->bytes, s->flops / most * rows};
+    for (int i = 0; i < k->nbind; i++) {
+        u64 size = s->bind[i].size, used = size;
+        switch (p->buffers[s->bind[i].buffer].kind) {
+        case BUF_KV: // appended to, or looked at
+            used = size / p->ctx * (k->writes[i] ? n : t);
+            if (!k->writes[i]) c.flops = c.flops / p->ctx * t;
+            break;
+        case BUF_ARENA:
+        case BUF_LOGITS: used = size / most * rows; break;
+        case BUF_PARAMS: used = 4 * (PARAM_ROWS + (u64)ROW_WORDS * n); break;
+        case BUF_RING: used = 4 * (u64)n; break;
+        case BUF_WEIGHT:
+        case BUF_CONST: break;
+        }
+        c.bytes -= MIN2(c.bytes, size - MIN2(size, used));
+    }
+    return c;
+}
+
 static bool bad(Err *err, Str subject, const char *what) {
     err_set(err, ERR_PROGRAM_INVALID, "%s", what);
     return err_subject(err, subject);

@@ -185,6 +185,12 @@ u32 grid_count(const GridDim *g, u32 n, u32 m);
 i64 grid_most(const Profile *p);
 // The workgroups of a step as the device gets them.
 void step_grid(const Program *p, const Step *s, u32 n, u32 m, u32 out[3]);
+// What a step of a regime costs with so many rows and so long a cache; the plan's figures are those
+// of the most of each.
+typedef struct StepCost {
+    u64 bytes, flops;
+} StepCost;
+StepCost step_cost(const Program *p, int regime, int step, u32 n, u32 m, u32 t);
 // Every step's ranges inside its buffers for all n <= its regime's n; grids within limits. For
 // programs from outside.
 bool program_verify(const Program *p, Err *err);

@@ -228,11 +228,17 @@ static void the_processor_runs_steps_with_the_params_of_their_slot(void **state)
                           .params = params,
                           .read_ring = -1};
     for (int i = 0; i < 3; i++) {
+        StepTime times[2] = {{-1, -1}, {-1, -1}};
         params[PARAM_T] = 4 + i;
         Submit s = right;
         s.slot = i;
+        if (i == 1) s.times = times;
         assert_int_not_equal(device_submit(d, &s, &err), 0);
+        assert_true(i == 1 ? times[0].begin >= 0 && times[0].end >= times[0].begin
+                           : times[0].begin < 0);
+        assert_true(times[1].begin < 0); // there is but one step
     }
+    assert_int_equal(d->submits, 3);
     i32 back[64];
     assert_int_not_equal(device_buffer_read(d, bh[2], 0, back, 256, &err), 0);
     while (device_poll(d).status == POLL_OK) {
@@ -270,6 +276,46 @@ static void the_processor_runs_steps_with_the_params_of_their_slot(void **state)
     arena_free(a);
 }
 
+static void steps_that_a_device_cannot_time_are_refused(void **state) {
+    (void)state;
+    Open o;
+    open_null(&o, false);
+    ProgKernel kernel = {.name = S("k"), .nbind = 1, .wg = {1, 1, 1}};
+    ProgBuffer buffers[2] = {{.size = 256 * PARAM_SLOTS}, {.size = TOKEN_RING * 4}};
+    Step step = {.name = S("s"), .bind = {{1, 0, 64}}};
+    Program p = {.ctx = 8,
+                 .chunk = 4,
+                 .m_max = 1,
+                 .vocab = 4,
+                 .nkernels = 1,
+                 .nbuffers = 2,
+                 .kernels = &kernel,
+                 .buffers = buffers,
+                 .buf_ring = 1,
+                 .buf_logits = 1};
+    p.regimes[REGIME_ROW] = (Regime){.n = 1, .nsteps = 1, .steps = &step};
+    BufferHandle bh[2];
+    KernelHandle kh;
+    BoundHandle bound;
+    Ticket t;
+    for (int i = 0; i < 2; i++)
+        assert_true(device_buffer_make(o.d, buffers[i].size, BUF_ARENA, &bh[i], &o.err));
+    assert_true(device_kernel_make(o.d, &kernel, &kh, &t, &o.err));
+    assert_true(device_bind(o.d, &(DeviceBind){&p, bh, &kh}, &bound, &o.err));
+    i32 params[64] = {0};
+    StepTime times[1];
+    Submit s = {.bound = bound, .n = 1, .t = 1, .params = params, .read_ring = -1};
+    s.times = times;
+    assert_int_equal(o.d->timed, 0);
+    assert_int_not_equal(device_submit(o.d, &s, &o.err), 0); // no step, nothing to time
+    s.last = 1;
+    assert_int_equal(device_submit(o.d, &s, &o.err), 0);
+    assert_int_equal(o.err.id, ERR_DEVICE_RANGE);
+    s.times = NULL;
+    assert_int_not_equal(device_submit(o.d, &s, &o.err), 0);
+    close_null(&o);
+}
+
 static void a_missing_kernel_without_an_interpreter_is_an_error(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
@@ -295,6 +341,7 @@ int main(void) {
         cmocka_unit_test(a_lost_device_loses_every_ticket_and_refuses_everything),
         cmocka_unit_test(too_many_unpolled_tickets_are_refused),
         cmocka_unit_test(the_processor_runs_steps_with_the_params_of_their_slot),
+        cmocka_unit_test(steps_that_a_device_cannot_time_are_refused),
         cmocka_unit_test(a_missing_kernel_without_an_interpreter_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,10 +80,21 @@ SIZE(WgPipelineDesc, WGPUComputePipelineDescriptor);
 SAME(WgPipelineDesc, layout, WGPUComputePipelineDescriptor, layout);
 SAME(WgPipelineDesc, compute.module, WGPUComputePipelineDescriptor, compute.module);
 SAME(WgPipelineDesc, compute.entry, WGPUComputePipelineDescriptor, compute.entryPoint);
+SIZE(WgQueriesDesc, WGPUQuerySetDescriptor);
+SAME(WgQueriesDesc, type, WGPUQuerySetDescriptor, type);
+SAME(WgQueriesDesc, count, WGPUQuerySetDescriptor, count);
+SIZE(WgPassTimes, WGPUPassTimestampWrites);
+SAME(WgPassTimes, queries, WGPUPassTimestampWrites, querySet);
+SAME(WgPassTimes, begin, WGPUPassTimestampWrites, beginningOfPassWriteIndex);
+SAME(WgPassTimes, end, WGPUPassTimestampWrites, endOfPassWriteIndex);
+SIZE(WgPassDesc, WGPUComputePassDescriptor);
+SAME(WgPassDesc, times, WGPUComputePassDescriptor, timestampWrites);
 
 VALUE(WG_SHADER_SOURCE_WGSL, WGPUSType_ShaderSourceWGSL);
 VALUE(WG_INSTANCE_EXTRAS, WGPUSType_InstanceExtras);
 VALUE(WG_FEATURE_SHADER_F16, WGPUFeatureName_ShaderF16);
+VALUE(WG_FEATURE_TIMESTAMP, WGPUFeatureName_TimestampQuery);
+VALUE(WG_QUERY_TIMESTAMP, WGPUQueryType_Timestamp);
 VALUE(WG_FEATURE_SUBGROUP, WGPUNativeFeature_Subgroup);
 VALUE(WG_HIGH_PERFORMANCE, WGPUPowerPreference_HighPerformance);
 VALUE(WG_ADAPTER_CPU, WGPUAdapterType_CPU);
@@ -103,6 +114,7 @@ int main(void) {
         WGPUInstanceBackend_Primary == WG_BACKENDS_PRIMARY &&
         WGPUBufferUsage_MapRead == WG_USE_MAP_READ && WGPUBufferUsage_CopySrc == WG_USE_COPY_SRC &&
         WGPUBufferUsage_CopyDst == WG_USE_COPY_DST && WGPUBufferUsage_Storage == WG_USE_STORAGE &&
-        WGPUMapMode_Read == WG_MAP_READ && WGPUShaderStage_Compute == WG_STAGE_COMPUTE;
+        WGPUBufferUsage_QueryResolve == WG_USE_QUERIES && WGPUMapMode_Read == WG_MAP_READ &&
+        WGPUShaderStage_Compute == WG_STAGE_COMPUTE;
     return same ? 0 : 1;
 }

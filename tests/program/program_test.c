@@ -223,6 +223,44 @@ static void a_program_that_lies_is_refused(void **state) {
     }
 }
 
+// What a step costs at a position, against the plan's figures, which are those of a full context.
+static void a_steps_cost_is_of_its_rows_and_of_the_cache_it_looks_at(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    LlamaShape shape = llama_small(1, NULL);
+    Profile p;
+    Err err = {0};
+    Program *prog;
+    assert_true(profile_named(S("gpu"), &p));
+    CompileOptions o = {.profile = &p, .graph_text = llama_text(a, &shape), .graph_file = S("t")};
+    assert_true(compile_program(a, NULL, &o, &prog, &err));
+    int seen = 0;
+    for (int r = 0; r < REGIME_COUNT; r++) {
+        const Regime *g = &prog->regimes[r];
+        for (int i = 0; i < g->nsteps; i++) {
+            const Step *s = &g->steps[i];
+            u32 m = MIN2(prog->m_max, g->n);
+            StepCost most = step_cost(prog, r, i, g->n, m, prog->ctx);
+            StepCost half = step_cost(prog, r, i, g->n, m, prog->ctx / 2);
+            bool looks = false, appends = false;
+            for (int k = 0; k < prog->kernels[s->kernel].nbind; k++)
+                if (prog->buffers[s->bind[k].buffer].kind == BUF_KV) {
+                    bool writes = prog->kernels[s->kernel].writes[k];
+                    appends = appends || writes;
+                    looks = looks || !writes;
+                    if (writes) assert_true(most.bytes < s->bytes || g->n == prog->ctx);
+                }
+            assert_true(most.bytes > 0 && most.bytes <= s->bytes && most.flops <= s->flops);
+            assert_int_equal(half.bytes < most.bytes, looks);
+            assert_int_equal(half.flops < most.flops, looks);
+            assert_true(step_cost(prog, r, i, 1, 1, prog->ctx).bytes <= most.bytes);
+            seen |= (looks ? 1 : 0) | (appends ? 2 : 0);
+        }
+    }
+    assert_int_equal(seen, 3);
+    arena_free(a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_profile_reads_back_as_printed),
@@ -232,6 +270,7 @@ int main(void) {
         cmocka_unit_test(grids_round_up_and_are_never_empty),
         cmocka_unit_test(what_is_too_many_in_x_is_folded_into_y),
         cmocka_unit_test(a_program_that_lies_is_refused),
+        cmocka_unit_test(a_steps_cost_is_of_its_rows_and_of_the_cache_it_looks_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

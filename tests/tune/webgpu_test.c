@@ -232,7 +232,7 @@ static void ring_open(Lab *l, Ring *r, bool writes) {
     assert_true(device_bind(l->d, &r->bind, &r->bound, &l->err));
 }
 
-static Ticket ring_submit(Lab *l, Ring *r, int i) {
+static Ticket ring_submit(Lab *l, Ring *r, int i, StepTime *times) {
     i32 params[64] = {[PARAM_T] = i + 1};
     Submit s = {.bound = r->bound,
                 .last = 1,
@@ -240,7 +240,8 @@ static Ticket ring_submit(Lab *l, Ring *r, int i) {
                 .t = (u32)i + 1,
                 .slot = i % PARAM_SLOTS,
                 .params = params,
-                .read_ring = 0};
+                .read_ring = 0,
+                .times = times};
     return device_submit(l->d, &s, &l->err);
 }
 
@@ -251,7 +252,10 @@ static void tokens_of_several_submits_come_in_order(void **state) {
     Ring r;
     ring_open(&l, &r, true);
     wait_for(&l, POLL_OK);
-    for (int i = 0; i < 12; i++) assert_int_not_equal(ring_submit(&l, &r, i), 0);
+    // timed ones among the others, where the adapter has timestamps
+    StepTime times[12] = {0};
+    for (int i = 0; i < 12; i++)
+        assert_int_not_equal(ring_submit(&l, &r, i, l.d->timed && i % 2 ? &times[i] : NULL), 0);
     assert_int_equal(device_outstanding(l.d), 12);
     for (i32 i = 0, want = 0; i < 12;) {
         PollResult got = device_poll(l.d);
@@ -260,6 +264,8 @@ static void tokens_of_several_submits_come_in_order(void **state) {
         want = want * 3 + i++ + 1;
         assert_int_equal(got.token, want);
     }
+    for (int i = 1; i < 12 && l.d->timed; i += 2)
+        assert_true(times[i].begin > 0 && times[i].end >= times[i].begin);
     lab_close(&l);
 }
 
@@ -270,7 +276,7 @@ static void a_pipeline_that_is_refused_is_an_error_of_the_submit(void **state) {
     Ring r;
     ring_open(&l, &r, false); // its text writes what the program says is read
     wait_for(&l, POLL_OK);
-    assert_int_equal(ring_submit(&l, &r, 0), 0);
+    assert_int_equal(ring_submit(&l, &r, 0, NULL), 0);
     assert_int_equal(l.err.id, ERR_DEVICE_KERNEL);
     assert_string_equal(l.err.subject, "ring");
     assert_false(l.d->lost);
