@@ -5,7 +5,7 @@ set against each other, with the least and the largest ratio of one turn as the 
 makes the run fail; one that is not here reads `not run: why`. Writes bench/RESULTS.md and bench/RESULTS.svg.
 
 Environment: RUNS, TOKENS (64) of an answer, PROMPT (256) tokens of a native prompt, PEERS_WEBLLM_LIB,
-ONLY=native,threads,page,webgpu,compile. With OUT=FOLDER the results go there instead.
+ONLY=native,threads,page,webgpu,checks,compile. With OUT=FOLDER the results go there instead.
 """
 import contextlib
 import functools
@@ -125,10 +125,11 @@ def llamacpp(threads):
     return figures(["node", os.path.join(PEERS, "llamacpp.mjs"), MODEL, str(threads), str(PROMPT), str(TOKENS)])
 
 
-def hob_page(device, tokens):
+def hob_page(device, tokens, dawn=""):
+    """dawn: features of Chromium's WebGPU that are not on by themselves."""
     with page() as url:
         r = figures(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")],
-                    env=dict(HOB_URL=url, CHROME=chrome(), ASK=QUESTION, DEVICE=device, N=str(tokens), HOB_TEMP="0", JSON="1"))
+                    env=dict(HOB_URL=url, CHROME=chrome(), ASK=QUESTION, DEVICE=device, N=str(tokens), HOB_TEMP="0", JSON="1", HOB_DAWN=dawn))
     if r["answer_tokens"] < tokens * 3 // 4:
         raise Failed("the page's answer ended after %d tokens" % r["answer_tokens"])
     return r
@@ -221,6 +222,9 @@ def lines_wanted():
         Line("page", "page on the CPU, 1 thread", lambda: hob_page("cpu", TOKENS), wllama, "wllama", q8, 4.0, both, lambda l: agreement_page(l.ours[-1])),
         Line("webgpu", "page on WebGPU", lambda: hob_page("webgpu", gpu_tokens), ceiling, "ceiling", "16-bit integer activations, no attention",
              0.35, ["decode_tps"], lambda l: agreement_page(l.ours[-1])),
+        # what the browser adds to a kernel so that no index can leave its buffer; ours are proved when they are made
+        Line("checks", "page on WebGPU, Chromium's robustness checks off", lambda: hob_page("webgpu", gpu_tokens, "disable_robustness"),
+             lambda: hob_page("webgpu", gpu_tokens), "hob with them on", HOB_MODE, None, ["decode_tps"], lambda l: agreement_page(l.ours[-1])),
     ]
     return [l for l in all_lines if wanted(l.group)]
 
@@ -228,9 +232,9 @@ def lines_wanted():
 def prepare(line):
     if not os.path.exists(MODEL):
         raise Missing("needs models/%s; make setup" % os.path.basename(MODEL))
-    if line.group in ("page", "webgpu"):
+    if line.group in ("page", "webgpu", "checks"):
         chrome()
-    line.peer_why = why_no_peers()
+    line.peer_why = "" if line.group == "checks" else why_no_peers()
 
 
 def measure(lines):
@@ -367,7 +371,8 @@ def report(lines, other, compiled, load):
             ratio = ours / theirs
             goal = l.void if l.void else "" if l.goal is None or key != "decode_tps" else "at least %.2f: %s" % (l.goal, "met" if ratio >= l.goal else "missed")
             out.append("| %s | %s | %.1f | %.1f %s | %.2f | %s | %s |" % (l.name, key[:-4], ours, theirs, l.peer_name, ratio, spread(ratios), goal))
-            bars.append(("%s, %s" % (l.name, key[:-4]), ours, theirs, l.peer_name))
+            if l.group != "checks":  # hob beside itself
+                bars.append(("%s, %s" % (l.name, key[:-4]), ours, theirs, l.peer_name))
     out.append("| WebLLM | | | %s | | | %s |" % (other[1], other[0].splitlines()[0] if other[0] else "a model of its own, no ratio"))
     out += ["", "![hob's speed as a multiple of the peer's](RESULTS.svg)" if bars else "", "",
             *compile_report(*compiled), "## Modes and agreement", "", "| Line | hob's mode | Agreement of the same binary and flags | Peer's mode |", "|---|---|---|---|"]
@@ -385,7 +390,7 @@ def main():
         say("build/hob is not there; make")
         return 1
     lines = lines_wanted()
-    if any(wanted(group) for group in ("page", "webgpu", "compile")):
+    if any(wanted(group) for group in ("page", "webgpu", "checks", "compile")):
         subprocess.call(["make", "web"], cwd=ROOT)
     load = os.getloadavg()[0]
     measure(lines)

@@ -13,6 +13,7 @@ export const FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     ...(noGpu || process.env.HOB_ADAPTER === "swiftshader" ? ["--use-webgpu-adapter=swiftshader"] : []),
+    ...(process.env.HOB_DAWN ? [`--enable-dawn-features=${process.env.HOB_DAWN}`] : []),
     ...(process.getuid?.() === 0 ? ["--no-sandbox"] : []),
 ];
 
