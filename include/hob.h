@@ -62,7 +62,11 @@ typedef struct hob_open_desc {
     const char *schedule; /* edited schedules (file) */
     int threads;          /* CPU threads; 0: all cores */
     int ctx;              /* context length; 0: the model's, at most 2,048 */
-    int rows;             /* rows of logits that hob_eval may read at once; 0: 1 */
+    /* Text that repeats what was said is drafted and several tokens tried at once: 0: where that is
+     * measured to pay; 1 to 7: so many tokens, always; -1: never. The tokens are those of -1, but
+     * for ties that the last digits of the logits decide. */
+    int speculate;
+    int rows; /* rows of logits that hob_eval may read at once; 0: 1 */
     /* progress while loading; return nonzero to stop */
     int (*progress)(void *user, uint64_t done, uint64_t total);
     void (*log)(void *user, const char *line); /* what is worth knowing; NULL: silent */
@@ -88,6 +92,7 @@ typedef struct hob_stats { /* of a session's last answer */
     int prompt_tokens, cached_tokens, answer_tokens;
     double load_ms, ttft_ms, prefill_tps, decode_tps; /* checking kernels, each at its first use,
                                                          is part of ttft_ms, not of prefill_tps */
+    int drafted, accepted; /* tokens tried in advance, and those of them that were right */
 } hob_stats;
 
 HOB_API const char *hob_version(void);

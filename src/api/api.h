@@ -23,6 +23,7 @@ typedef struct Model {
     Engine *engine;
     Checker *checker;
     LoadProgress load;
+    int speculate; // for the engine: see EngineDesc
     double start_ms, load_ms;
     void (*log)(void *user, Str line);
     void *user;

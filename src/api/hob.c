@@ -75,7 +75,11 @@ static bool open_stages(hob_model *h, const hob_open_desc *d, Err *err) {
     if (!source_file_open(m->arena, str_c(d->path), &h->source, err) ||
         !model_read(m, &h->source, err))
         return false;
+    if (d->speculate < -1 || d->speculate > SPECULATE_MOST)
+        return err_set(err, ERR_USAGE, "speculate is -1 to %d", SPECULATE_MOST);
+    m->speculate = d->speculate == 0 ? -1 : MAX2(d->speculate, 0);
     ModelOptions mo = {.ctx = (u32)d->ctx, .m_max = (u32)d->rows};
+    if (m->speculate) mo.m_max = MAX2(mo.m_max, SPECULATE_MOST + 1);
     DeviceOptions dopt = {.threads = d->threads};
     if (!model_graph(m, &mo, err) || !model_device(m, str_c(d->device), &dopt, err)) return false;
     if (!model_profile_given(m, str_c(d->profile), err) ||
@@ -236,7 +240,9 @@ void hob_session_stats(const hob_session *s, hob_stats *out) {
                        s->model->m->load_ms,
                        t.ttft_ms,
                        t.prefill_tps,
-                       t.decode_tps};
+                       t.decode_tps,
+                       (int)e->drafted,
+                       (int)e->accepted};
 }
 
 // ---- text and evaluation ------------------------------------------------------------------------

@@ -82,7 +82,8 @@ bool model_compile(Model *m, CompileOptions *o, Err *err) {
 }
 
 bool model_start(Model *m, Err *err) {
-    EngineDesc d = {.device = m->device, .program = m->program, .file = m->file};
+    EngineDesc d = {
+        .device = m->device, .program = m->program, .file = m->file, .speculate = m->speculate};
     if (!str_eq(str_c(m->device->vt->name), S("null"))) { // which computes nothing, rightly
         m->checker = checker_new(m->arena);
         d.hooks = (EngineHooks){tune_check_kernel, m->checker};

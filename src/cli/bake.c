@@ -35,7 +35,8 @@ bool tokens_read(Arena *a, Str path, Model *m, TokenIds *ids, Err *err) {
 
 // Runs the model over the file's tokens. What it gives lives in the arena.
 static bool calibrate(Arena *a, const BakeArgs *o, BakeOptions *b, Err *err) {
-    OpenArgs open = {.model = o->model, .threads = o->threads, .ctx = o->ctx, .rows = 32};
+    OpenArgs open = {
+        .model = o->model, .threads = o->threads, .ctx = o->ctx, .rows = 32, .drafts = -1};
     hob_error error = {0};
     TokenIds ids = {0};
     ColumnStats *stats = NULL;

@@ -36,7 +36,7 @@ static bool one(Engine *e, const i32 *prompt, size_t n, i64 answer, hob_stats *o
 static int run(const Command *c, int argc, char **argv) {
     OpenArgs o = {0};
     i64 prompt = 256, answer = 64, runs = 3;
-    bool json = false, kernels = false;
+    bool json = false, kernels = false, speculate = false;
     Str trace = {0};
     const Opt opts[] = {
         OPEN_OPTS(o),
@@ -49,10 +49,16 @@ static int run(const Command *c, int argc, char **argv) {
          "then the time of each kernel, alone, in decode and in prefill"},
         {"--trace", NULL, OPT_STR, &trace, 0, 0, "F",
          "then each step's time: a Chrome trace to this file, and a table"},
+        {"--speculate", NULL, OPT_FLAG, &speculate, 0, 0, NULL,
+         "instead: what tokens tried in advance gain where a text repeats, and cost elsewhere"},
     };
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
+    if (speculate) o.speculate = S("auto");
     if (!open_check(c, &o, S(""))) return EXIT_USAGE;
+    if (speculate && (kernels || trace.len))
+        return usage_error(c,
+                           "--speculate times other answers: give it without --kernels, --trace");
     if (json && kernels) return usage_error(c, "--kernels has no JSON form");
     hob_error error = {0};
     Err err = {0};
@@ -67,6 +73,13 @@ static int run(const Command *c, int argc, char **argv) {
         ids[i] = (i32)((x >> 8) % in->program->vocab);
     }
     hob_stats best = {0};
+    if (speculate) {
+        bool done = bench_speculate(in, answer, runs, json, &err);
+        int code = !done ? report(&err) : out_finish() ? EXIT_DONE : EXIT_FAILED;
+        arena_free(a);
+        hob_close(m);
+        return code;
+    }
     u64 submits = 0;
     bool ok =
         one(in->engine, ids, (size_t)MIN2(prompt, WARM_PROMPT), WARM_ANSWER, &best, &submits, &err);
@@ -120,6 +133,9 @@ const Command cmd_bench = {
     "Feeds a prompt of pseudo-random tokens, then decodes; nothing ends the answer early. Prints "
     "the best of the runs:\n"
     "time to the first token, and tokens a second in prefill and in decode.\n\n"
+    "--speculate times two other answers, one by one and with drafts where they pay: one that "
+    "copies its prompt, and one in\n"
+    "which nothing repeats.\n\n"
     "    hob bench -m model.gguf --threads 1\n"
     "    hob bench -m model.gguf --json\n"
     "    hob bench -m model.gguf --device webgpu --kernels\n"

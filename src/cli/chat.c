@@ -152,7 +152,7 @@ static int converse(const hob_model *m, hob_session *s, const ChatArgs *o) {
 }
 
 static int run(const Command *c, int argc, char **argv) {
-    ChatArgs o = {.n = 512, .seed = -1};
+    ChatArgs o = {.open = {.speculate = S("auto")}, .n = 512, .seed = -1};
     const Opt opts[] = {
         OPEN_OPTS(o.open),
         {"--system", NULL, OPT_STR, &o.system, 0, 0, "TEXT", "the system message"},
@@ -164,6 +164,7 @@ static int run(const Command *c, int argc, char **argv) {
          "draw from the K likeliest tokens; 0, the default: from all"},
         {"--seed", NULL, OPT_INT, &o.seed, 0, 9007199254740992.0, "S",
          "the same seed draws the same answers; without one they differ each time"},
+        SPECULATE_OPT(o.open),
     };
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;

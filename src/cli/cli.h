@@ -62,7 +62,9 @@ bool prompt_text(Arena *a, Str given, Str *out, Err *err); // the text itself; "
 // ---- open.c: the options that every command with a model on a device has ------------------------
 typedef struct OpenArgs {
     Str model, device, profile, graph, schedule;
+    Str speculate; // auto, off or a number; empty: off
     i64 threads, ctx, rows;
+    int drafts; // the same as in hob.h, once open_check saw it
     bool quiet;
 } OpenArgs;
 // clang-format off
@@ -74,6 +76,8 @@ typedef struct OpenArgs {
     {"--profile", NULL, OPT_STR, &(o).profile, 0, 0, "F", "device profile: a file (or -), or cpu, cpu4, gpu, software"},      \
     {"--graph", NULL, OPT_STR, &(o).graph, 0, 0, "F", "an edited graph (.hgraph, or -) in place of the model's own"},        \
     {"--schedule", NULL, OPT_STR, &(o).schedule, 0, 0, "F", "edited schedules (.hsch, or -), by kernel"}
+#define SPECULATE_OPT(o)                                                                                               \
+    {"--speculate", NULL, OPT_STR, &(o).speculate, 0, 0, "N", "try up to N (1 to 7) tokens of text that repeats at once; auto, where it pays; off"}
 // clang-format on
 // Is a model named, and standard input (-) read for one thing at most? `also` is a command's own
 // text. false: wrong use, and said. Names the device file in place of -, for files are opened by
@@ -83,6 +87,7 @@ hob_model *open_model(const OpenArgs *o, hob_error *error);
 int report_hob(const hob_error *e); // to standard error; returns EXIT_FAILED
 bool sigint_catch(hob_session *s);  // Ctrl-C cancels this session's answer; NULL: as usual again
 bool sigint_take(void);             // was there one since the last call?
+bool bench_speculate(Model *m, i64 answer, i64 runs, bool json, Err *err); // bench_speculate.c
 // The seed that answers are drawn with: the one given, else (-1) one drawn by the machine, so that
 // answers differ; -1 where nothing is drawn, for the temperature is 0.
 i64 seed_of(double temp, i64 given);

@@ -21,6 +21,12 @@ static void show_line(void *user, const char *line) {
 bool open_check(const Command *c, OpenArgs *o, Str also) {
     Str *const files[] = {&o->profile, &o->graph, &o->schedule};
     int readers = str_eq(also, S("-"));
+    Str spec = o->speculate;
+    o->drafts = str_eq(spec, S("auto")) ? 0 : -1;
+    if (spec.len == 1 && spec.ptr[0] >= '1' && spec.ptr[0] <= '0' + SPECULATE_MOST)
+        o->drafts = spec.ptr[0] - '0';
+    else if (spec.len && o->drafts < 0 && !str_eq(spec, S("off")))
+        return usage_error(c, "--speculate is auto, off or 1 to %d", SPECULATE_MOST), false;
     if (!o->model.len) return usage_error(c, "name the model file: -m FILE"), false;
     if (str_eq(o->model, S("-")))
         return usage_error(c, "a model cannot come from standard input: -m FILE"), false;
@@ -47,6 +53,7 @@ hob_model *open_model(const OpenArgs *o, hob_error *error) {
                        .threads = (int)o->threads,
                        .ctx = (int)o->ctx,
                        .rows = (int)o->rows,
+                       .speculate = o->drafts,
                        .progress = show_progress,
                        .log = show_line,
                        .user = (void *)(uintptr_t)o};
@@ -121,6 +128,7 @@ void print_figures(FILE *f, const hob_model *m, const hob_stats *s, i64 seed, St
                 ", \"load_ms\": %.1f, \"ttft_ms\": %.1f, \"prefill_tps\": %.2f, \"decode_tps\": "
                 "%.2f",
                 s->load_ms, s->ttft_ms, s->prefill_tps, s->decode_tps);
+        if (s->drafted) buf_fmt(&b, ", \"drafted\": %d, \"accepted\": %d", s->drafted, s->accepted);
         buf_fmt(&b, seed < 0 ? "}\n" : ", \"seed\": %D}\n", seed);
     } else {
         buf_fmt(&b, "%s: %d prompt tokens", hob_device_name(m), s->prompt_tokens);
@@ -129,6 +137,7 @@ void print_figures(FILE *f, const hob_model *m, const hob_stats *s, i64 seed, St
                 ", %d answer tokens; loaded in %.0f ms, first token after %.0f ms; prefill %.1f, "
                 "decode %.1f tokens/s",
                 s->answer_tokens, s->load_ms, s->ttft_ms, s->prefill_tps, s->decode_tps);
+        if (s->drafted) buf_fmt(&b, "; %d of %d drafted tokens right", s->accepted, s->drafted);
         buf_fmt(&b, seed < 0 ? "\n" : "; seed %D\n", seed);
     }
     fwrite(b.ptr, 1, b.len, f);

@@ -61,7 +61,7 @@ static int answer(hob_session *s, Arena *a, const RunArgs *o, hob_model *m) {
 }
 
 static int run(const Command *c, int argc, char **argv) {
-    RunArgs o = {.n = 512, .seed = -1};
+    RunArgs o = {.open = {.speculate = S("auto")}, .n = 512, .seed = -1};
     const Opt opts[] = {
         OPEN_OPTS(o.open),
         {"--prompt", "-p", OPT_STR, &o.prompt, 0, 0, "TEXT", "what to ask; - reads standard input"},
@@ -73,6 +73,7 @@ static int run(const Command *c, int argc, char **argv) {
          "draw from the K likeliest tokens; 0, the default: from all"},
         {"--seed", NULL, OPT_INT, &o.seed, 0, 9007199254740992.0, "S",
          "the same seed draws the same answer; without one each run draws anew"},
+        SPECULATE_OPT(o.open),
         {"--raw", NULL, OPT_FLAG, &o.raw, 0, 0, NULL,
          "go on from the text as it stands, without the chat template"},
         {"--json", NULL, OPT_FLAG, &o.json, 0, 0, NULL, "answer and figures as one JSON object"},
@@ -120,8 +121,9 @@ const Command cmd_run = {
     "--json tell, and the same --seed gives the same answer.\n\n"
     "--json prints one object instead: device, prompt_tokens, answer_tokens, answer, load_ms, "
     "ttft_ms (until the\n"
-    "first token), prefill_tps and decode_tps (tokens a second), and the seed where the answer was "
-    "drawn.\n\n"
+    "first token), prefill_tps and decode_tps (tokens a second), the seed where the answer was "
+    "drawn, and drafted\n"
+    "and accepted where tokens were tried in advance (--speculate).\n\n"
     "--graph and --schedule run edited dumps of `hob inspect --graph` and `--show-schedule`: the "
     "compiler can be\n"
     "worked on without being rebuilt.\n\n"

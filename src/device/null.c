@@ -122,8 +122,8 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
     if (!call(d, &n->script->submits, err)) return false;
     const DeviceBind *b = &n->binds.at[handle_index(s->bound.id)];
     i32 *ring = (i32 *)n->buffers.at[handle_index(b->buffers[b->program->buf_ring].id)].bytes;
-    if (s->last2 > s->first2 && s->m) { // a sampler ran: the token after the last row
-        i32 pos = s->params[PARAM_ROWS + ROW_WORDS * (s->n - 1) + ROW_POS] + 1;
+    for (u32 i = 0; s->last2 > s->first2 && i < s->m; i++) { // a sampler ran
+        i32 pos = s->params[PARAM_ROWS + ROW_WORDS * i + ROW_NEXT];
         ring[pos & (TOKEN_RING - 1)] =
             n->script->token ? n->script->token(n->script->user, pos, ring) : pos + 1;
     }

@@ -117,6 +117,7 @@ static EngineState check_steps(Engine *e, int regime, int first, int last, Err *
             s = e->d.hooks.check_kernel(e->d.hooks.user, e, regime, (u32)i, err);
         if (s != ENGINE_DONE) return s;
         e->checked[k] = true;
+        e->nchecked++;
     }
     return ENGINE_DONE;
 }
@@ -194,6 +195,7 @@ bool engine_start(Engine *e, const EngineRequest *r, Err *err) {
     e->finish = FINISH_NONE;
     e->stats = (EngineStats){.prompt_tokens = n, .cached_tokens = same, .start_ms = clock_ms()};
     e->check_from = 0;
+    speculate_begin(e);
     e->phase = PHASE_PREFILL;
     return true;
 }
@@ -224,7 +226,10 @@ static EngineState prefill(Engine *e, Err *err) {
         if (e->check_from == 0) e->check_from = clock_ms();
         return s;
     }
-    if (e->check_from != 0) e->stats.check_ms += clock_ms() - e->check_from;
+    if (e->check_from != 0) {
+        e->stats.check_ms += clock_ms() - e->check_from;
+        e->check_ms += e->stats.check_ms;
+    }
     e->check_from = 0;
     if ((s = engine_settle(e->d.device, DEPTH_MAX - 1, err)) != ENGINE_WORKING) return s;
     if (!engine_ring_write(e, e->cached, n, err)) return ENGINE_FAILED;
@@ -241,12 +246,11 @@ void engine_stop(Engine *e, Finish why) {
     if (e->phase == PHASE_DECODE) e->cached = MIN2(e->asked - 1, e->known);
     e->finish = why;
     e->nflight = 0; // their answers are nobody's now
+    e->spec.rows = e->spec.left = 0;
     e->phase = PHASE_IDLE;
 }
 
-static EngineState take_token(Engine *e, i32 token, Err *err) {
-    i32 pos = e->flight[0].pos;
-    memmove(e->flight, e->flight + 1, sizeof *e->flight * (size_t)--e->nflight);
+static EngineState take_token(Engine *e, i32 pos, i32 token, Err *err) {
     if (token < 0 || (u32)token >= e->p->vocab) { // the vocabulary's size: see lower_argmax.c
         err_set(err, ERR_DEVICE_FAILED,
                 (u32)token == e->p->vocab
@@ -265,15 +269,40 @@ static EngineState take_token(Engine *e, i32 token, Err *err) {
     }
     e->stats.answer_tokens++;
     e->token = token;
+    speculate_saw(e);
     return ENGINE_TOKEN;
 }
 
+// Once nothing is in flight: the kernels of a few rows, which nothing used so far, are checked;
+// then a draft goes out. Kernels that are wrong are done without.
+static EngineState begin_draft(Engine *e, Err *err) {
+    Speculate *s = &e->spec;
+    EngineState state =
+        engine_check(e, engine_regime(e, (u32)s->want + 1), sampler_of(e), true, err);
+    if (state == ENGINE_FAILED) {
+        *err = (Err){0};
+        s->most = s->want = 0;
+        return ENGINE_WORKING;
+    }
+    if (state != ENGINE_DONE) return state;
+    return speculate_submit(e, sampler_of(e), err) ? ENGINE_WORKING : ENGINE_FAILED;
+}
+
 static EngineState decode(Engine *e, Err *err) {
+    Speculate *s = &e->spec;
+    if (s->left) {
+        s->left--;
+        return take_token(e, (i32)e->known, s->chosen[s->next++], err);
+    }
     if (e->known == e->limit) {
         engine_stop(e, FINISH_LENGTH);
         return ENGINE_DONE;
     }
-    while (e->nflight < e->d.depth && e->asked < e->limit) {
+    if (s->want && !e->nflight) {
+        EngineState state = begin_draft(e, err);
+        if (!s->rows) return state;
+    }
+    while (!s->want && e->nflight < e->d.depth && e->asked < e->limit) {
         if (device_outstanding(e->d.device) >= DEPTH_MAX) break;
         if (!submit_token(e, e->asked - 1, 1, err)) return ENGINE_FAILED;
     }
@@ -284,7 +313,15 @@ static EngineState decode(Engine *e, Err *err) {
             engine_poll_error(&r, err);
             return ENGINE_FAILED;
         }
-        if (e->nflight && r.ticket == e->flight[0].ticket) return take_token(e, r.token, err);
+        if (!e->nflight || r.ticket != e->flight[0].ticket) continue;
+        if (s->rows) {
+            speculate_take(e);
+            return ENGINE_WORKING;
+        }
+        i32 pos = e->flight[0].pos;
+        memmove(e->flight, e->flight + 1, sizeof *e->flight * (size_t)--e->nflight);
+        speculate_time(e);
+        return take_token(e, pos, r.token, err);
     }
 }
 
@@ -308,6 +345,8 @@ void engine_forget(Engine *e) {
     e->cached = 0;
     e->known = 0;
 }
+
+void engine_speculate(Engine *e, int drafts) { e->spec.drafts = drafts; }
 
 i32 engine_token(const Engine *e) { return e->token; }
 

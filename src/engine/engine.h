@@ -4,6 +4,7 @@
 //
 //     load.c     program + file -> buffers, weights through a small window, kernels
 //     engine.c   token ids in, token ids out: chunked prefill, run-ahead, roll-back, prefix reuse
+//     speculate.c  drafts of what repeats, tried by a few rows at once
 //     eval.c     forced decoding: logits of given tokens
 //     calibrate.c  what the columns of each matrix are multiplied with, over given tokens
 //     session.c  messages or text in, whole UTF-8 characters out: template, tokenizer, stop strings
@@ -42,12 +43,16 @@ typedef struct EngineHooks {
     void *user;
 } EngineHooks;
 
+enum { SPECULATE_MOST = 7 }; // drafted tokens at once
 typedef struct EngineDesc {
     Device *device;
     const Program *program; // verified
     const Gguf *file;       // the weights; NULL: they stay zero
     u32 window;             // bytes that loading may hold at a time; 0: 8 MB
     int depth; // answers in flight while decoding; 0: 4 on devices that answer later, else 1
+    // Tokens to draft at once, whether or not it pays; -1: as many as pay, by measurement; 0: none.
+    // Programs with logits for more than one row (m_max) can.
+    int speculate;
     EngineHooks hooks;
 } EngineDesc;
 
@@ -80,8 +85,9 @@ typedef struct EngineRequest {
 bool engine_start(Engine *e, const EngineRequest *r,
                   Err *err); // refused while loading or while an answer is made
 EngineState engine_step(Engine *e, Err *err);
-i32 engine_token(const Engine *e);     // after ENGINE_TOKEN
-Finish engine_finish(const Engine *e); // after ENGINE_DONE
+void engine_speculate(Engine *e, int drafts); // from the next answer on: as EngineDesc.speculate
+i32 engine_token(const Engine *e);            // after ENGINE_TOKEN
+Finish engine_finish(const Engine *e);        // after ENGINE_DONE
 // Ends the answer at once (the caller saw a stop string, or the user had enough); what is in flight
 // is forgotten.
 void engine_stop(Engine *e, Finish why);
@@ -90,6 +96,7 @@ void engine_forget(Engine *e); // the cache: the next prompt is read from its be
 typedef struct EngineStats {
     u32 prompt_tokens, cached_tokens, answer_tokens;
     double start_ms, first_ms, last_ms; // clock_ms: request, first and last token
+    u32 drafted, accepted;              // tokens of drafts, and those of them that were right
     double check_ms; // of the time to the first token: checking kernels, each at its first use
 } EngineStats;
 const EngineStats *engine_stats(const Engine *e);

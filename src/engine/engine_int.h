@@ -13,6 +13,32 @@ typedef struct Flight { // a submit whose token is awaited
     i32 pos; // the token's position
 } Flight;
 
+// ---- speculate.c --------------------------------------------------------------------------------
+enum { SPECULATE_MATCH = 8, SPECULATE_LOOK = 16 };
+typedef struct Speculate {
+    int drafts; // as in EngineDesc
+    int most;   // drafted tokens at once here; 0: none
+    // Milliseconds that drafts have gained, or would have, less what they lost: what is tried must
+    // be earned. price: of the first draft, whose kernels are to be checked.
+    double credit, price;
+    bool drafting; // the token known last was drafted
+    // what the next draft would be: tokens from `from` on, of which `want` are worth it
+    u32 from;
+    int want;
+    i32 guess; // the first of them; -1: nothing is guessed
+    int row;   // of counted and right: how long the match was
+    float counted[SPECULATE_MATCH], right[SPECULATE_MATCH]; // guesses
+    double ms[SPECULATE_MOST + 2];                          // of a step, by rows; 0: not known
+    u8 trials[SPECULATE_MOST + 2];
+    int window; // tokens of one row that are timed together
+    double window_ms;
+    // the draft that is out
+    int rows; // 0: none is
+    double start_ms;
+    i32 draft[SPECULATE_MOST], chosen[SPECULATE_MOST + 1];
+    int left, next; // of chosen: tokens that are right and were not given yet
+} Speculate;
+
 struct Engine {
     EngineDesc d;
     const Program *p;
@@ -25,7 +51,9 @@ struct Engine {
     KernelHandle *kernels;
     DeviceBind bind;
     BoundHandle bound;
-    bool *checked;     // by kernel: right on this device
+    bool *checked; // by kernel: right on this device
+    u32 nchecked;
+    double check_ms;   // that it took to check so many before first tokens
     double check_from; // clock_ms since when kernels are checked; 0: none is
 
     // loading
@@ -50,6 +78,7 @@ struct Engine {
     Flight flight[DEPTH_MAX];
     int nflight;
     u32 asked; // positions below are known or in flight
+    Speculate spec;
     i32 token;
     Finish finish;
     EngineStats stats;
@@ -67,6 +96,11 @@ Ticket engine_submit(Engine *e, u32 pos, u32 n, u32 m, RunSampler sampler, Err *
 bool engine_ring_write(Engine *e, u32 pos, u32 n, Err *err); // tokens[pos..pos+n) to the ring
 // Checks the kernels of a regime's steps that were not checked yet. DONE: all right.
 EngineState engine_check(Engine *e, int regime, RunSampler sampler, bool head, Err *err);
+void speculate_begin(Engine *e); // an answer, its limit known
+void speculate_saw(Engine *e);   // the token known last: was it guessed, what is the next guess
+void speculate_time(Engine *e);  // a token of one row came
+bool speculate_submit(Engine *e, RunSampler sampler, Err *err);
+void speculate_take(Engine *e);                        // what the samplers chose is here
 bool engine_fail(Engine *e, Err *err);                 // remembers the error; false
 bool engine_poll_error(const PollResult *r, Err *err); // what a poll that is not OK says; false
 

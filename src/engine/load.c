@@ -19,6 +19,7 @@ bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err) {
     const Program *p = d->program;
     Engine *e = NEW(a, Engine);
     e->d = *d;
+    e->spec.drafts = d->speculate;
     e->p = p;
     e->arena = a;
     if (!e->d.window) e->d.window = WINDOW_DEFAULT;

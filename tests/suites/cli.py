@@ -44,6 +44,8 @@ def wrong_use():
              ["run", "-m", "-", "-p", "x"], ["chat", "-m", "x", "--schedule", "-"], ["bench", "-m", "x", "--profile", "-", "--graph=-"],
              ["eval", "-m", "x", "--tokens", "-", "--schedule", "-"],
              ["inspect", "-m", "x", "--plan", "--with-graph", "-", "--schedule", "-"], ["eval"], ["eval", "-m", "x"], ["bench"],
+             ["run", "-m", "x", "-p", "x", "--speculate", "8"], ["chat", "-m", "x", "--speculate", "maybe"],
+             ["bench", "-m", "x", "--speculate", "--kernels"],
              ["eval", "-m", "x", "--tokens", "a", "--perplexity", "b"], ["bake"], ["bake", "-m", "x"],
              ["bake", "-m", "x", "-o", "y", "--errors"], ["bake", "-m", "x", "-o", "y", "--size", "-1"],
              ["inspect"], ["inspect", "-m", "x", "--kernels", "metal"], ["inspect", "-m", "x", "--dump", "nothing"],
@@ -328,6 +330,20 @@ def chat():
     case("ctrl_c_stops_the_answer_and_not_the_program", first and p.wait(60) == 0 and b"answer tokens" in rest, rest[-300:])
 
 
+def speculate():
+    ask = ["run", "-m", MODEL, "-n", "48", "-p", "Repeat this text exactly: The lighthouse keeper wrote down every ship that "
+           "passed, its name, its flag and the hour. On the third of March a small boat came in from the north."]
+    said = [hob(*ask, "--stats", "--speculate", s) for s in ("off", "5", "auto")]
+    case("drafts_do_not_change_the_answer", len({s[1] for s in said}) == 1 and len(said[0][1]) > 80 and not any(s[0] for s in said),
+         [s[:2] for s in said])
+    right = re.search(r"; (\d+) of (\d+) drafted tokens right", said[1][2])
+    case("what_drafts_were_worth_is_told", right and 10 < int(right[1]) <= int(right[2]) and "drafted" not in said[0][2], said[1][2])
+    code, out, err = hob("bench", "-m", MODEL, "--speculate", "-n", "32", "--runs", "1", "--json")
+    j = json.loads(out or b"{}")
+    case("bench_times_drafts", code == 0 and list(j) == ["copying", "fresh"] and j["fresh"]["drafted"] == 0 and all(
+        list(v) == ["plain_tps", "drafted_tps", "ratio", "drafted", "accepted"] and v["plain_tps"] > 0 for v in j.values()), (j, err))
+
+
 def bake(tmp):
     out_file, text = os.path.join(tmp, "small.safetensors"), os.path.join(tmp, "text.txt")
     with open(text, "w") as f:
@@ -435,7 +451,7 @@ def main():
         return
     tmp = tempfile.mkdtemp()
     try:
-        for part in (lambda: bad_files(tmp), lambda: five_gigabytes(tmp), tokenize, lambda: run(tmp), loading, chat, lambda: evaluate(tmp), lambda: bake(tmp), inspect,
+        for part in (lambda: bad_files(tmp), lambda: five_gigabytes(tmp), tokenize, lambda: run(tmp), loading, chat, lambda: evaluate(tmp), speculate, lambda: bake(tmp), inspect,
                      lambda: library(tmp)):
             try:
                 part()

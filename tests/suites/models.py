@@ -1,7 +1,8 @@
 """Whole models on the CPU against the NumPy reference: tiny random llamas with awkward shapes, and the default model.
 
 Every logit at most 5e-3 apart, the top choice equal wherever the reference's margin exceeds 0.01. Each tiny model runs
-by single rows (decode's kernels) on one thread, by sevens on two, and in one chunk.
+by single rows (decode's kernels) on one thread, by sevens on two, and in one chunk; and answers with tokens tried in
+advance are those without (src/engine/speculate.c).
 """
 import json
 import os
@@ -11,16 +12,17 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TINY = os.path.join(ROOT, "build", "fixtures", "tiny")
 TOOL = os.path.join(ROOT, "build", "tests", "logits_tool")
+DRAFTS = os.path.join(ROOT, "build", "tests", "speculate_tool")
 MODEL = os.path.join(ROOT, "models", "SmolLM2-135M-Instruct.Q4_1.gguf")
 APART, CLEAR = 5e-3, 0.01
 
 
-def build_tool():
-    os.makedirs(os.path.dirname(TOOL), exist_ok=True)
+def build_tool(tool):
+    os.makedirs(os.path.dirname(tool), exist_ok=True)
     core, kernels = "build/native/libhob_core.a", "build/native/libhob_kernels.a"
     libs = [core, kernels, core] if os.path.exists(os.path.join(ROOT, kernels)) else [core]
-    p = subprocess.run(["cc", "-std=c11", "-D_DEFAULT_SOURCE", "-O1", "-Isrc", "tests/model/logits_tool.c"] + libs
-                       + ["-o", TOOL, "-lm", "-lpthread"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    p = subprocess.run(["cc", "-std=c11", "-D_DEFAULT_SOURCE", "-O1", "-Isrc", "tests/model/%s.c" % os.path.basename(tool)] + libs
+                       + ["-o", tool, "-lm", "-lpthread"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return "" if p.returncode == 0 else p.stdout.decode()[-400:]
 
 
@@ -71,6 +73,17 @@ def compare_smol(threads, chunk, rows):
     return ""
 
 
+def compare_drafts(model, device, talks):
+    """Answers with drafts are those without: all greedy ones, and of the drawn ones all but a rare tie."""
+    p = subprocess.run([DRAFTS, model, device, "1", str(talks)], cwd=ROOT, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, timeout=600)
+    if p.returncode != 0:
+        return "exit status %d: %s" % (p.returncode, p.stderr.decode()[-300:])
+    found = json.loads(p.stdout)
+    good = found["greedy_differ"] == 0 and found["drawn_differ"] * 25 <= talks and found["drafted"]
+    return "" if good else json.dumps(found)
+
+
 def case(name, compare, *arguments):
     try:
         why = compare(*arguments)
@@ -88,14 +101,17 @@ def main():
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if p.returncode != 0:
         return print("FAIL tiny_models_are_made: %s" % p.stdout.decode()[-300:])
-    why = build_tool()
-    if why:
-        return print("FAIL logits_tool_builds: %s" % why)
+    for tool in (TOOL, DRAFTS):
+        why = build_tool(tool)
+        if why:
+            return print("FAIL %s_builds: %s" % (os.path.basename(tool), why))
     with open(os.path.join(TINY, "index.json")) as f:
         names = json.load(f)
     for name in names:
         case(name + "_by_single_rows", compare_tiny, name, 1, 256, 1)
         case(name + "_by_sevens", compare_tiny, name, 2, 7, 7)
+        if "vocab32003" not in name:
+            case(name + "_drafts_change_nothing", compare_drafts, os.path.join(TINY, name + ".gguf"), "cpu", 30)
         case(name + "_in_one_chunk", compare_tiny, name, 2, 256, 64)
     if not os.path.exists(MODEL):
         return print("SKIP default_model: needs models/%s; make setup" % os.path.basename(MODEL))
