@@ -79,7 +79,7 @@ static bool open_stages(hob_model *h, const hob_open_desc *d, Err *err) {
         return err_set(err, ERR_USAGE, "speculate is -1 to %d", SPECULATE_MOST);
     m->speculate = d->speculate == 0 ? -1 : MAX2(d->speculate, 0);
     ModelOptions mo = {.ctx = (u32)d->ctx, .m_max = (u32)d->rows};
-    if (m->speculate) mo.m_max = MAX2(mo.m_max, SPECULATE_MOST + 1);
+    if (m->speculate) o.few_m = SPECULATE_MOST + 1;
     DeviceOptions dopt = {.threads = d->threads};
     if (!model_graph(m, &mo, err) || !model_device(m, str_c(d->device), &dopt, err)) return false;
     if (!model_profile_given(m, str_c(d->profile), err) ||

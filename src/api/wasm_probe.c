@@ -63,6 +63,7 @@ static bool make_program(Probe *b, const Step *s, Err *err) {
     for (int i = 0; i < REPEAT_MAX; i++) b->steps[i] = one;
     for (int r = 0; r < REGIME_COUNT; r++) l->regimes[r] = (Regime){0};
     l->regimes[REGIME_ROW] = (Regime){.n = 1,
+                                      .m = 1,
                                       .nsteps = REPEAT_MAX,
                                       .head = REPEAT_MAX,
                                       .greedy = REPEAT_MAX,

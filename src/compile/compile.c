@@ -276,6 +276,7 @@ static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
     Regime *r = &c->prog->regimes[index];
     PassContext pc = {.arena = c->arena, .profile = c->p, .regime_n = n, .err = c->err};
     Graph *g = graph_copy(c->arena, source);
+    if (index == REGIME_FEW) g->m_max = c->prog->m_max;
     Grouping groups;
     MemPlan plan;
     if (!run_passes(c, &pc, g) || !pass_fuse(&pc, g, &groups)) return false;
@@ -290,6 +291,7 @@ static bool make_regime(Compile *c, const Graph *source, int index, u32 n) {
         b->size = MAX2(b->size, plan.colour_bytes[i]);
     }
     r->n = n;
+    r->m = MIN2(g->m_max, n);
     r->arena_bytes = plan.arena_bytes;
     r->lower_bound_bytes = plan.lower_bound_bytes;
     r->nitems = plan.nitems;
@@ -349,7 +351,7 @@ static bool program_buffers(Compile *c, const Graph *g) {
         buffer_add(c, S("params"), BUF_PARAMS,
                    round_up((u64)program_param_words(p) * 4, align) * PARAM_SLOTS, NULL);
     p->buf_ring = buffer_add(c, S("tokens"), BUF_RING, TOKEN_RING * 4, NULL);
-    u64 logits = (u64)g->m_max * g->vocab * 4;
+    u64 logits = (u64)c->prog->m_max * g->vocab * 4;
     if (logits > (u64)MIN2(c->p->max_binding_bytes, c->p->max_buffer_bytes)) {
         err_set(c->err, ERR_PASS_BINDING,
                 "%U bytes of logits: this device binds at most %D at once", logits,
@@ -393,7 +395,7 @@ bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program 
     p->profile = *o->profile;
     p->ctx = g->ctx;
     p->chunk = g->chunk;
-    p->m_max = g->m_max;
+    p->m_max = MAX2(g->m_max, MIN2(o->few_m, g->chunk));
     p->vocab = g->vocab;
     p->layers = g->layers;
     dump_graph(&c, "graph", g->chunk, g);

@@ -18,6 +18,8 @@ typedef struct CompileOptions {
     // which a browser's page touches for the first time. NULL: the loop IR is kept too.
     Arena *work;
     int regimes; // bit set of regimes to compile; 0: all. A step of a few rows runs as one of many
+    u32 few_m;   // rows that get logits in steps of few rows, if more than the graph's m; see
+                 // Regime.m
     bool heaviest; // of each regime only the step of a layer that reads most weights, as its first
     bool verify;   // check every graph and kernel on the way; always so with an edited text
 } CompileOptions;

@@ -31,6 +31,10 @@ static bool named_buffer(Compile *c, const Tensor *t, BufferKind kind, u32 *out)
         id = (i32)buffer_add(c, t->name, kind, size, t->data);
         strmap_put(c->buffer_of, c->buffers.at[id].name, id);
         if (kind == BUF_KV) c->prog->kv_bytes += size;
+    } else if (kind == BUF_CONST && bytes_of(t, 1) > c->buffers.at[id].size) {
+        // a row for each that gets logits: regimes differ in how many, rows do not
+        c->buffers.at[id].size = bytes_of(t, 1);
+        c->buffers.at[id].init = t->data;
     }
     *out = (u32)id;
     return true;

@@ -318,7 +318,7 @@ Ticket device_submit(Device *d, const Submit *s, Err *err) {
     const Regime *r = s->regime >= 0 && s->regime < REGIME_COUNT ? &p->regimes[s->regime] : NULL;
     bool ok = r && s->first >= 0 && s->first <= s->last && s->last <= r->nsteps && s->first2 >= 0 &&
               s->first2 <= s->last2 && s->last2 <= r->nsteps && s->n >= 1 && s->n <= r->n &&
-              s->m <= p->m_max && s->m <= s->n && s->t >= s->n && s->t <= p->ctx && s->slot >= 0 &&
+              s->m <= r->m && s->m <= s->n && s->t >= s->n && s->t <= p->ctx && s->slot >= 0 &&
               s->slot < PARAM_SLOTS && s->params && s->read_ring >= -1 &&
               s->read_ring < TOKEN_RING &&
               (!s->times || s->last - s->first + s->last2 - s->first2 <= d->timed);

@@ -34,7 +34,7 @@ static u32 largest_n(const Engine *e) {
 void engine_params(Engine *e, u32 pos, u32 n, u32 m, Submit *s) {
     const Program *p = e->p;
     int regime = engine_regime(e, n);
-    must(regime >= 0 && pos + n <= p->ctx && m <= n && m <= p->m_max);
+    must(regime >= 0 && pos + n <= p->ctx && m <= n && m <= p->regimes[regime].m);
     i32 *w = e->params;
     memset(w, 0, program_param_words(p) * sizeof *w);
     w[PARAM_N] = (i32)n;

@@ -51,7 +51,7 @@ typedef struct EngineDesc {
     u32 window;             // bytes that loading may hold at a time; 0: 8 MB
     int depth; // answers in flight while decoding; 0: 4 on devices that answer later, else 1
     // Tokens to draft at once, whether or not it pays; -1: as many as pay, by measurement; 0: none.
-    // Programs with logits for more than one row (m_max) can.
+    // Programs whose steps of few rows may give logits to all of them can (CompileOptions.few_m).
     int speculate;
     EngineHooks hooks;
 } EngineDesc;

@@ -31,8 +31,8 @@ enum { USUAL_COUNTS = 8 };
 void speculate_begin(Engine *e) {
     Speculate *s = &e->spec;
     int most = s->drafts < 0 ? SPECULATE_MOST : MIN2(s->drafts, SPECULATE_MOST);
-    most = MIN2(most, (int)e->p->m_max - 1);
-    while (most > 0 && engine_regime(e, (u32)most + 1) < 0) most--;
+    for (int r; most > 0; most--)
+        if ((r = engine_regime(e, (u32)most + 1)) >= 0 && (u32)most < e->p->regimes[r].m) break;
     s->most = most;
     s->left = s->want = 0;
     s->guess = -1;

@@ -105,6 +105,9 @@ bool program_verify(const Program *p, Err *err) {
         return bad(err, S("program"), "its token ring is too small");
     if (p->buffers[p->buf_logits].size < (u64)p->m_max * p->vocab * 4)
         return bad(err, S("program"), "its logits buffer is too small");
+    for (int i = 0; i < REGIME_COUNT; i++)
+        if (p->regimes[i].m > MIN2(p->regimes[i].n, p->m_max))
+            return bad(err, S("program"), "a regime has more logits than rows, or than fit");
     for (int i = 0; i < p->nbuffers; i++) {
         if (p->buffers[i].size == 0 || p->buffers[i].size > (u64)p->profile.max_buffer_bytes)
             return bad(err, p->buffers[i].name,

@@ -147,6 +147,7 @@ typedef struct PlanItem { // one activation in the arena: `inspect --plan`
 // the samplers.
 typedef struct Regime {
     u32 n;      // its largest n: 1, 8, chunk
+    u32 m;      // rows that get logits in one of its steps, at most
     int nsteps; // [0, head): trunk; [head, greedy): head; [greedy, sample): argmax; [sample,
                 // nsteps): sampler
     int head, greedy, sample;

@@ -95,7 +95,7 @@ static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err) {
     c->nbuffers = 0;
     arena_reset(c->arena);
     c->n = MIN2(r->n, (u32)MIN2((u32)MOST_ROWS, p->ctx));
-    c->m = MIN2(p->m_max, c->n);
+    c->m = MIN2(r->m, c->n);
     c->params = NEW_N(c->arena, i32, program_param_words(p));
     fill_params(c, p);
 
@@ -145,8 +145,13 @@ static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err) {
     c->program.buf_ring = 1;
     c->program.buf_logits = 0;
     memset(c->program.regimes, 0, sizeof c->program.regimes);
-    c->program.regimes[regime] = (Regime){
-        .n = r->n, .nsteps = 1, .head = 1, .greedy = 1, .sample = 1, .steps = &c->one_step};
+    c->program.regimes[regime] = (Regime){.n = r->n,
+                                          .m = r->m,
+                                          .nsteps = 1,
+                                          .head = 1,
+                                          .greedy = 1,
+                                          .sample = 1,
+                                          .steps = &c->one_step};
     for (int i = 0; i < c->nbuffers; i++)
         if (!device_buffer_make(engine_device(e), c->buffers[i].size, c->buffers[i].kind,
                                 &c->handles[i], err))

@@ -209,7 +209,7 @@ static void the_processor_runs_steps_with_the_params_of_their_slot(void **state)
     buffers[1].size = TOKEN_RING * 4;
     buffers[2].size = 256;
     p.regimes[REGIME_FEW] =
-        (Regime){.n = 4, .nsteps = 1, .head = 1, .greedy = 1, .sample = 1, .steps = &step};
+        (Regime){.n = 4, .m = 1, .nsteps = 1, .head = 1, .greedy = 1, .sample = 1, .steps = &step};
     BufferHandle bh[3];
     for (int i = 0; i < 3; i++)
         assert_true(device_buffer_make(d, buffers[i].size, BUF_ARENA, &bh[i], &err));

@@ -67,8 +67,13 @@ static inline void fake_program(Fake *f) {
                             .layer = -1};
     const u32 largest[REGIME_COUNT] = {1, 4, FAKE_CHUNK};
     for (int i = 0; i < REGIME_COUNT; i++)
-        p->regimes[i] = (Regime){
-            .n = largest[i], .nsteps = 4, .head = 1, .greedy = 2, .sample = 3, .steps = f->step};
+        p->regimes[i] = (Regime){.n = largest[i],
+                                 .m = MIN2(largest[i], 4),
+                                 .nsteps = 4,
+                                 .head = 1,
+                                 .greedy = 2,
+                                 .sample = 3,
+                                 .steps = f->step};
 }
 
 // 256 tokens of one byte each, <end> and <start>.

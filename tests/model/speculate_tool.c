@@ -62,9 +62,9 @@ static bool talk(Model *m, u32 seed, int drafts, Answer out[2], EngineStats *sum
 
 int main(int argc, char **argv) {
     if (argc != 5) return fprintf(stderr, "usage: speculate_tool FILE DEVICE THREADS TALKS\n"), 2;
-    ModelOptions options = {.m_max = SPECULATE_MOST + 1};
+    ModelOptions options = {0};
     DeviceOptions device = {.threads = atoi(argv[3])};
-    CompileOptions compile = {0};
+    CompileOptions compile = {.few_m = SPECULATE_MOST + 1};
     Source src;
     Err err = {0};
     Model *m = model_new(NULL, NULL);

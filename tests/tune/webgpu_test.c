@@ -223,7 +223,7 @@ static void ring_open(Lab *l, Ring *r, bool writes) {
     r->p.buf_ring = r->p.buf_logits = 1;
     r->buffers[0].size = round_up(program_param_words(&r->p) * 4, 256) * PARAM_SLOTS;
     r->buffers[1].size = TOKEN_RING * 4;
-    r->p.regimes[0] = (Regime){.n = 1, .nsteps = 1, .steps = &r->step};
+    r->p.regimes[0] = (Regime){.n = 1, .m = 1, .nsteps = 1, .steps = &r->step};
     for (int i = 0; i < 2; i++)
         assert_true(
             device_buffer_make(l->d, r->buffers[i].size, BUF_ARENA, &r->handles[i], &l->err));
