@@ -126,7 +126,7 @@ static bool reader_open(Device *d, const Profile *profile, u64 size, MemReader *
     r->p.kernels = &r->kernel;
     r->p.buffers = r->buffers;
     r->p.buf_ring = r->p.buf_logits = 1;
-    r->p.regimes[0] = (Regime){.n = 1, .nsteps = 1, .steps = &r->step};
+    r->p.regimes[0] = (Regime){.n = 1, .m = 1, .nsteps = 1, .steps = &r->step};
     r->buffers[0] = (ProgBuffer){.kind = BUF_PARAMS, .size = (u64)256 * PARAM_SLOTS};
     r->buffers[1] = (ProgBuffer){.kind = BUF_RING, .size = TOKEN_RING * 4};
     r->buffers[2] = (ProgBuffer){.kind = BUF_WEIGHT, .size = size};

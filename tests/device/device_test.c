@@ -293,7 +293,7 @@ static void steps_that_a_device_cannot_time_are_refused(void **state) {
                  .buffers = buffers,
                  .buf_ring = 1,
                  .buf_logits = 1};
-    p.regimes[REGIME_ROW] = (Regime){.n = 1, .nsteps = 1, .steps = &step};
+    p.regimes[REGIME_ROW] = (Regime){.n = 1, .m = 1, .nsteps = 1, .steps = &step};
     BufferHandle bh[2];
     KernelHandle kh;
     BoundHandle bound;
