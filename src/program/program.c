@@ -31,7 +31,7 @@ StepCost step_cost(const Program *p, int regime, int step, u32 n, u32 m, u32 t) 
     const Step *s = &r->steps[step];
     const ProgKernel *k = &p->kernels[s->kernel];
     bool head = step >= r->head; // its rows are those that get logits
-    u64 rows = head ? m : n, most = MAX2(head ? MIN2(p->m_max, r->n) : r->n, 1);
+    u64 rows = head ? m : n, most = MAX2(head ? r->m : r->n, 1);
     StepCost c = {s->bytes, s->flops / most * rows};
     for (int i = 0; i < k->nbind; i++) {
         u64 size = s->bind[i].size, used = size;

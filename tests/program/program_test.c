@@ -239,7 +239,7 @@ static void a_steps_cost_is_of_its_rows_and_of_the_cache_it_looks_at(void **stat
         const Regime *g = &prog->regimes[r];
         for (int i = 0; i < g->nsteps; i++) {
             const Step *s = &g->steps[i];
-            u32 m = MIN2(prog->m_max, g->n);
+            u32 m = g->m;
             StepCost most = step_cost(prog, r, i, g->n, m, prog->ctx);
             StepCost half = step_cost(prog, r, i, g->n, m, prog->ctx / 2);
             bool looks = false, appends = false;

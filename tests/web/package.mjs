@@ -94,6 +94,40 @@ export async function packageTests(browser) {
             fs.rmSync(baked);
         }
     });
+    await test("a trace has a slice for each step of the submits that it is of, and changes no answer", async () => {
+        const [two, plain, short] = await page.evaluate(async (model) => {
+            const { open, outcome, say } = window;
+            const engine = await open(model, { device: "webgpu" });
+            const messages = [{ role: "user", content: "Thanks" }];
+            const of = async (submits, max_tokens) => {
+                const trace = engine.trace(submits);
+                trace.catch(() => {});
+                const said = await say(engine, { max_tokens, messages });
+                return { said, trace: await outcome(trace) };
+            };
+            await say(engine, { max_tokens: 2 }); // kernels are checked at their first use, each by a submit
+            const traced = [await of(3, 4), await say(engine, { max_tokens: 4, messages }), await of(9, 2)];
+            engine.close();
+            return traced;
+        }, model);
+        if (/has no timestamps/.test(two.trace)) return { skip: two.trace };
+        must(two.said && two.said === plain, `${two.said} and ${plain}`);
+        const submitsOf = ({ traceEvents }) => {
+            const at = traceEvents.map((e, i) => (e.cat.endsWith("step") ? -1 : i)).filter((i) => i >= 0);
+            return at.map((i, k) => ({ ...traceEvents[i], steps: traceEvents.slice(i + 1, at[k + 1]) }));
+        };
+        const [three, few] = [submitsOf(two.trace), submitsOf(short.trace)];
+        must(three.map((s) => s.cat).join() === "prefill,decode,decode", `${three.map((s) => s.cat)}`);
+        must(few.length === 2, `${few.length} submits of two tokens`);
+        for (const s of three) {
+            must(s.steps.length === s.args.steps && s.args.steps > 100, `${s.steps.length} slices for ${s.args.steps} steps`);
+            must(s.steps.every((e) => e.args.bound_bytes > 0 && Math.min(...e.args.workgroups) > 0 && e.args.kernel), "a slice says too little");
+            must(s.steps.every((e) => e.ts >= s.ts && e.ts + e.dur <= s.ts + s.dur + 1), "a step lies outside of its submit");
+        }
+        const names = three.slice(1).map((s) => s.steps.map((e) => e.name).join());
+        must(names[0] === names[1], "two tokens have different steps");
+        return `${three.map((s) => s.args.steps).join(" + ")} steps`;
+    });
     await test("a signal ends the opening only; a closed engine and an address that is no text are told", async () => {
         const said = await page.evaluate(async (model) => {
             const { open, outcome, say } = window;
@@ -105,14 +139,16 @@ export async function packageTests(browser) {
             const engine = await open(odd, { signal: later.signal });
             later.abort();
             const after = await outcome(say(engine));
+            const traced = await outcome(engine.trace());
             const ready = engine.ready;
             engine.close();
-            const closed = await Promise.all([outcome(say(engine)), outcome(engine.evaluate()), outcome(engine.reload({}))]);
-            return { before, during, after, ready: [ready, engine.ready], closed };
+            const closed = await Promise.all([outcome(say(engine)), outcome(engine.evaluate()), outcome(engine.reload({})), outcome(engine.trace())]);
+            return { before, during, after, traced, ready: [ready, engine.ready], closed };
         }, model);
         must(said.before === "Error: too early", said.before);
         must(/^TimeoutError/.test(said.during), said.during);
         must(said.after && !/^\w*Error|^nothing for/.test(said.after), said.after);
+        must(/^HobError: only WebGPU is traced/.test(said.traced), said.traced);
         must(String(said.ready) === "true,false", `ready: ${said.ready}`);
         for (const why of said.closed) must(/^HobError: .*engine was closed/.test(why), why);
     });

@@ -27,7 +27,10 @@ export async function openAdapter(): Promise<Opened | string> {
         const l = adapter.limits;
         const subgroup = subgroupSize(adapter);
         const device = await adapter.requestDevice({
-            requiredFeatures: subgroup ? ["subgroups"] : [],
+            requiredFeatures: [
+                ...(subgroup ? (["subgroups"] as const) : []),
+                ...(adapter.features.has("timestamp-query") ? (["timestamp-query"] as const) : []), // for a trace
+            ],
             requiredLimits: {
                 maxBufferSize: l.maxBufferSize,
                 maxStorageBufferBindingSize: l.maxStorageBufferBindingSize,

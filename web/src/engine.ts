@@ -15,9 +15,11 @@ import type {
     Completions,
     EvaluateRequest,
     Evaluation,
+    Trace,
 } from "./types.js";
 
 const THREADS_MOST = 64;
+const TRACED = 8; // submits: the prompt's and seven tokens
 const SWEEP_MS = 1000; // a worker that is ended lets go of its stored model by then
 
 /** One answer on its way: objects that came and were not taken yet, or somebody waiting for the next. */
@@ -116,6 +118,7 @@ class PageEngine implements Engine {
     private readonly worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "hob" });
     private readonly answers = new Map<number, Answer>();
     private readonly evaluations = new Map<number, { done(e: Evaluation): void; fail(e: Error): void }>();
+    private readonly traces = new Map<number, { done(t: Trace): void; fail(e: Error): void }>();
     private opening: { id: number; done(): void; fail(e: Error): void; options: Partial<EngineOptions> } | null = null;
     private count = 0;
     private over: HobError | null = null; // why nothing is expected of the worker any more
@@ -141,6 +144,8 @@ class PageEngine implements Engine {
         this.answers.clear();
         for (const e of this.evaluations.values()) e.fail(error);
         this.evaluations.clear();
+        for (const t of this.traces.values()) t.fail(error);
+        this.traces.clear();
     }
 
     private hear(m: FromWorker): void {
@@ -172,7 +177,13 @@ class PageEngine implements Engine {
                 this.evaluations.get(m.id)?.done(m.result);
                 this.evaluations.delete(m.id);
                 break;
+            case "traced":
+                this.traces.get(m.id)?.done(m.result);
+                this.traces.delete(m.id);
+                break;
             case "error":
+                this.traces.get(m.id)?.fail(new HobError(m.error));
+                this.traces.delete(m.id);
                 this.finish(m.id, m.error);
                 break;
         }
@@ -246,6 +257,15 @@ class PageEngine implements Engine {
             options.signal?.addEventListener("abort", abort, { once: true });
             this.evaluations.set(id, { done, fail });
             this.post({ type: "evaluate", id, request: { ...request, tokens: request.tokens && Int32Array.from(request.tokens) } });
+        });
+    }
+
+    async trace(submits = TRACED): Promise<Trace> {
+        this.mustBeOpen();
+        return new Promise((done, fail) => {
+            const id = ++this.count;
+            this.traces.set(id, { done, fail });
+            this.post({ type: "trace", id, submits });
         });
     }
 

@@ -7,6 +7,8 @@
 import { OP, keep, u64 } from "./commands.js";
 import type { AdapterInfo } from "./adapter.js";
 import { Pipelines, type Kernel } from "./pipelines.js";
+import { Tracer } from "./trace.js";
+import type { Trace } from "./types.js";
 
 const NO_READ = 0xffffffff;
 const LOW_TICKETS_MAX = 16; // staging buffers at the start; more are made when more is in flight
@@ -14,6 +16,7 @@ const LOW_TICKETS_MAX = 16; // staging buffers at the start; more are made when 
 interface BoundStep {
     kernel: Kernel;
     group: GPUBindGroup;
+    bytes: number; // of the ranges that are bound
 }
 
 interface Bound {
@@ -40,6 +43,7 @@ export class Gpu {
     private answers: Answer[] = [];
     private wake: (() => void) | null = null;
     private closed = false;
+    private tracer: Tracer | null = null;
     private later: Uint32Array[] | null = null; // lists that wait for pipelines, oldest first
 
     constructor(
@@ -78,8 +82,22 @@ export class Gpu {
         this.wake?.();
     }
 
+    /** The steps of the next submits with their times; of fewer where `traceEnd` comes first. */
+    trace(submits: number): Promise<Trace> {
+        this.traceEnd();
+        const tracer = new Tracer(this.device, this.adapter.label, submits);
+        this.tracer = tracer;
+        return tracer.trace;
+    }
+
+    traceEnd(): void {
+        this.tracer?.end();
+        this.tracer = null;
+    }
+
     /** Gives the device back with everything on it. */
     close(): void {
+        this.traceEnd();
         this.closed = true;
         this.device.destroy();
     }
@@ -245,7 +263,8 @@ export class Gpu {
                         binding,
                         resource: { buffer: this.buffers[a[i]!]!, offset: u64(a, i + 1), size: u64(a, i + 3) },
                     });
-                steps.push({ kernel, group: this.device.createBindGroup({ layout: kernel.layout, entries }) });
+                const bytes = entries.reduce((sum, e) => sum + (e.resource as GPUBufferBinding).size!, 0);
+                steps.push({ kernel, group: this.device.createBindGroup({ layout: kernel.layout, entries }), bytes });
             }
             bound.regimes.push(steps);
         }
@@ -260,26 +279,36 @@ export class Gpu {
         const queue = this.device.queue;
         let at = 6;
         queue.writeBuffer(bound.params, 0, a as GPUAllowSharedBufferSource, at, head!);
+        const timed = this.tracer?.next(nsteps!, a.subarray(at)) ?? null;
         at += head!;
 
         const encoder = this.device.createCommandEncoder();
-        const pass = encoder.beginComputePass();
+        let pass = timed ? null : encoder.beginComputePass();
         let kernel: Kernel | null = null;
         for (let i = 0; i < nsteps!; i++, at += 4) {
             const step = steps[a[at]!]!;
-            if (step.kernel !== kernel) pass.setPipeline((kernel = step.kernel).pipeline!);
-            pass.setBindGroup(0, step.group);
-            pass.dispatchWorkgroups(a[at + 1]!, a[at + 2]!, a[at + 3]!);
+            if (timed) {
+                const workgroups: [number, number, number] = [a[at + 1]!, a[at + 2]!, a[at + 3]!];
+                pass?.end();
+                pass = encoder.beginComputePass(timed.pass({ name: step.kernel.name, bound_bytes: step.bytes, workgroups }));
+                kernel = null;
+            }
+            if (step.kernel !== kernel) pass!.setPipeline((kernel = step.kernel).pipeline!);
+            pass!.setBindGroup(0, step.group);
+            pass!.dispatchWorkgroups(a[at + 1]!, a[at + 2]!, a[at + 3]!);
         }
-        pass.end();
+        pass?.end();
+        timed?.resolve(encoder);
         if (read === NO_READ) {
             queue.submit([encoder.finish()]);
+            timed?.read();
             this.answerWhenDone([ticket!]);
             return;
         }
         const staging = this.staging.pop() ?? this.stagingBuffer(4);
         encoder.copyBufferToBuffer(bound.ring, read! * 4, staging, 0, 4);
         queue.submit([encoder.finish()]);
+        timed?.read();
         staging.mapAsync(GPUMapMode.READ).then(
             () => {
                 const token = new Int32Array(staging.getMappedRange())[0]!;

@@ -2,7 +2,7 @@
 import type { ErrorBody } from "./errors.js";
 import type { KernelSet } from "./kernels.js";
 import type { SourceInput } from "./source.js";
-import type { AnswerStats, DeviceName, EngineInfo, Evaluation, EvaluateRequest, Progress } from "./types.js";
+import type { AnswerStats, DeviceName, EngineInfo, Evaluation, EvaluateRequest, Progress, Trace } from "./types.js";
 
 export interface Open {
     type: "open";
@@ -18,6 +18,7 @@ export type ToWorker =
     | Open
     | { type: "ask"; id: number; request: string }
     | { type: "evaluate"; id: number; request: EvaluateRequest }
+    | { type: "trace"; id: number; submits: number }
     | { type: "cancel"; id: number };
 
 export type Sizes = [ctx: number, chunk: number, rows: number]; // 0: what is usual
@@ -30,4 +31,5 @@ export type FromWorker =
     | { type: "text"; id: number; lines: string } // objects of the stream, one a line
     | { type: "end"; id: number; lines: string; stats: AnswerStats }
     | { type: "evaluated"; id: number; result: Evaluation }
+    | { type: "traced"; id: number; result: Trace }
     | { type: "error"; id: number; error: ErrorBody };

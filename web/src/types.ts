@@ -170,12 +170,35 @@ export interface Completions {
     create(request: ChatRequest, options?: CreateOptions): Promise<ChatStream | ChatCompletion>;
 }
 
+export interface TraceEvent {
+    name: string;
+    cat: string;
+    ph: "X";
+    pid: number;
+    tid: number;
+    ts: number; // microseconds
+    dur: number;
+    args: Record<string, unknown>;
+}
+
+/** What chrome://tracing and Perfetto open, as JSON. */
+export interface Trace {
+    otherData: Record<string, unknown>;
+    traceEvents: TraceEvent[];
+}
+
 export interface Engine {
     readonly chat: { readonly completions: Completions };
     readonly info: EngineInfo;
     readonly stats: AnswerStats | null;
     /** What the model thinks of given tokens: how two devices are compared end to end. The next answer begins anew. */
     evaluate(request?: EvaluateRequest, options?: CreateOptions): Promise<Evaluation>;
+    /**
+     * The time of each step of the next submits, on WebGPU: a Chrome trace. The first is the prompt's, each other a token's
+     * (in a model's first answer there are those that check kernels, too). It comes when they are done, or when the answer
+     * that they belong to ends: ask for the answer before it is awaited.
+     */
+    trace(submits?: number): Promise<Trace>;
     /** Whether a model is open: not after `close`, nor where `reload` failed after the model before had made room. */
     readonly ready: boolean;
     /**

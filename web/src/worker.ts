@@ -34,6 +34,7 @@ onmessage = (e: MessageEvent<ToWorker>) => {
     if (m.type === "cancel") cancelled = m.id;
     if (m.type === "ask") void answer(m.id, m.request);
     if (m.type === "evaluate") void evaluate(m.id, m.request);
+    if (m.type === "trace") void trace(m.id, m.submits);
     if (m.type === "open") {
         opening = m.id;
         void openModel(m).catch((e) => post({ type: "failed", id: m.id, error: errorBody(e), open: open !== null }));
@@ -289,6 +290,17 @@ async function make(id: number, begin: (core: Core) => number, piece: (core: Cor
         post(last);
     } catch (e) {
         if (asking === id) asking = 0;
+        post({ type: "error", id, error: errorBody(e) });
+    }
+    open?.gpu?.traceEnd();
+}
+
+/** Of what is handed over from now on; at the end of an answer, or when another trace begins, it has what it has. */
+async function trace(id: number, submits: number): Promise<void> {
+    try {
+        if (!open?.gpu) throw failure("DEVICE_UNKNOWN", "only WebGPU is traced in a page; `hob bench --trace` traces the processor");
+        post({ type: "traced", id, result: await open.gpu.trace(submits) });
+    } catch (e) {
         post({ type: "error", id, error: errorBody(e) });
     }
 }
