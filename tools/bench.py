@@ -1,11 +1,14 @@
 """`make bench`: hob beside its peers, in one run, and what each of hob's modes agrees with.
 
-Every measurement is a process of its own; those that are compared take turns, RUNS times (3), and the medians are
-set against each other, with the least and the largest ratio of one turn as the spread. A peer that is here and fails
+Every measurement is a process of its own; those that are compared take turns, RUNS times, and the medians are
+set against each other, with the least and the largest ratio of one turn as the spread. The page on the processor is run
+with one thread and with two, by the kernels for relaxed SIMD and by those for SIMD128 alone; its first token is timed from
+navigation, and its memory is what all processes of the
+browser have at most (PSS) while it loads, beyond those with a blank page. A peer that is here and fails
 makes the run fail; one that is not here reads `not run: why`. Writes bench/RESULTS.md and bench/RESULTS.svg.
 
-Environment: RUNS, TOKENS (64) of an answer, PROMPT (256) tokens of a native prompt, PEERS_WEBLLM_LIB,
-ONLY=native,threads,page,webgpu,checks,compile. With OUT=FOLDER the results go there instead.
+Environment: RUNS (5), TOKENS (64) of an answer, PROMPT (256) tokens of a native prompt, PEERS_WEBLLM_LIB,
+ONLY=native,threads,page,first,memory,webgpu,checks,compile. With OUT=FOLDER the results go there instead.
 """
 import contextlib
 import functools
@@ -28,16 +31,26 @@ HOB = os.path.join(ROOT, "build", "hob")
 MODEL = os.path.join(ROOT, "models", "SmolLM2-135M-Instruct.Q4_1.gguf")
 PEERS = os.path.join(ROOT, "bench", "peers")
 FIXTURES = os.path.join(ROOT, "tests", "fixtures")
-RUNS = int(os.environ.get("RUNS") or 3)
+RUNS = int(os.environ.get("RUNS") or 5)
 TOKENS = int(os.environ.get("TOKENS") or 64)
 PROMPT = int(os.environ.get("PROMPT") or 256)
 CLEAR = 0.01  # a margin in logits under which two right answers may differ
 LIMIT = 900
 OPENED, COLD, COMPILE_MS = 15, 4, 30
-QUESTION = "Write a long story about a lighthouse keeper who keeps a log of every ship that passes."
+QUESTION = (
+    "Write a long story about a lighthouse keeper who keeps a log of every ship that passes. "
+    "He came to the island when he was nineteen, with a trunk of books, two lamps and a dog that was afraid of the sea. "
+    "In his log he writes the name of each ship, where it comes from, what it carries, how many sails it has set, and what the weather "
+    "does while it is in sight. When there is no name to be read he gives the ship one of his own. Over the years the log has grown to "
+    "forty volumes, which stand on a shelf that he built from the planks of a wreck. One night in autumn a ship passes that he has written "
+    "of before: it has the same name, the same torn sail and the same lantern at its bow, but it went down thirty years ago, and he was "
+    "the one who lit the fire for its crew. Tell what he does then, what he finds in the first volume, and whom he tells of it in "
+    "the village when spring comes. Write it in the first person, as if he told it to his dog by the fire.")  # 256 tokens, as asked
 # what the model's chat template makes of the question; the page's own count of tokens must agree
-ASKED = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
-         "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n" % QUESTION)
+TEMPLATE = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+            "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n")
+ASKED = TEMPLATE % QUESTION
+SHORT = QUESTION.split(". ")[0] + "."  # for WebGPU, which is a program on the processor here
 HOB_MODE = "f32 activations, f32 cache"
 
 
@@ -125,18 +138,90 @@ def llamacpp(threads):
     return figures(["node", os.path.join(PEERS, "llamacpp.mjs"), MODEL, str(threads), str(PROMPT), str(TOKENS)])
 
 
-def hob_page(device, tokens, dawn=""):
-    """dawn: features of Chromium's WebGPU that are not on by themselves."""
+def hob_page(device, tokens, threads=1, kernels="", question=QUESTION, **more):
+    """more: HOB_DAWN: features of Chromium's WebGPU that are not on by themselves; HOB_ADAPTER: none."""
     with page() as url:
-        r = figures(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")],
-                    env=dict(HOB_URL=url, CHROME=chrome(), ASK=QUESTION, DEVICE=device, N=str(tokens), HOB_TEMP="0", JSON="1", HOB_DAWN=dawn))
+        env = dict(HOB_URL=url, CHROME=chrome(), ASK=question, DEVICE=device, N=str(tokens), HOB_TEMP="0", JSON="1",
+                   THREADS=str(threads), KERNELS=kernels, **more)
+        r = figures(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")], env=env)
     if r["answer_tokens"] < tokens * 3 // 4:
         raise Failed("the page's answer ended after %d tokens" % r["answer_tokens"])
+    if threads and device == "cpu" and r["threads"] != threads:
+        raise Failed("the page ran %d threads, not %d" % (r["threads"], threads))
     return r
 
 
-def wllama():
-    return figures(["node", os.path.join(PEERS, "wllama.mjs"), MODEL, "1", str(TOKENS)], stdin=ASKED, env=dict(CHROME=chrome()))
+def hob_cpu(threads, kernels):
+    r = hob_page("cpu", TOKENS, threads, kernels)
+    if r["kernel_set"] != kernels:
+        raise Missing("this browser has no relaxed SIMD")
+    return dict(r, device="cpu, %s" % {"relaxed": "relaxed SIMD", "simd128": "SIMD128"}[kernels])
+
+
+def wllama_cold(threads, tokens):
+    """A page that is navigated to and asked at once, for its first token and its memory."""
+    return figures(["node", os.path.join(PEERS, "wllama.mjs"), MODEL, str(threads), str(tokens), "cold"], stdin=ASKED, env=dict(CHROME=chrome()))
+
+
+@functools.lru_cache(maxsize=None)
+def wllama(threads, turn):
+    """Once a turn: several lines are held against it."""
+    return figures(["node", os.path.join(PEERS, "wllama.mjs"), MODEL, str(threads), str(TOKENS)], stdin=ASKED, env=dict(CHROME=chrome()))
+
+
+@functools.lru_cache(maxsize=None)
+def wllama_best():
+    """The number of threads, one or a core each, that gives it its first token sooner."""
+    return min((1, os.cpu_count() or 1), key=lambda threads: wllama_cold(threads, 1)["first_ms"])
+
+
+NO_WEBGPU = dict(HOB_ADAPTER="none")  # as the peer's browser is started
+
+
+def resident(root):
+    """PSS in bytes of all processes below `root` that are no node: the browser's."""
+    parents = {}
+    for pid in [p for p in os.listdir("/proc") if p.isdigit()]:
+        with contextlib.suppress(OSError, IndexError):
+            with open("/proc/%s/stat" % pid) as f:
+                parents[int(pid)] = int(f.read().rsplit(")", 1)[1].split()[1])
+    below, total = {root}, 0
+    while True:
+        more = {p for p, parent in parents.items() if parent in below} - below
+        if not more:
+            break
+        below |= more
+    for pid in below - {root}:
+        with contextlib.suppress(OSError, StopIteration):
+            if os.path.basename(os.readlink("/proc/%d/exe" % pid)).startswith("node"):
+                continue
+            with open("/proc/%d/smaps_rollup" % pid) as f:
+                total += next(int(l.split()[1]) for l in f if l.startswith("Pss:")) * 1024
+    return total
+
+
+def peak_memory(which):
+    """The most that a browser has at a time while bench/memory.mjs opens a model in it, in MB."""
+    if not os.path.exists("/proc/self/smaps_rollup"):
+        raise Missing("needs Linux's /proc")
+    most, over = [0], threading.Event()
+
+    def watch():
+        while not over.wait(0.05):
+            most[0] = max(most[0], resident(os.getpid()))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        run(["node", os.path.join("bench", "memory.mjs"), which, os.path.relpath(MODEL, ROOT)], env=dict(CHROME=chrome()))
+    finally:
+        over.set()
+        watcher.join()
+    return most[0] / 1e6
+
+
+def memory(which):
+    return {"device": "cpu", "peak_mb": peak_memory(which) - peak_memory("blank")}
 
 
 def ceiling():
@@ -174,10 +259,10 @@ def agreement_native(threads):
     return "top choice equal to the float32 reference's: " + "; ".join(parts)
 
 
-def agreement_page(answer):
+def agreement_page(answer, asked=ASKED):
     """The page's own greedy answer, forced on the native tool: is each token its first choice too, where one is clear?"""
-    ask = json.loads(run([HOB, "tokenize", "-m", MODEL, "--ids", "-"], stdin=ASKED))
-    ids = json.loads(run([HOB, "tokenize", "-m", MODEL, "--ids", "-"], stdin=ASKED + answer["answer"]))
+    ask = json.loads(run([HOB, "tokenize", "-m", MODEL, "--ids", "-"], stdin=asked))
+    ids = json.loads(run([HOB, "tokenize", "-m", MODEL, "--ids", "-"], stdin=asked + answer["answer"]))
     if len(ask) != answer["prompt_tokens"] or ids[:len(ask)] != ask:
         raise Failed("the page read %d tokens of the question, %d were expected" % (answer["prompt_tokens"], len(ask)))
     got = hob_eval(ids, 1, 1)
@@ -193,14 +278,23 @@ def agreement_page(answer):
 
 
 # ---- lines -----------------------------------------------------------------------------------------------------------
+# key: (what is measured, its unit, what is shown of it, is less better?)
+MEASURES = {"decode_tps": ("decode", "tokens/s", 1, False), "prefill_tps": ("prefill", "tokens/s", 1, False),
+            "first_ms": ("first token, from navigation", "s", 1e-3, True), "peak_mb": ("most memory while loading, beyond a blank page's", "MB", 1, True)}
+
+
+def ratio_of(key, ours, theirs):
+    return theirs / ours if MEASURES[key][3] else ours / theirs
+
+
 class Line:
     def __init__(self, group, name, hob, peer, peer_name, peer_mode, goal, keys, agree):
         self.group, self.name, self.hob, self.peer, self.peer_name, self.peer_mode = group, name, hob, peer, peer_name, peer_mode
-        self.goal, self.keys, self.agree = goal, keys, agree
+        self.goal, self.keys, self.agree = goal if isinstance(goal, dict) else {"decode_tps": goal}, keys, agree
         self.ours, self.theirs, self.why, self.peer_why, self.agreement, self.void = [], [], "", "", "", ""
 
     def ratios(self, key):
-        return [a[key] / b[key] for a, b in zip(self.ours, self.theirs) if b.get(key)]
+        return [ratio_of(key, a[key], b[key]) for a, b in zip(self.ours, self.theirs) if b.get(key)]
 
     def median(self, which, key):
         values = [m[key] for m in which if m.get(key)]
@@ -219,12 +313,19 @@ def lines_wanted():
     all_lines = [
         Line("native", "native, 1 thread", lambda: hob_native(1), lambda: llamacpp(1), "llama.cpp", q8, 1.0, both, lambda l: agreement_native(1)),
         Line("threads", "native, 2 threads", lambda: hob_native(2), lambda: llamacpp(2), "llama.cpp", q8, None, both, lambda l: agreement_native(2)),
-        Line("page", "page on the CPU, 1 thread", lambda: hob_page("cpu", TOKENS), wllama, "wllama", q8, 4.0, both, lambda l: agreement_page(l.ours[-1])),
-        Line("webgpu", "page on WebGPU", lambda: hob_page("webgpu", gpu_tokens), ceiling, "ceiling", "16-bit integer activations, no attention",
-             0.35, ["decode_tps"], lambda l: agreement_page(l.ours[-1])),
+        *[Line("page", "page on the CPU, %d thread%s, %s" % (n, "s" * (n > 1), name), functools.partial(hob_cpu, n, kernels),
+               lambda n=n: wllama(n, turn_now()), "wllama", q8, goal, both, lambda l: agreement_page(l.ours[-1]))
+          for n in (1, 2) for kernels, name, goal in (("relaxed", "relaxed SIMD", {"decode_tps": 8.0, "prefill_tps": 6.0}),
+                                                      ("simd128", "SIMD128", {"decode_tps": 5.0, "prefill_tps": 3.0}))],
+        Line("first", "page on the CPU, first token", lambda: hob_page("cpu", 4, 0, **NO_WEBGPU), lambda: wllama_cold(wllama_best(), 1), "wllama", q8,
+             {"first_ms": 6.0}, ["first_ms"], lambda l: agreement_page(l.ours[-1])),
+        Line("memory", "page on the CPU, 1 thread, memory", lambda: memory("hob"), lambda: memory("wllama"), "wllama", q8, {"peak_mb": 2.0}, ["peak_mb"], lambda l: "as in the lines above"),
+        Line("webgpu", "page on WebGPU", lambda: hob_page("webgpu", gpu_tokens, question=SHORT), ceiling, "ceiling", "16-bit integer activations, no attention",
+             0.35, ["decode_tps"], lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT)),
         # what the browser adds to a kernel so that no index can leave its buffer; ours are proved when they are made
-        Line("checks", "page on WebGPU, Chromium's robustness checks off", lambda: hob_page("webgpu", gpu_tokens, "disable_robustness"),
-             lambda: hob_page("webgpu", gpu_tokens), "hob with them on", HOB_MODE, None, ["decode_tps"], lambda l: agreement_page(l.ours[-1])),
+        Line("checks", "page on WebGPU, Chromium's robustness checks off", lambda: hob_page("webgpu", gpu_tokens, question=SHORT, HOB_DAWN="disable_robustness"),
+             lambda: hob_page("webgpu", gpu_tokens, question=SHORT), "hob with them on", HOB_MODE, None, ["decode_tps"],
+             lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT)),
     ]
     return [l for l in all_lines if wanted(l.group)]
 
@@ -232,9 +333,16 @@ def lines_wanted():
 def prepare(line):
     if not os.path.exists(MODEL):
         raise Missing("needs models/%s; make setup" % os.path.basename(MODEL))
-    if line.group in ("page", "webgpu", "checks"):
+    if line.group in ("page", "first", "memory", "webgpu", "checks"):
         chrome()
     line.peer_why = "" if line.group == "checks" else why_no_peers()
+
+
+TURN = [0]
+
+
+def turn_now():
+    return TURN[0]
 
 
 def measure(lines):
@@ -245,6 +353,7 @@ def measure(lines):
         except Missing as e:
             line.why = "not run: %s" % e
     for turn in range(RUNS):
+        TURN[0] = turn
         for line in [l for l in lines if not l.why]:
             for who, act, into in (("hob", line.hob, line.ours), (line.peer_name, line.peer, line.theirs)):
                 if who != "hob" and line.peer_why:
@@ -259,8 +368,8 @@ def measure(lines):
                     say("%d/%d  %-28s %s" % (turn + 1, RUNS, line.name, line.why))
                     break
                 into.append(r)
-                say("%d/%d  %-28s %-10s %s" % (turn + 1, RUNS, line.name, who, "  ".join(
-                    "%s %.1f" % (k[:-4], r[k]) for k in line.keys if r.get(k))))
+                say("%d/%d  %-40s %-10s %s" % (turn + 1, RUNS, line.name, who, "  ".join(
+                    "%s %.1f" % (MEASURES[k][0].split(",")[0], r[k] * MEASURES[k][2]) for k in line.keys if r.get(k))))
     for line in [l for l in lines if not l.why]:
         try:
             line.agreement = line.agree(line)
@@ -354,25 +463,28 @@ def report(lines, other, compiled, load):
     out = ["# Measured by `make bench`", "",
            "%s; commit %s; %s; load average %.1f before, %.1f after on %d cores." % (
                time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), commit(), machine(), load, os.getloadavg()[0], os.cpu_count() or 1),
-           "SmolLM2-135M-Instruct Q4_1. Native: %d prompt tokens, %d answer tokens. Page: the question below, greedy." % (PROMPT, TOKENS),
-           "Medians of %d turns; the spread is the least and largest ratio of one turn. Read ratios, not speeds: "
+           "SmolLM2-135M-Instruct Q4_1. Native: %d prompt tokens, %d answer tokens. Page: the question below, 256 tokens as the model "
+           "reads it (on WebGPU its first sentence), greedy." % (PROMPT, TOKENS),
+           "Medians of %d turns; the spread is the least and largest ratio of one turn; where less is better, ratios are the peer's by hob's. Read ratios, not speeds: "
            "the machine may be shared." % RUNS, "",
-           "| Line | Measure | hob, tokens/s | Peer, tokens/s | Ratio | Spread | Goal |", "|---|---|---|---|---|---|---|"]
+           "| Line | Measure | hob | Peer | Ratio | Spread | Goal |", "|---|---|---|---|---|---|---|"]
     bars = []
     for l in lines:
         if l.why:
             out.append("| %s | | | %s | | | %s |" % (l.name, l.peer_name, l.why.splitlines()[0]))
             continue
         for key in l.keys:
+            what, unit, scale, less = MEASURES[key]
             ours, theirs, ratios = l.median(l.ours, key), l.median(l.theirs, key), l.ratios(key)
+            shown = "%.1f %s" % (ours * scale, unit)
             if not ratios:
-                out.append("| %s | %s | %.1f | %s not run: %s | | | |" % (l.name, key[:-4], ours, l.peer_name, l.peer_why))
+                out.append("| %s | %s | %s | %s not run: %s | | | |" % (l.name, what, shown, l.peer_name, l.peer_why))
                 continue
-            ratio = ours / theirs
-            goal = l.void if l.void else "" if l.goal is None or key != "decode_tps" else "at least %.2f: %s" % (l.goal, "met" if ratio >= l.goal else "missed")
-            out.append("| %s | %s | %.1f | %.1f %s | %.2f | %s | %s |" % (l.name, key[:-4], ours, theirs, l.peer_name, ratio, spread(ratios), goal))
+            ratio, least = ratio_of(key, ours, theirs), l.goal.get(key)
+            goal = l.void if l.void else "" if least is None else "at least %.2f: %s" % (least, "met" if ratio >= least else "missed")
+            out.append("| %s | %s | %s | %.1f %s, %s | %.2f | %s | %s |" % (l.name, what, shown, theirs * scale, unit, l.peer_name, ratio, spread(ratios), goal))
             if l.group != "checks":  # hob beside itself
-                bars.append(("%s, %s" % (l.name, key[:-4]), ours, theirs, l.peer_name))
+                bars.append(("%s, %s" % (l.name, what.split(",")[0]), *((theirs, ours) if less else (ours, theirs)), l.peer_name))
     out.append("| WebLLM | | | %s | | | %s |" % (other[1], other[0].splitlines()[0] if other[0] else "a model of its own, no ratio"))
     out += ["", "![hob's speed as a multiple of the peer's](RESULTS.svg)" if bars else "", "",
             *compile_report(*compiled), "## Modes and agreement", "", "| Line | hob's mode | Agreement of the same binary and flags | Peer's mode |", "|---|---|---|---|"]
@@ -390,7 +502,7 @@ def main():
         say("build/hob is not there; make")
         return 1
     lines = lines_wanted()
-    if any(wanted(group) for group in ("page", "webgpu", "checks", "compile")):
+    if any(wanted(group) for group in ("page", "first", "memory", "webgpu", "checks", "compile")):
         subprocess.call(["make", "web"], cwd=ROOT)
     load = os.getloadavg()[0]
     measure(lines)

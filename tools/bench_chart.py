@@ -2,7 +2,7 @@
 import math
 from xml.sax.saxutils import escape
 
-WIDTH, LEFT, RIGHT, ROW, TOP = 760, 250, 120, 34, 46
+WIDTH, LEFT, RIGHT, ROW, TOP = 860, 350, 120, 34, 46
 LOW, HIGH = 0.1, 16.0
 
 

@@ -1,13 +1,14 @@
-// One measurement of wllama in a headless Chromium: node wllama.mjs MODEL THREADS ANSWER < PROMPT
+// One measurement of wllama in a headless Chromium: node wllama.mjs MODEL THREADS ANSWER [cold] < PROMPT
 //
 // The prompt is text, as the model reads it (the chat template is applied already). Prints one JSON object with hob's
-// keys; the speeds are by the page's clock, from one streamed piece to the last, as hob's page measures its own.
+// keys; cold: nothing was asked before, and first_ms is the answer's first token by the clock that starts with navigation;
+// the speeds are by the page's clock, from one streamed piece to the last, as hob's page measures its own.
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import { chromium } from "playwright-core";
 
-const [model, threads, answer] = process.argv.slice(2);
+const [model, threads, answer, cold] = process.argv.slice(2);
 const prompt = fs.readFileSync(0, "utf8");
 const folder = path.join(import.meta.dirname, "node_modules", "@wllama", "wllama", "esm");
 const types = { ".js": "text/javascript", ".wasm": "application/wasm" };
@@ -31,7 +32,7 @@ try {
     page.setDefaultTimeout(0);
     await page.goto(`http://127.0.0.1:${server.address().port}/`);
     const result = await page.evaluate(
-        async ([prompt, threads, answer]) => {
+        async ([prompt, threads, answer, cold]) => {
             const { Wllama } = await import("/index.js");
             const quiet = () => {};
             const w = new Wllama({ default: "/wasm/wllama.wasm" }, { logger: { debug: quiet, log: quiet, warn: quiet, error: quiet } });
@@ -50,9 +51,9 @@ try {
                     at.push(performance.now());
                     timings = piece.timings ?? timings;
                 }
-                return { ttft_ms: at[0] - began, span_ms: at.at(-1) - at[0], timings };
+                return { first_ms: at[0], ttft_ms: at[0] - began, span_ms: at.at(-1) - at[0], timings };
             };
-            await ask(prompt.slice(0, 20), 2); // the engine's code is compiled as it is first run
+            if (!cold) await ask(prompt.slice(0, 20), 2); // the engine's code is compiled as it is first run
             const r = await ask(prompt, answer);
             const tokens = r.timings.predicted_n;
             return {
@@ -61,11 +62,12 @@ try {
                 answer_tokens: tokens,
                 load_ms,
                 ttft_ms: r.ttft_ms,
+                first_ms: r.first_ms,
                 prefill_tps: (r.timings.prompt_n / r.ttft_ms) * 1000,
                 decode_tps: ((tokens - 1) / r.span_ms) * 1000,
             };
         },
-        [prompt, Number(threads), Number(answer)],
+        [prompt, Number(threads), Number(answer), cold],
     );
     console.log(JSON.stringify(result));
 } finally {

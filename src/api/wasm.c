@@ -2,9 +2,9 @@
 // waiting.
 //
 // A page opens one model: the file's front is asked for until it is understood, then a device is
-// chosen, then weights stream through a dozen slots of half a megabyte, then requests are answered.
-// hob_w_step does a little and says what it needs; JavaScript brings it and calls again. Nothing
-// here is compiled into the native library.
+// chosen, then weights stream through a dozen slots of a quarter of a megabyte, then requests are
+// answered. hob_w_step does a little and says what it needs; JavaScript brings it and calls again.
+// Nothing here is compiled into the native library.
 #include "api/wasm_int.h"
 
 // ---- what JavaScript gives ----------------------------------------------------------------------
@@ -219,7 +219,7 @@ EXPORT(hob_w_load) bool hob_w_load(Page *p, bool gpu) {
     // a page reads one conversation: steps of a few rows run as those of many do, if there are any
     CompileOptions o = {.regimes = 1 << REGIME_ROW |
                                    1 << (p->m->graph->chunk > 8 ? REGIME_MANY : REGIME_FEW)};
-    Arena *work = o.work = gpu ? arena_new(NULL) : NULL;
+    Arena *work = o.work = arena_new(NULL);
     bool ok = page_device(p, p->m, gpu, &p->err) && model_compile(p->m, &o, &p->err);
     arena_free(work);
     p->compile_ms = clock_ms() - start;

@@ -20,7 +20,7 @@ typedef enum PageState { // ORDER PAGE_STATE (web/src/core.ts)
     PAGE_FAILED,  // out: {"error": ...}
 } PageState;
 
-enum { ARG_COUNT = 3, SLOT_COUNT = 12, SLOT_BYTES = 1 << 19 };
+enum { ARG_COUNT = 3, SLOT_COUNT = 12, SLOT_BYTES = 1 << 18 };
 
 typedef struct FileSlot { // a part of the file that the page brought
     u64 off;

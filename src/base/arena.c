@@ -2,9 +2,10 @@
 //
 // An arena is one lifetime: it is freed or reset as a whole, nothing in it alone. The Arena itself
 // lives at the start of its first block. Memory is handed out zeroed: blocks from calloc are zero
-// already (and untouched pages stay untouched), blocks of a host's allocator and reused ones are
-// cleared when handed out. Under AddressSanitizer what is not handed out is poisoned, and 16 bytes
-// stay so between two allocations.
+// already (and untouched pages stay untouched), as are blocks in memory that a page has grown by
+// for them; blocks of a host's allocator and reused ones are cleared when handed out. Under
+// AddressSanitizer what is not handed out is poisoned, and 16 bytes stay so between two
+// allocations.
 #include "base/base.h"
 
 #include <stdlib.h>
@@ -56,19 +57,26 @@ static size_t align_up(size_t n) { return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1)
 #define BLOCK_HEAD align_up(sizeof(Block))
 
 // calloc knows of pages that nobody has written yet. WebAssembly's clears byte by byte, all at
-// once; there a block is cleared as it is handed out, as a host's is.
+// once; there a block that is not in memory grown by just now is cleared as it is handed out, as a
+// host's is.
 #ifdef __wasm__
-#define ZEROED          false
-#define block_get(size) malloc(size)
+static void *block_get(size_t size, bool *zeroed) {
+    size_t end = __builtin_wasm_memory_size(0) << 16;
+    void *p = malloc(size);
+    *zeroed = end && (size_t)p >= end;
+    return p;
+}
 #else
-#define ZEROED          true
-#define block_get(size) calloc(1, size)
+static void *block_get(size_t size, bool *zeroed) {
+    *zeroed = true;
+    return calloc(1, size);
+}
 #endif
 
 static Block *block_new(const HostAlloc *host, size_t size) {
-    Block *b = host->alloc ? host->alloc(host->user, size) : block_get(size);
+    bool zeroed = false;
+    Block *b = host->alloc ? host->alloc(host->user, size) : block_get(size, &zeroed);
     if (!b) return NULL;
-    bool zeroed = ZEROED && !host->alloc;
     *b = (Block){.size = size, .at = BLOCK_HEAD, .clean = zeroed ? BLOCK_HEAD : size};
     POISON((char *)b + b->at, size - b->at);
     return b;

@@ -4,10 +4,13 @@
 // private file system where there is one, else in parts that the browser may keep on disk.
 import { failure } from "./errors.js";
 
+/** Takes a part of what is read, to be copied at once, and where in it the part begins. */
+export type Put = (at: number, part: Uint8Array) => void;
+
 export interface ModelSource {
     readonly name: string;
     readonly size: number;
-    read(off: number, n: number): Promise<Uint8Array>;
+    read(off: number, n: number, put: Put): Promise<void>;
     close(): void;
 }
 
@@ -20,9 +23,9 @@ export type SourceInput =
 
 export type StoreProgress = (done: number, total: number) => void;
 
-const CHUNK = 4 << 20;
-const KEEP = 5; // chunks in memory
-const AHEAD = 2; // chunks asked for before they are wanted
+const CHUNK = 1 << 19;
+const KEEP = 10; // chunks in memory
+const AHEAD = 4; // chunks asked for before they are wanted
 const TRIES = 4;
 
 export async function openSource(input: SourceInput, onStore: StoreProgress): Promise<ModelSource> {
@@ -40,9 +43,9 @@ class BlobSource implements ModelSource {
     ) {
         this.size = blob.size;
     }
-    async read(off: number, n: number): Promise<Uint8Array> {
+    async read(off: number, n: number, put: Put): Promise<void> {
         try {
-            return new Uint8Array(await this.blob.slice(off, off + n).arrayBuffer());
+            put(0, new Uint8Array(await this.blob.slice(off, off + n).arrayBuffer()));
         } catch (e) {
             throw failure("IO", `${this.name}: the file cannot be read (${(e as Error).message}); drop it again`);
         }
@@ -71,6 +74,26 @@ async function get(url: string, range: string | null, signal: AbortSignal): Prom
     return reply;
 }
 
+// The body, which should be `size` bytes long, read into `buffer`: of what arrayBuffer() and plain readers leave behind, a
+// browser collects hundreds of megabytes before it frees them.
+async function bodyOf(reply: Response, size: number, buffer: ArrayBuffer): Promise<Uint8Array> {
+    let data = new Uint8Array(buffer); // longer than `size`, so that too much would show
+    let reader: ReadableStreamBYOBReader;
+    try {
+        reader = reply.body!.getReader({ mode: "byob" });
+    } catch {
+        return new Uint8Array(await reply.arrayBuffer()); // a browser that cannot
+    }
+    for (let n = 0; ; ) {
+        const { value, done } = await reader.read(data.subarray(n));
+        if (value) data = new Uint8Array(value.buffer);
+        n += value?.length ?? 0;
+        if (!done && n <= size) continue;
+        if (!done) void reader.cancel().catch(() => {});
+        return data.subarray(0, n);
+    }
+}
+
 async function openUrl(url: string, onStore: StoreProgress): Promise<ModelSource> {
     const abort = new AbortController();
     const reply = await get(url, "bytes=0-0", abort.signal);
@@ -86,6 +109,7 @@ async function openUrl(url: string, onStore: StoreProgress): Promise<ModelSource
 class RangeSource implements ModelSource {
     readonly name: string;
     private readonly chunks = new Map<number, Promise<Uint8Array>>(); // oldest first
+    private readonly spare: ArrayBuffer[] = []; // of chunks that are not kept any more
 
     constructor(
         private readonly url: string,
@@ -95,20 +119,18 @@ class RangeSource implements ModelSource {
         this.name = nameOf(url);
     }
 
-    async read(off: number, n: number): Promise<Uint8Array> {
+    async read(off: number, n: number, put: Put): Promise<void> {
         const first = Math.floor(off / CHUNK);
         const last = Math.floor((off + n - 1) / CHUNK);
-        const out = new Uint8Array(n);
         for (let i = first; i <= last; i++) {
             const chunk = await this.chunk(i);
+            const from = Math.max(off - i * CHUNK, 0);
+            const to = Math.min(off + n - i * CHUNK, CHUNK);
+            put(i * CHUNK + from - off, chunk.subarray(from, to)); // at once: its buffer is used again
             for (let k = 1; k <= AHEAD; k++) {
                 if ((i + k) * CHUNK < this.size) this.chunk(i + k).catch(() => {}); // told when it is wanted
             }
-            const from = Math.max(off - i * CHUNK, 0);
-            const to = Math.min(off + n - i * CHUNK, chunk.length);
-            out.set(chunk.subarray(from, to), i * CHUNK + from - off);
         }
-        return out;
     }
 
     private chunk(i: number): Promise<Uint8Array> {
@@ -117,9 +139,10 @@ class RangeSource implements ModelSource {
         this.chunks.delete(i);
         this.chunks.set(i, chunk);
         if (!had) chunk.catch(() => this.chunks.delete(i));
-        for (const old of this.chunks.keys()) {
+        for (const [old, data] of this.chunks) {
             if (this.chunks.size <= KEEP) break;
             this.chunks.delete(old);
+            void data.then((d) => d.buffer.byteLength > CHUNK && this.spare.push(d.buffer as ArrayBuffer), () => {});
         }
         return chunk;
     }
@@ -131,9 +154,10 @@ class RangeSource implements ModelSource {
         for (let attempt = 1; ; attempt++) {
             try {
                 const reply = await get(this.url, `bytes=${from}-${to - 1}`, this.abort.signal);
-                const data = new Uint8Array(await reply.arrayBuffer());
-                if (reply.status === 206 && data.length === to - from) return data;
-                throw failure("NETWORK", `${this.url}: bytes ${from} to ${to} came back as ${data.length} bytes`);
+                const data = await bodyOf(reply, to - from, this.spare.pop() ?? new ArrayBuffer(CHUNK + 1));
+                const n = data.length;
+                if (reply.status === 206 && n === to - from) return data;
+                throw failure("NETWORK", `${this.url}: bytes ${from} to ${to} came back as ${n} bytes`);
             } catch (e) {
                 if (attempt === TRIES || this.abort.signal.aborted) throw e;
                 await new Promise((done) => setTimeout(done, 250 * 2 ** attempt));
@@ -144,6 +168,7 @@ class RangeSource implements ModelSource {
     close(): void {
         this.abort.abort();
         this.chunks.clear();
+        this.spare.length = 0;
     }
 }
 
@@ -226,16 +251,18 @@ async function privateFile(): Promise<PrivateFile | null> {
 }
 
 class StoredSource implements ModelSource {
+    private scratch = new Uint8Array(0);
     constructor(
         private readonly file: PrivateFile,
         readonly name: string,
         readonly size: number,
     ) {}
-    async read(off: number, n: number): Promise<Uint8Array> {
-        const out = new Uint8Array(n);
+    async read(off: number, n: number, put: Put): Promise<void> {
+        if (this.scratch.length < n) this.scratch = new Uint8Array(n);
+        const out = this.scratch.subarray(0, n);
         if (this.file.handle.read(out, { at: off }) !== n)
             throw failure("IO", `${this.name}: the stored file is shorter than it was`);
-        return out;
+        put(0, out);
     }
     close(): void {
         this.file.close();

@@ -87,9 +87,12 @@ async function run(core: Core, gpu: Gpu | null, step: () => number, each?: () =>
 async function fill(core: Core): Promise<void> {
     const off = core.c.hob_w_need_off(core.page);
     const n = core.c.hob_w_need_n(core.page);
-    const data = await source!.read(off, n);
-    if (data.length !== n) throw failure("IO", `${source!.name} ends before byte ${off + n}`);
-    core.bytes(core.c.hob_w_need_at(core.page), n).set(data);
+    let done = 0;
+    await source!.read(off, n, (at, part) => {
+        core.bytes(core.c.hob_w_need_at(core.page), n).set(part, at);
+        done += part.length;
+    });
+    if (done !== n) throw failure("IO", `${source!.name} ends before byte ${off + n}`);
     core.c.hob_w_filled(core.page, 1);
 }
 

@@ -15,6 +15,7 @@ if (Number(THREADS)) url.searchParams.set("threads", THREADS);
 if (KERNELS) url.searchParams.set("kernels", KERNELS);
 
 let browser;
+let first = 0;
 let over = false; // all is said; the browser is being closed
 let cause = null; // why the page failed; every call to it then fails in words of its own
 const tell = (e) => note(`\n${String(cause ?? e?.message ?? e).split("\n")[0]}\n`);
@@ -41,7 +42,10 @@ try {
                 if (terminal && p.stage === "load") note(`\rloading: ${(p.done / 1e6).toFixed(0)} of ${(p.total / 1e6).toFixed(0)} MB`);
             },
             ready: (i) => note(`${terminal ? "\r\x1b[K" : ""}${i.device}: ${i.why}\n`),
-            text: ({ piece }) => json || process.stdout.write(piece),
+            text: ({ piece, at }) => {
+                first ||= at;
+                json || process.stdout.write(piece);
+            },
             end: done,
             error: (e) => fails(e.message),
         };
@@ -53,7 +57,7 @@ try {
     await page.exposeFunction("hobHear", (what, detail) => hear[what]?.(detail));
     await page.addInitScript(() => {
         for (const what of ["progress", "ready", "text", "end", "error"])
-            document.addEventListener(`hob:${what}`, (e) => window.hobHear(what, e.detail));
+            document.addEventListener(`hob:${what}`, (e) => window.hobHear(what, { ...e.detail, at: performance.now() })); // since navigation
     });
     await Promise.race([page.goto(url.href), end]);
     await Promise.race([page.waitForSelector("body[data-state=ready]", { timeout: 300_000 }), end]);
@@ -68,6 +72,7 @@ try {
         answer: s.answer,
         load_ms: Math.round(s.load_ms),
         ttft_ms: s.ttft_ms,
+        first_ms: Math.round(first), // of the answer, from navigation
         prefill_tps: s.prefill_tps,
         decode_tps: s.decode_tps,
     };

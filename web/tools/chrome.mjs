@@ -5,14 +5,15 @@ import { chromium } from "playwright-core";
 // Where no GPU is to be seen, Chromium's software adapter is asked for by name: it hides otherwise.
 const noGpu = process.platform === "linux" && !fs.existsSync("/dev/dri") && !fs.existsSync("/dev/nvidia0");
 
+const wish = process.env.HOB_ADAPTER; // swiftshader, or none at all
 export const FLAGS = [
-    "--enable-unsafe-webgpu",
+    ...(wish === "none" ? [] : ["--enable-unsafe-webgpu"]),
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    ...(noGpu || process.env.HOB_ADAPTER === "swiftshader" ? ["--use-webgpu-adapter=swiftshader"] : []),
+    ...(wish !== "none" && (noGpu || wish === "swiftshader") ? ["--use-webgpu-adapter=swiftshader"] : []),
     ...(process.env.HOB_DAWN ? [`--enable-dawn-features=${process.env.HOB_DAWN}`] : []),
     ...(process.getuid?.() === 0 ? ["--no-sandbox"] : []),
 ];
