@@ -176,9 +176,13 @@ PageState page_fail(Page *p) {
     return PAGE_FAILED;
 }
 
-// Argument 0: the file's name. ctx, chunk and rows of logits: 0 takes what is usual.
+// Argument 0: the file's name. ctx, chunk and rows of logits: 0 takes what is usual. drafts: tokens
+// tried in advance, -1: as many as pay, -2: the same, but none on a GPU, whose kernels for a few
+// rows would have to be compiled first.
 EXPORT(hob_w_open)
-void hob_w_open(Page *p, double size, const char *name, u32 name_n, u32 ctx, u32 chunk, u32 rows) {
+void hob_w_open(Page *p, double size, const char *name, u32 name_n, u32 ctx, u32 chunk, u32 rows,
+                int drafts) {
+    p->drafts = MIN2(drafts, SPECULATE_MOST);
     p->source = (Source){.size = (u64)size,
                          .read = read_slots,
                          .user = p,
@@ -219,6 +223,10 @@ EXPORT(hob_w_load) bool hob_w_load(Page *p, bool gpu) {
     // a page reads one conversation: steps of a few rows run as those of many do, if there are any
     CompileOptions o = {.regimes = 1 << REGIME_ROW |
                                    1 << (p->m->graph->chunk > 8 ? REGIME_MANY : REGIME_FEW)};
+    if ((p->m->speculate = p->drafts == -2 ? gpu ? 0 : -1 : p->drafts) != 0) {
+        o.regimes |= 1 << REGIME_FEW;
+        o.few_m = SPECULATE_MOST + 1;
+    }
     Arena *work = o.work = arena_new(NULL);
     bool ok = page_device(p, p->m, gpu, &p->err) && model_compile(p->m, &o, &p->err);
     arena_free(work);
@@ -375,9 +383,9 @@ EXPORT(hob_w_stats) void hob_w_stats(Page *p) {
     buf_fmt(&p->out,
             "{\"prompt_tokens\":%u,\"cached_tokens\":%u,\"answer_tokens\":%u,\"ttft_ms\":%.1f,"
             "\"prefill_tps\":%.2f,"
-            "\"decode_tps\":%.2f,\"finish_reason\":",
+            "\"decode_tps\":%.2f,\"drafted\":%u,\"accepted\":%u,\"finish_reason\":",
             s->prompt_tokens, s->cached_tokens, s->answer_tokens, t.ttft_ms, t.prefill_tps,
-            t.decode_tps);
+            t.decode_tps, s->drafted, s->accepted);
     json_str(&p->out, str_c(finish_name(engine_finish(p->m->engine))));
     buf_char(&p->out, '}');
 }

@@ -48,6 +48,7 @@ typedef struct Page {
         STAGE_FAILED
     } stage;
     ModelOptions options;
+    int drafts;
     // the file: its front while the header is read, then slots
     Arena *front_arena;
     u8 *front;

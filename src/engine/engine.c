@@ -228,7 +228,7 @@ static EngineState prefill(Engine *e, Err *err) {
     }
     if (e->check_from != 0) {
         e->stats.check_ms += clock_ms() - e->check_from;
-        e->check_ms += e->stats.check_ms;
+        e->check_ms += clock_ms() - e->check_from;
     }
     e->check_from = 0;
     if ((s = engine_settle(e->d.device, DEPTH_MAX - 1, err)) != ENGINE_WORKING) return s;

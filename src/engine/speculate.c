@@ -37,18 +37,26 @@ void speculate_begin(Engine *e) {
     s->left = s->want = 0;
     s->guess = -1;
     s->window = 0;
-    s->price = 0;
-    const Regime *r = most ? &e->p->regimes[engine_regime(e, (u32)most + 1)] : NULL;
-    for (int i = 0; r && i < r->nsteps; i++) {
-        bool runs = i < r->greedy || (e->sample.temperature > 0) == (i >= r->sample);
-        if (runs && !e->checked[r->steps[i].kernel] && e->nchecked)
-            s->price += e->check_ms / e->nchecked;
-    }
+    s->price = -1;
     if (s->counted[0] != 0) return;
     for (int i = 0; i < SPECULATE_MATCH; i++) {
         s->counted[i] = USUAL_COUNTS;
         s->right[i] = USUAL_COUNTS * usual[i];
     }
+}
+
+// What the check of the kernels takes that only drafts use, going by those that were checked.
+static double price_of(const Engine *e) {
+    const Regime *r = &e->p->regimes[engine_regime(e, (u32)e->spec.most + 1)];
+    int wanted = 0;
+    for (u32 k = 0; e->nchecked && k < (u32)e->p->nkernels; k++)
+        for (int i = 0; !e->checked[k] && i < r->nsteps; i++) {
+            bool runs = i < r->greedy || (e->sample.temperature > 0) == (i >= r->sample);
+            if (!runs || r->steps[i].kernel != k) continue;
+            wanted++;
+            break;
+        }
+    return wanted ? wanted * e->check_ms / e->nchecked : 0;
 }
 
 // The longest match of the end of tokens[0..n): how long, and which token followed it.
@@ -99,6 +107,7 @@ static int worth(const Engine *e, u32 match, int most) {
 void speculate_saw(Engine *e) {
     Speculate *s = &e->spec;
     if (s->most == 0) return;
+    if (s->price < 0) s->price = price_of(e); // the prompt's kernels are checked now
     if (s->guess >= 0) {
         if (s->counted[s->row] >= COUNTED) {
             s->counted[s->row] /= 2;
@@ -124,6 +133,11 @@ void speculate_saw(Engine *e) {
     if (room > 0) s->want = worth(e, match, (int)room);
 }
 
+// The machine's other work makes steps slower and never faster.
+static void learn(double *ms, double now) {
+    *ms = *ms <= 0 || now < *ms ? now : *ms + (now - *ms) / 8;
+}
+
 void speculate_time(Engine *e) {
     Speculate *s = &e->spec;
     double now = clock_ms();
@@ -131,8 +145,7 @@ void speculate_time(Engine *e) {
     if (s->most == 0) return;
     if (s->window++ == 0) s->window_ms = now;
     if (s->window <= WINDOW) return;
-    double ms = (now - s->window_ms) / WINDOW;
-    s->ms[1] = s->ms[1] > 0 ? s->ms[1] + (ms - s->ms[1]) / 4 : ms;
+    learn(&s->ms[1], (now - s->window_ms) / WINDOW);
     s->window = 1;
     s->window_ms = now;
 }
@@ -175,10 +188,7 @@ void speculate_take(Engine *e) {
     e->asked = e->known + (u32)s->left;
     e->stats.drafted += (u32)n - 1;
     e->stats.accepted += (u32)right;
-    // the machine's other work makes steps slower and never faster
-    if (s->trials[n] < TRIALS || ms < s->ms[n])
-        s->ms[n] = ms;
-    else
-        s->ms[n] += (ms - s->ms[n]) / 8;
+    if (s->trials[n] < TRIALS) s->ms[n] = 0;
+    learn(&s->ms[n], ms);
     s->trials[n] = (u8)MIN2(s->trials[n] + 1, TRIALS);
 }

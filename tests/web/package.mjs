@@ -128,6 +128,27 @@ export async function packageTests(browser) {
         must(names[0] === names[1], "two tokens have different steps");
         return `${three.map((s) => s.args.steps).join(" + ")} steps`;
     });
+    await test("tokens tried in advance do not change an answer, and are counted", async () => {
+        const said = await page.evaluate(async (model) => {
+            const text = "Repeat this text exactly: The lighthouse keeper wrote down every ship that passed, its name, its flag and " +
+                "the hour. On the third of March a small boat came in from the north.";
+            const answers = [];
+            for (const speculate of ["off", 5]) {
+                const engine = await window.open(model, { speculate });
+                for (const more of [{}, { temperature: 0.4, seed: 3 }]) {
+                    const words = await window.say(engine, { messages: [{ role: "user", content: text }], max_tokens: 48, ...more });
+                    answers.push({ speculate, words, stats: engine.stats });
+                }
+                engine.close();
+            }
+            answers.push({ words: await window.outcome(window.open(model, { speculate: 8 })) });
+            return answers;
+        }, model);
+        for (const k of [0, 1]) must(said[k].words.length > 40 && said[k].words === said[k + 2].words, JSON.stringify(said));
+        must(said[0].stats.drafted === 0 && said[2].stats.accepted > 10 && said[2].stats.accepted <= said[2].stats.drafted, JSON.stringify(said[2]));
+        must(/1 to 7/.test(said[4].words), said[4].words);
+        return said.map((s) => s.stats && `${s.speculate}: ${s.stats.decode_tps.toFixed(0)}/s, ${s.stats.accepted} of ${s.stats.drafted}`).join("; ");
+    });
     await test("a signal ends the opening only; a closed engine and an address that is no text are told", async () => {
         const said = await page.evaluate(async (model) => {
             const { open, outcome, say } = window;

@@ -25,7 +25,7 @@ interface Exports {
     hob_w_arg(page: number, i: number, n: number): number;
     hob_w_out(page: number): number;
     hob_w_out_n(page: number): number;
-    hob_w_open(page: number, size: number, name: number, n: number, ctx: number, chunk: number, rows: number): void;
+    hob_w_open(page: number, size: number, name: number, n: number, ctx: number, chunk: number, rows: number, drafts: number): void;
     hob_w_adapter(page: number, base: number, baseN: number, text: number, textN: number): number;
     hob_w_step(page: number): number;
     hob_w_need_off(page: number): number;

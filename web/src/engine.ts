@@ -213,7 +213,11 @@ class PageEngine implements Engine {
             this.opening?.fail(failure("INTERRUPTED", "the model is opened in another way; wait for that"));
             const id = ++this.count;
             this.opening = { id, done, fail, options };
-            const sizes: Sizes = [options.ctx ?? 0, options.chunk ?? 0, options.rows ?? 0];
+            const named = { usual: -2, auto: -1, off: 0 }[String(options.speculate ?? "usual")];
+            const drafts = named ?? Number(options.speculate);
+            if (named === undefined && !(Number.isInteger(drafts) && drafts >= 1 && drafts <= 7))
+                return fail(failure("ENGINE_OPTION", `speculate is ${options.speculate}; give "auto", "off" or 1 to 7`));
+            const sizes: Sizes = [options.ctx ?? 0, options.chunk ?? 0, options.rows ?? 0, drafts];
             const { device = "auto", threads = 0, kernels = null } = options;
             this.post({ type: "open", id, source: input, device, sizes, threads, kernels }, transfer);
         });

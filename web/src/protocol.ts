@@ -21,7 +21,7 @@ export type ToWorker =
     | { type: "trace"; id: number; submits: number }
     | { type: "cancel"; id: number };
 
-export type Sizes = [ctx: number, chunk: number, rows: number]; // 0: what is usual
+export type Sizes = [ctx: number, chunk: number, rows: number, drafts: number]; // src/api/wasm.c, hob_w_open
 
 export type FromWorker =
     | { type: "progress"; progress: Progress }

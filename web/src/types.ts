@@ -64,6 +64,9 @@ export interface AnswerStats {
     ttft_ms: number;
     prefill_tps: number;
     decode_tps: number;
+    /** Tokens that were tried in advance, and those of them that were right. */
+    drafted: number;
+    accepted: number;
     finish_reason: FinishReason;
 }
 
@@ -126,6 +129,11 @@ export interface EngineOptions {
     chunk?: number;
     /** Rows of logits that `evaluate` may read at once; 1 by default. */
     rows?: number;
+    /**
+     * Text that repeats what was said is drafted, and several tokens are tried at once: `auto`, where that is measured to
+     * pay; 1 to 7: so many, always; `off`. By default `auto` on the CPU and `off` on WebGPU, where it means more kernels.
+     */
+    speculate?: "auto" | "off" | number;
     /** Threads for the CPU's kernels: 1 to 64, as far as the page may have more than one; by trial if not given. */
     threads?: number;
     /** A set of kernels; the best that the browser takes if not given. */
