@@ -90,6 +90,42 @@ static bool add_graph(Arena *a, EmitMenu *menu, const Profile *p, const MenuGrap
     return true;
 }
 
+// Every operator in every encoding; those that meet packed activations, where the profile packs
+// them.
+static bool add_graphs(Arena *a, EmitMenu *menu, const Profile *p, Err *err) {
+    for (int q = 0; q < QUANT_COUNT; q++) {
+        const char *e = quant_info((QuantId)q)->name;
+        if (p->act_bits && !quant_field_bits((QuantId)q)) continue;
+        const i64 block = quant_info((QuantId)q)->block;
+        const i64 wide = MAX2(64, block), head = wide / HEADS; // rows are whole blocks
+        for (i64 m = 1; m <= 3; m++)
+            if (!add_graph(a, menu, p,
+                           &(MenuGraph){e, e, e, e, e, e, false, head, MIN2(m, 2), wide, wide,
+                                        m == 3 ? VOCAB + 3 : VOCAB},
+                           err))
+                return false;
+        // the same apart: each projection a matmul of its own, with a bias, and gate and up not
+        // woven; heads of 40, so that the rows of a weight are no whole tiles
+        const char *other = q == QUANT_F32 ? "f16" : "f32";
+        if (!add_graph(a, menu, p,
+                       &(MenuGraph){e, other, e, e, other, e, true, 40, 1, wide, wide, VOCAB}, err))
+            return false;
+        // sizes that are no whole tiles, as far as the encoding's blocks let k be so
+        bool odd = block <= 2;
+        const char *rest = odd ? e : "f16";
+        if (!add_graph(a, menu, p,
+                       &(MenuGraph){e, e, e, e, e, rest, false, 10, 1, odd ? 50 : wide, 46, VOCAB},
+                       err))
+            return false;
+    }
+    if (!add_graph(
+            a, menu, p,
+            &(MenuGraph){"f32", "f32", "f32", "f32", "f32", "f32", true, 10, 1, 64, 64, VOCAB},
+            err))
+        return false;
+    return true;
+}
+
 bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
     static const struct {
         const char *isa, *profile;
@@ -102,35 +138,10 @@ bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
                        "no instruction set '%S'; known: plain, avx2, simd128, relaxed", isa);
     must(profile_named(str_c(rows[r].profile), &p));
     EmitMenu *menu = emit_menu_begin(a, &p, isa, out);
-    for (int q = 0; q < QUANT_COUNT; q++) {
-        const char *e = quant_info((QuantId)q)->name;
-        const i64 block = quant_info((QuantId)q)->block;
-        const i64 wide = MAX2(64, block), head = wide / HEADS; // rows are whole blocks
-        for (i64 m = 1; m <= 3; m++)
-            if (!add_graph(a, menu, &p,
-                           &(MenuGraph){e, e, e, e, e, e, false, head, MIN2(m, 2), wide, wide,
-                                        m == 3 ? VOCAB + 3 : VOCAB},
-                           err))
-                return false;
-        // the same apart: each projection a matmul of its own, with a bias, and gate and up not
-        // woven; heads of 40, so that the rows of a weight are no whole tiles
-        const char *other = q == QUANT_F32 ? "f16" : "f32";
-        if (!add_graph(a, menu, &p,
-                       &(MenuGraph){e, other, e, e, other, e, true, 40, 1, wide, wide, VOCAB}, err))
-            return false;
-        // sizes that are no whole tiles, as far as the encoding's blocks let k be so
-        bool odd = block <= 2;
-        const char *rest = odd ? e : "f16";
-        if (!add_graph(a, menu, &p,
-                       &(MenuGraph){e, e, e, e, e, rest, false, 10, 1, odd ? 50 : wide, 46, VOCAB},
-                       err))
-            return false;
-    }
-    if (!add_graph(
-            a, menu, &p,
-            &(MenuGraph){"f32", "f32", "f32", "f32", "f32", "f32", true, 10, 1, 64, 64, VOCAB},
-            err))
-        return false;
+    bool ok = add_graphs(a, menu, &p, err);
+    p.act_bits = 8;
+    ok = ok && add_graphs(a, menu, &p, err);
+    if (!ok) return false;
     emit_menu_end(menu);
     return true;
 }

@@ -97,6 +97,18 @@ static void end(Emit *e) {
 
 // ---- the prelude --------------------------------------------------------------------------------
 
+// xN and B stand for the number of lanes and of bits in a vector.
+static void lanes_text(Buf *o, const char *text, int n) {
+    for (const char *p = text; *p; p++) {
+        if (p[0] == 'x' && p[1] == 'N')
+            buf_fmt(o, "x%d", n), p++;
+        else if (*p == 'B' && (p[1] == '_' || p[1] == 'i'))
+            buf_fmt(o, n == 4 ? "" : "%d", 32 * n);
+        else
+            buf_char(o, *p);
+    }
+}
+
 static void vectors(Buf *o, int n) {
     static const char *const word[3] = {"i32", "u32", "f32"};
     for (int t = 0; t < 3; t++) {
@@ -156,13 +168,7 @@ static void vectors(Buf *o, int n) {
         "IDIOM f32xN u32xN_signed_half(u32xN a) { return (f32xN)((u32xN)u32xN_half(a) | (a & "
         "0x8000u) << 16); }\n",
     };
-    for (size_t i = 0; i < COUNT_OF(rest); i++)
-        for (const char *p = rest[i]; *p; p++) {
-            if (*p == 'N')
-                buf_fmt(o, "%d", n);
-            else
-                buf_char(o, *p);
-        }
+    for (size_t i = 0; i < COUNT_OF(rest); i++) lanes_text(o, rest[i], n);
     const char *half =
         n == 8 ? "_mm256_cvtph_ps(u32x8_halves(a))" : "_mm_cvtph_ps(u32x4_halves(a))";
     bool f16c = n == 8 || n == 4;
@@ -185,9 +191,78 @@ static void vectors(Buf *o, int n) {
             n);
 }
 
+// Sums of products of signed bytes, four a word. `small`: the bytes of b are below 128, so that
+// what multiplies unsigned by signed bytes needs no correction.
+static void dots(Buf *o, int n) {
+    static const char *const plain[] = {
+        "IDIOM i32xN i32xN_mac(i32xN s, u32xN a, u32xN b) { return s + ((i32xN)a >> 24) * "
+        "((i32xN)b >> 24); }\n",
+        "IDIOM i32xN i32xN_dot2(i32xN s, u32xN a, u32xN b) { return i32xN_mac(i32xN_mac(s, a << 8, "
+        "b << 8), a, b); }\n",
+        "IDIOM i32xN i32xN_dot4(i32xN s, u32xN a, u32xN b) { return i32xN_dot2(i32xN_dot2(s, a << "
+        "16, b << 16), a, b); }\n",
+        "IDIOM i32xN i32xN_dot4_small(i32xN s, u32xN a, u32xN b) { return i32xN_dot4(s, a, b); "
+        "}\n"};
+    static const char *const vnni[] = {
+        "IDIOM i32xN i32xN_dot4_small(i32xN s, u32xN a, u32xN b) { return "
+        "(i32xN)_mmB_dpbusd_epi32((__mBi)s, (__mBi)b, (__mBi)a); }\n",
+        "IDIOM i32xN i32xN_dot4(i32xN s, u32xN a, u32xN b) { return i32xN_dot4_small(s, a, b ^ "
+        "0x80808080u) - i32xN_dot4_small(i32xN_of(0), a, u32xN_of(0x80808080u)); }\n"};
+    // even and odd bytes as 16-bit numbers, whose products are added in pairs
+    static const char *const avx2[] = {
+        "IDIOM __m256i u32x8_even(u32x8 a) { return "
+        "_mm256_srai_epi16(_mm256_slli_epi16((__m256i)a, "
+        "8), 8); }\n",
+        "IDIOM __m256i u32x8_odd(u32x8 a) { return _mm256_srai_epi16((__m256i)a, 8); }\n",
+        "IDIOM i32x8 i32x8_dot4(i32x8 s, u32x8 a, u32x8 b) { return s + "
+        "(i32x8)_mm256_madd_epi16(u32x8_even(a), u32x8_even(b)) + "
+        "(i32x8)_mm256_madd_epi16(u32x8_odd(a), u32x8_odd(b)); }\n",
+        "IDIOM i32x8 i32x8_dot4_small(i32x8 s, u32x8 a, u32x8 b) { return s + "
+        "(i32x8)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)b, (__m256i)a), "
+        "_mm256_set1_epi16(1)); }\n"};
+    static const char *const wasm[] = {
+        "IDIOM v128_t u32x4_even(u32x4 a) { return wasm_i16x8_shr(wasm_i16x8_shl((v128_t)a, 8), "
+        "8); "
+        "}\n",
+        "IDIOM v128_t u32x4_odd(u32x4 a) { return wasm_i16x8_shr((v128_t)a, 8); }\n",
+        "IDIOM i32x4 i32x4_dot4(i32x4 s, u32x4 a, u32x4 b) { return s + "
+        "(i32x4)wasm_i32x4_dot_i16x8(u32x4_even(a), u32x4_even(b)) + "
+        "(i32x4)wasm_i32x4_dot_i16x8(u32x4_odd(a), u32x4_odd(b)); }\n",
+        "#ifdef __wasm_relaxed_simd__\n"
+        "IDIOM i32x4 i32x4_dot4_small(i32x4 s, u32x4 a, u32x4 b) { return "
+        "(i32x4)wasm_i32x4_relaxed_dot_i8x16_i7x16_add((v128_t)a, (v128_t)b, (v128_t)s); }\n"
+        "#else\n"
+        "IDIOM i32x4 i32x4_dot4_small(i32x4 s, u32x4 a, u32x4 b) { return i32x4_dot4(s, a, b); "
+        "}\n"
+        "#endif\n"};
+    const struct {
+        const char *condition;
+        const char *const *text;
+        size_t count;
+    } forms[] = {
+        {n == 16  ? "defined(__AVX512VNNI__)"
+         : n == 8 ? "defined(__AVX512VNNI__) && defined(__AVX512VL__)"
+                  : NULL,
+         vnni, COUNT_OF(vnni)},
+        {n == 8 ? "defined(__AVX2__)" : NULL, avx2, COUNT_OF(avx2)},
+        {n == 4 ? "defined(__wasm_simd128__)" : NULL, wasm, COUNT_OF(wasm)},
+    };
+    bool any = false;
+    for (size_t i = 0; i < COUNT_OF(forms); i++) {
+        if (!forms[i].condition) continue;
+        buf_fmt(o, "#%s %s\n", any ? "elif" : "if", forms[i].condition);
+        for (size_t k = 0; k < forms[i].count; k++) lanes_text(o, forms[i].text[k], n);
+        any = true;
+    }
+    if (any) buf_add(o, S("#else\n"));
+    for (size_t k = 0; k < COUNT_OF(plain); k++) lanes_text(o, plain[k], n);
+    if (any) buf_add(o, S("#endif\n"));
+}
+
 static void prelude(Buf *o, const Profile *p) {
     buf_add(o, S("#include <stdbool.h>\n#include <stdint.h>\n"
                  "#ifdef __F16C__\n#include <immintrin.h>\n#endif\n"
+                 "#ifdef __wasm_simd128__\n#include <wasm_simd128.h>\n#endif\n"
                  "#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC diagnostic ignored "
                  "\"-Wpsabi\"\n#endif\n"
                  "#define IDIOM static inline __attribute__((always_inline, unused))\n"
@@ -208,23 +283,33 @@ static void prelude(Buf *o, const Profile *p) {
     for (int i = 0; i < 4; i++)
         buf_fmt(o, "IDIOM %s %s_as_%s(%s a) { return (union { %s a; %s b; }){a}.b; }\n", as[i][1],
                 as[i][0], as[i][1], as[i][0], as[i][0], as[i][1]);
-    buf_add(o,
-            S("IDIOM u32 u32_mulhi(u32 a, u32 b) { return (u32)((u64)a * b >> 32); }\n"
-              // rounded down; ~a is -a - 1
-              "IDIOM i32 i32_div(i32 a, i32 b) { return a < 0 ? ~(~a / b) : a / b; }\n"
-              "IDIOM i32 i32_mod(i32 a, i32 b) { return a - b * i32_div(a, b); }\n"
-              "IDIOM i32 f32_below_to_i32(f32 a) { return a >= -0x1p+31f ? (i32)a : a < 0 ? "
-              "INT32_MIN : 0; }\n"
-              "IDIOM i32 f32_to_i32(f32 a) { return a >= 0x1p+31f ? INT32_MAX : "
-              "f32_below_to_i32(a); }\n"
-              "IDIOM u32 f32_to_u32(f32 a) { return a >= 0x1p+32f ? UINT32_MAX : a > 0 ? (u32)a : "
-              "0; }\n"
-              "IDIOM f32 u32_half(u32 a) { return u32_as_f32((a & 0x7fffu) << 13) * 0x1p+112f; }\n"
-              "IDIOM f32 u32_f16lo(u32 a) { return u32_as_f32(f32_as_u32(u32_half(a)) | (a & "
-              "0x8000u) << 16); }\n"
-              "IDIOM f32 u32_f16hi(u32 a) { return u32_f16lo(a >> 16); }\n"));
+    buf_add(
+        o,
+        S("IDIOM i32 i32_mac(i32 s, u32 a, u32 b) { return s + ((i32)a >> 24) * ((i32)b >> 24); }\n"
+          "IDIOM i32 i32_dot2(i32 s, u32 a, u32 b) { return i32_mac(i32_mac(s, a << 8, b << 8), a, "
+          "b); }\n"
+          "IDIOM i32 i32_dot4(i32 s, u32 a, u32 b) { return i32_dot2(i32_dot2(s, a << 16, b << "
+          "16), a, b); }\n"
+          "IDIOM i32 i32_dot4_small(i32 s, u32 a, u32 b) { return i32_dot4(s, a, b); }\n"
+          "IDIOM u32 u32_mulhi(u32 a, u32 b) { return (u32)((u64)a * b >> 32); }\n"
+          // rounded down; ~a is -a - 1
+          "IDIOM i32 i32_div(i32 a, i32 b) { return a < 0 ? ~(~a / b) : a / b; }\n"
+          "IDIOM i32 i32_mod(i32 a, i32 b) { return a - b * i32_div(a, b); }\n"
+          "IDIOM i32 f32_below_to_i32(f32 a) { return a >= -0x1p+31f ? (i32)a : a < 0 ? "
+          "INT32_MIN : 0; }\n"
+          "IDIOM i32 f32_to_i32(f32 a) { return a >= 0x1p+31f ? INT32_MAX : "
+          "f32_below_to_i32(a); }\n"
+          "IDIOM u32 f32_to_u32(f32 a) { return a >= 0x1p+32f ? UINT32_MAX : a > 0 ? (u32)a : "
+          "0; }\n"
+          "IDIOM f32 u32_half(u32 a) { return u32_as_f32((a & 0x7fffu) << 13) * 0x1p+112f; }\n"
+          "IDIOM f32 u32_f16lo(u32 a) { return u32_as_f32(f32_as_u32(u32_half(a)) | (a & "
+          "0x8000u) << 16); }\n"
+          "IDIOM f32 u32_f16hi(u32 a) { return u32_f16lo(a >> 16); }\n"));
     for (int n = 2; n <= MAX_LANES; n *= 2)
-        if (native(p, n)) vectors(o, n);
+        if (native(p, n)) {
+            vectors(o, n);
+            dots(o, n);
+        }
     buf_char(o, '\n');
 }
 
@@ -242,15 +327,16 @@ const Dialect dialect_c = {
     .gather = gather,
     .gather_end = "}",
     .vector_at = vector_at,
-    .op =
-        {OPERATOR_SIGNS, [EX_MIN] = "%a_min(%0, %1)", [EX_MAX] = "%a_max(%0, %1)",
-         [EX_MULHI] = "u32_mulhi(%0, %1)", [EX_LAND] = "&&", [EX_LOR] = "||", [EX_LNOT] = "!%0",
-         [EX_SELECT] = "(%0 ? %1 : %2)", [EX_F16LO] = "u32_f16lo(%0)", [EX_F16HI] = "u32_f16hi(%0)",
-         [EX_FLOOR] = "__builtin_floorf(%0)", [EX_SQRT] = "__builtin_sqrtf(%0)"},
+    .op = {OPERATOR_SIGNS, [EX_MIN] = "%a_min(%0, %1)", [EX_MAX] = "%a_max(%0, %1)",
+           [EX_MULHI] = "u32_mulhi(%0, %1)", [EX_LAND] = "&&", [EX_LOR] = "||", [EX_LNOT] = "!%0",
+           [EX_SELECT] = "(%0 ? %1 : %2)", [EX_F16LO] = "u32_f16lo(%0)",
+           [EX_F16HI] = "u32_f16hi(%0)", [EX_FLOOR] = "__builtin_floorf(%0)",
+           [EX_SQRT] = "__builtin_sqrtf(%0)", [EX_DOT4] = "i32_dot4(%0, %1, %2)"},
     .vop =
         {OPERATOR_SIGNS, [EX_MIN] = "%a_min(%0, %1)", [EX_MAX] = "%a_max(%0, %1)", [EX_LAND] = "&",
          [EX_LOR] = "|", [EX_LNOT] = "~%0", [EX_SELECT] = "%t_select(%0, %1, %2)",
-         [EX_F16LO] = "%a_f16lo(%0)", [EX_F16HI] = "%a_f16hi(%0)", [EX_FLOOR] = "%a_floor(%0)"},
+         [EX_F16LO] = "%a_f16lo(%0)", [EX_F16HI] = "%a_f16hi(%0)", [EX_FLOOR] = "%a_floor(%0)",
+         [EX_DOT4] = "%t_dot4(%0, %1, %2)"},
     .cast = {[TY_I32] = {[TY_U32] = "(i32)%0", [TY_F32] = "f32_to_i32(%0)", [TY_BOOL] = "(i32)%0"},
              [TY_U32] = {[TY_I32] = "(u32)%0", [TY_F32] = "f32_to_u32(%0)", [TY_BOOL] = "(u32)%0"},
              [TY_F32] = {[TY_I32] = "(f32)%0", [TY_U32] = "(f32)%0", [TY_BOOL] = "(f32)%0"}},
@@ -259,6 +345,8 @@ const Dialect dialect_c = {
               [TY_F32] = {[TY_I32] = "__builtin_convertvector(%0, %t)",
                           [TY_U32] = "__builtin_convertvector(%0, %t)",
                           [TY_BOOL] = "__builtin_convertvector(-%0, %t)"}},
+    .small_dot4 = "i32_dot4_small(%0, %1, %2)",
+    .small_vdot4 = "%t_dot4_small(%0, %1, %2)",
     .bits = "%a_as_%t(%0)",
     .vbits = "(%t)%0",
     .constant = "const %t %0 = %1",

@@ -70,7 +70,7 @@ typedef struct Emit {
     PtrMap varies; // Expr -> 1 + whether it differs between lanes
 } Emit;
 
-enum { HELP_MULHI = 1, HELP_FLOOR_DIV = 2 };
+enum { HELP_MULHI = 1, HELP_FLOOR_DIV = 2, HELP_DOT4 = 4 };
 
 // A dialect is a row of differences. In spellings %0 %1 %2 are arguments, %t the result's type, %a
 // that of the first argument, %s the result's element type; an infix sign has no %.
@@ -91,8 +91,10 @@ struct Dialect {
     const char *vop[EX_COUNT];            // vectors; NULL: lane by lane
     const char *cast[TY_COUNT][TY_COUNT]; // [to][from]
     const char *vcast[TY_COUNT][TY_COUNT];
-    const char *bits, *vbits;             // bit casts
-    const char *constant, *variable;      // declarations: "const %t %0 = %1", "%t %0"
+    const char *small_dot4,
+        *small_vdot4;                // DOT4 whose second word's bytes are below 128; NULL: alike
+    const char *bits, *vbits;        // bit casts
+    const char *constant, *variable; // declarations: "const %t %0 = %1", "%t %0"
     void (*array)(Emit *e, const Mem *m); // declares a register or workgroup array
     void (*begin)(Emit *e);               // up to the kernel's first statement
     void (*end)(Emit *e);

@@ -332,6 +332,12 @@ static void shift(Emit *e, const Expr *x, const char *form, int lanes, int above
     spell(e, form, (Type)x->type, lanes, (Type)a->type, arg, o);
 }
 
+// Is every byte of this word below 128?
+static bool small_bytes(const Expr *w) {
+    i64 mask;
+    return w->op == EX_AND && expr_is_int(w->args[1], &mask) && !(mask & 0x80808080);
+}
+
 static void operation(Emit *e, const Expr *x, int lanes, int above, Buf *o) {
     const char *form = lanes ? vector_form(e, x) : scalar_form(e, x);
     Str arg[3];
@@ -340,6 +346,12 @@ static void operation(Emit *e, const Expr *x, int lanes, int above, Buf *o) {
     case EX_IDIV:
     case EX_IMOD: divide(e, x, lanes, above, o); return;
     case EX_MULHI: e->helpers |= HELP_MULHI; break;
+    case EX_DOT4: {
+        const char *small = lanes ? e->d->small_vdot4 : e->d->small_dot4;
+        e->helpers |= HELP_DOT4;
+        if (small && small_bytes(x->args[2])) form = small;
+        break;
+    }
     case EX_CAST:
         // unsigned numbers below 2^31 convert as signed ones do, which processors can (and so
         // software adapters)

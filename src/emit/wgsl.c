@@ -103,6 +103,17 @@ static int loop(Emit *e, const Stmt *s, const char *name) {
 }
 
 static void helpers(Emit *e) {
+    if (e->helpers & HELP_DOT4 && e->p->dot4)
+        buf_add(
+            e->out,
+            S("fn i32_dot4(s: i32, a: u32, b: u32) -> i32 { return s + dot4I8Packed(a, b); }\n"));
+    else if (e->helpers & HELP_DOT4)
+        buf_add(e->out, S("fn i32_mac(s: i32, a: u32, b: u32) -> i32 { return s + (bitcast<i32>(a) "
+                          ">> 24u) * (bitcast<i32>(b) >> 24u); }\n"
+                          "fn i32_dot2(s: i32, a: u32, b: u32) -> i32 { return i32_mac(i32_mac(s, "
+                          "a << 8u, b << 8u), a, b); }\n"
+                          "fn i32_dot4(s: i32, a: u32, b: u32) -> i32 { return "
+                          "i32_dot2(i32_dot2(s, a << 16u, b << 16u), a, b); }\n"));
     if (e->helpers & HELP_MULHI) // from products of 16-bit halves
         buf_add(
             e->out,
@@ -146,7 +157,8 @@ static void end(Emit *e) { line(e, "}"); }
 
 const char emit_reserved[] =
     // our own, then C's, then WGSL's keywords and reserved words
-    "main wg lid index arg dims begin end low high cross1 cross2 u32_mulhi i32_div i32_mod IDIOM "
+    "main wg lid index arg dims begin end low high cross1 cross2 u32_mulhi i32_mac i32_dot2 "
+    "i32_dot4 i32_div i32_mod IDIOM "
     "auto break case char const continue default do double else enum extern float for goto if "
     "inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
@@ -189,9 +201,10 @@ const Dialect dialect_wgsl = {
     .gather_end = ")",
     .op = {OPERATOR_SIGNS, [EX_MIN] = "min(%0, %1)", [EX_MAX] = "max(%0, %1)",
            [EX_MULHI] = "u32_mulhi(%0, %1)", [EX_LAND] = "&&", [EX_LOR] = "||", [EX_LNOT] = "!%0",
-           [EX_SELECT] = "select(%2, %1, %0)", [EX_F16LO] = "unpack2x16float(%0).x",
-           [EX_F16HI] = "unpack2x16float(%0).y", [EX_FLOOR] = "floor(%0)", [EX_SQRT] = "sqrt(%0)",
-           [EX_SUBADD] = "subgroupAdd(%0)", [EX_SUBMAX] = "subgroupMax(%0)"},
+           [EX_SELECT] = "select(%2, %1, %0)", [EX_DOT4] = "i32_dot4(%0, %1, %2)",
+           [EX_F16LO] = "unpack2x16float(%0).x", [EX_F16HI] = "unpack2x16float(%0).y",
+           [EX_FLOOR] = "floor(%0)", [EX_SQRT] = "sqrt(%0)", [EX_SUBADD] = "subgroupAdd(%0)",
+           [EX_SUBMAX] = "subgroupMax(%0)"},
     .vop = {OPERATOR_SIGNS, [EX_MIN] = "min(%0, %1)", [EX_MAX] = "max(%0, %1)", [EX_LAND] = "&",
             [EX_LOR] = "|", [EX_LNOT] = "!%0", [EX_SELECT] = "select(%2, %1, %0)",
             [EX_FLOOR] = "floor(%0)", [EX_SQRT] = "sqrt(%0)", [EX_SUBADD] = "subgroupAdd(%0)",

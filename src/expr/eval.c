@@ -117,6 +117,10 @@ static bool node(Eval *ev, const Expr *e, Value *out) {
     case EX_LOAD: ok = ev->env->load && ev->env->load(ev->env->user, e->buf, idx, out); return ok;
     case EX_CAST: ok = cast(e, a[0], out); break;
     case EX_BITCAST: ok = bitcast(e, a[0], out); break;
+    case EX_DOT4:
+        out->i = dot4_of(a[0].i, (u32)a[1].i, (u32)a[2].i);
+        ok = true;
+        break;
     default:
         if (e->nargs == 1)
             ok = unary(e, a[0], out);

@@ -353,12 +353,26 @@ static const Expr *unary(Exprs *x, ExprOp op, const Expr *a) {
     return ex_intern(x, &(ExprKey){.op = op, .type = t, .nargs = 1, .args = {a}});
 }
 
+i64 dot4_of(i64 acc, u32 a, u32 b) {
+    for (int j = 0; j < 4; j++) acc += (i64)(int8_t)(a >> 8 * j) * (int8_t)(b >> 8 * j);
+    return wrap_to(TY_I32, acc);
+}
+
+static const Expr *dot4(Exprs *x, const Expr *acc, const Expr *a, const Expr *b) {
+    must(acc->type == TY_I32 && a->type == TY_U32 && b->type == TY_U32);
+    if (is_int(a, 0) || is_int(b, 0)) return acc;
+    if (acc->op == EX_ICONST && a->op == EX_ICONST && b->op == EX_ICONST)
+        return iconst(x, TY_I32, dot4_of(acc->i, (u32)a->i, (u32)b->i));
+    return ex_intern(x, &(ExprKey){.op = EX_DOT4, .type = TY_I32, .nargs = 3, .args = {acc, a, b}});
+}
+
 const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b, const Expr *c) {
     must(op != EX_CAST && op != EX_BITCAST && op != EX_LOAD);
     switch (op_args[op]) {
     case 1: return unary(x, op, a);
     case 2: return binary(x, op, a, b);
     case 3:
+        if (op == EX_DOT4) return dot4(x, a, b, c);
         must(a->type == TY_BOOL && b->type == c->type);
         if (a->op == EX_ICONST) return a->i ? b : c;
         if (b == c) return b;

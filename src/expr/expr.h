@@ -129,6 +129,11 @@ static inline const Expr *ex_un(Exprs *x, ExprOp op, const Expr *a) {
 static inline const Expr *ex_select(Exprs *x, const Expr *c, const Expr *a, const Expr *b) {
     return ex_node(x, EX_SELECT, c, a, b);
 }
+// acc + the products of the signed bytes of a and b
+static inline const Expr *ex_dot4(Exprs *x, const Expr *acc, const Expr *a, const Expr *b) {
+    return ex_node(x, EX_DOT4, acc, a, b);
+}
+i64 dot4_of(i64 acc, u32 a, u32 b);      // of numbers
 bool expr_is_int(const Expr *e, i64 *v); // an ICONST (any integer type)
 bool expr_uses(const Expr *e, const Var *v);
 bool expr_loads(const Expr *e, const Buffer *b);

@@ -131,6 +131,7 @@ static Range node_range(const Expr *e) {
                        a.hi < 0 ? a.hi >> b.hi : a.hi >> b.lo};
     case EX_MULHI:
         return (Range){(i64)((u64)a.lo * (u64)b.lo >> 32), (i64)((u64)a.hi * (u64)b.hi >> 32)};
+    case EX_DOT4: return fit(TY_I32, (Range){a.lo - 4 * 128 * 127, a.hi + 4 * 128 * 128});
     case EX_LT:
     case EX_LE:
     case EX_EQ:

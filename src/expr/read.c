@@ -200,6 +200,12 @@ static const Expr *call(Parse *p, Str name, const Reader *at) {
         reader_fail(at, p->err, ERR_EXPR_TYPE, "select takes a bool and two values of one type");
         return NULL;
     }
+    if (str_eq(name, S("dot4"))) {
+        if (n == 3 && a[0]->type == TY_I32 && a[1]->type == TY_U32 && a[2]->type == TY_U32)
+            return ex_dot4(p->x, a[0], a[1], a[2]);
+        reader_fail(at, p->err, ERR_EXPR_TYPE, "dot4 takes an i32 and two u32");
+        return NULL;
+    }
     for (int t = 0; t < TY_BOOL; t++) {
         bool bits = str_starts(name, S("bits_"));
         if (!str_eq(bits ? str_sub(name, 5, name.len) : name, str_c(type_name[t]))) continue;

@@ -88,11 +88,28 @@ static bool infer_rms_norm(const Infer *c) {
     return result(c, TY_F32, 2, c->in[0]->dim[0], c->in[0]->dim[1], dim_const(0));
 }
 
+static bool is_packed(const Tensor *t) {
+    return t->type == TY_U32 && t->nd == 2 && is_rows(t->dim[0]) && is_const(t->dim[1]) &&
+           t->kind == TEN_VALUE;
+}
+
+static bool infer_pack(const Infer *c) {
+    const Tensor *x = c->in[0];
+    if (!is_act(x)) return kind(c, "x must be f32 rows");
+    if (x->dim[1].c % PACK_BLOCK) return shape(c, "its columns are not whole blocks of 32");
+    if (c->nd->attr.bits != 4 && c->nd->attr.bits != 8) return shape(c, "bits must be 4 or 8");
+    return result(c, TY_U32, 2, x->dim[0], dim_const(pack_words(x->dim[1].c)), dim_const(0));
+}
+
 static bool infer_matmul(const Infer *c) {
-    if (!is_act(c->in[0])) return kind(c, "x must be f32 rows");
+    const Tensor *x = c->in[0];
+    if (!is_act(x) && !is_packed(x)) return kind(c, "x must be f32 rows, or packed ones");
     if (!is_matrix(c->in[1])) return kind(c, "w must be a weight of two dimensions");
-    if (!dim_eq(c->in[0]->dim[1], c->in[1]->dim[1]))
+    i64 k = c->in[1]->dim[1].c;
+    if (x->dim[1].c != (is_packed(x) ? pack_words(k) : k))
         return shape(c, "x and w differ in their inner size");
+    if (is_packed(x) && (k % PACK_BLOCK || x->node < 0 || c->g->nodes.at[x->node].op != OP_pack))
+        return kind(c, "what is packed must come from pack");
     return result(c, TY_F32, 2, c->in[0]->dim[0], c->in[1]->dim[0], dim_const(0));
 }
 

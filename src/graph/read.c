@@ -269,7 +269,8 @@ static bool read_attr(GraphReader *r, OpAttr *a) {
         const char *name;
         i64 *to;
     } ints[] = {{"heads", &a->heads},     {"kv_heads", &a->kv_heads}, {"head_dim", &a->head_dim},
-                {"rot_dim", &a->rot_dim}, {"parts", &a->parts},       {"keys", &a->keys}};
+                {"rot_dim", &a->rot_dim}, {"parts", &a->parts},       {"bits", &a->bits},
+                {"keys", &a->keys}};
     do {
         Str k = word(r);
         if (!want(r, '=')) return false;

@@ -257,6 +257,7 @@ static bool run_insn(Run *r, const Insn *in, const u8 *mask) {
     case EX_NE: COMPARE(!=); break;
     case EX_LNOT: EACH(!a[t]); break;
     case EX_SELECT: EACH(a[t] ? b[t] : c[t]); break;
+    case EX_DOT4: EACH(dot4_of((i32)a[t], b[t], c[t])); break;
     case EX_CAST: EACH(cast(a[t], (Type)in->arg_type, (Type)in->type)); break;
     case EX_BITCAST: EACH(a[t]); break;
     case EX_F16LO: EACH(f32_bits(f16_to_f32((u16)(a[t] & 0xFFFF)))); break;

@@ -1,4 +1,5 @@
-// loop/legalise.c: exp, sin2pi and cos2pi become arithmetic that every device rounds alike.
+// loop/legalise.c: exp, sin2pi and cos2pi become arithmetic that every device rounds alike, and
+// what a dot product is added to becomes part of it.
 //
 // No language's exp, sin or cos is trusted: their errors differ, and a model's positions and
 // probabilities would differ with them. The polynomials here use f32 multiply, add, floor and bits
@@ -48,9 +49,21 @@ static const Expr *make_cos2pi(Exprs *x, const Expr *v) {
     return quarter_sine(x, ex_sub(x, ex_f32(x, 0.25), size));
 }
 
+// sum + dot4(0, a, b), which processors do at once
+static const Expr *onto(Exprs *x, const Expr *sum, const Expr *dot) {
+    i64 from;
+    if (dot->op != EX_DOT4 || !expr_is_int(dot->args[0], &from) || from != 0) return NULL;
+    return ex_dot4(x, sum, dot->args[1], dot->args[2]);
+}
+
 static const Expr *legal(void *user, Exprs *x, const Expr *e) {
     (void)user;
     switch (e->op) {
+    case EX_ADD: {
+        const Expr *r = onto(x, e->args[0], e->args[1]);
+        if (!r) r = onto(x, e->args[1], e->args[0]);
+        return r ? r : e;
+    }
     case EX_EXP: return make_exp(x, e->args[0]);
     case EX_SIN2PI: return make_sin2pi(x, e->args[0]);
     case EX_COS2PI: return make_cos2pi(x, e->args[0]);

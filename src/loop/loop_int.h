@@ -27,6 +27,22 @@ bool stage_place(Nest *n, NestStage *p, NestStage *c, int at, Err *e);
 const Expr *stage_in_loops(const Nest *n, const NestStage *c,
                            const Expr *e); // axes replaced by their loops' expressions
 
+Buffer *stage_temp(Nest *n, const char *name, Type t, int nax, const Axis *ax);
+// A stage as it is without its reduction loop `at`: it reduces over the other reduction loops, each
+// an axis of its own (old: its loop's variable, neu: the axis). The body is the caller's to set.
+typedef struct WithoutLoop {
+    Stage def;
+    NestLoop loop[MAX_LOOPS];
+    int nloops, n;
+    const Expr *red_of[MAX_AXES];
+    const Var *old[MAX_LOOPS];
+    const Expr *neu[MAX_LOOPS];
+} WithoutLoop;
+bool stage_without_loop(Nest *n, const NestStage *p, int at, WithoutLoop *w, Err *e);
+void stage_take(NestStage *p, const WithoutLoop *w);
+// A reduction's body over its loops instead of its reduction axes.
+const Expr *stage_body_in_loops(const Nest *n, const NestStage *p);
+
 // attention.c: parameters of its directly built nest
 bool attention_set(Nest *n, Str key, i64 value, Err *e);
 

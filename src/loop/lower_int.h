@@ -63,6 +63,11 @@ Buffer *lower_arg(Lower *l, int tensor, const char *name, Type type, int nd,
 // Element (i, j) of an activation: of a value of this group, or of an argument with `cols` columns.
 const Expr *lower_read(Lower *l, int tensor, const char *name, const Expr *cols, const Expr *i,
                        const Expr *j);
+// lower_pack.c: element (n, k) of rows of `cols` numbers that pack made
+const Expr *lower_packed(Lower *l, int tensor, const Expr *cols, const Expr *n, const Expr *k);
+// and the sum of a block of them
+const Expr *lower_packed_sum(Lower *l, int tensor, const Expr *cols, const Expr *n,
+                             const Expr *block);
 const LowerValue *lower_value(const Lower *l, int tensor);
 // The result of a node: inside the group a value, at its end a store to argument y.
 void lower_result(Lower *l, const Node *nd, const LowerValue *v);

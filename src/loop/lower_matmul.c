@@ -37,23 +37,42 @@ bool lower_matmul(Lower *l, const Node *nd) {
     }
 
     // x before w, so that the arguments of every matmul begin alike
-    if (lower_value(l, nd->in[0]) == NULL)
+    bool packed = in->type == TY_U32;
+    if (packed)
+        lower_packed(l, nd->in[0], k, lower_int(l, 0), lower_int(l, 0));
+    else if (lower_value(l, nd->in[0]) == NULL)
         lower_read(l, nd->in[0], "x", k, lower_int(l, 0), lower_int(l, 0));
     const Buffer *wb = lower_arg(l, nd->in[1], "w", TY_U32, 1, &words);
     Stage *ws = lower_stage(l, "w");
     const Expr *wo = lower_axis(l, ws, "o", padded), *wk = lower_axis(l, ws, "k", k);
-    const Buffer *wv =
-        lower_temp(l, ws, RED_NONE, quant_value(x, w->encoding, wb, wo, wk, padded, k, (u32)weave));
+    const Expr *offset = NULL,
+               *meaning =
+                   packed ? quant_scaled(x, w->encoding, wb, wo, wk, padded, k, (u32)weave, &offset)
+                          : quant_value(x, w->encoding, wb, wo, wk, padded, k, (u32)weave);
+    const Buffer *wv = lower_temp(l, ws, RED_NONE, meaning);
 
     Stage *as = lower_stage(l, "acc");
     const Expr *an = lower_axis(l, as, "n", rows), *ao = lower_axis(l, as, "o", padded);
     const Expr *ak = lower_red(l, as, "k", k);
-    const Expr *xv = lower_read(l, nd->in[0], "x", k, an, ak);
+    const Expr *xv =
+        packed ? lower_packed(l, nd->in[0], k, an, ak) : lower_read(l, nd->in[0], "x", k, an, ak);
     const Buffer *acc = lower_temp(l, as, RED_SUM, ex_mul(x, xv, lower_load(l, wv, ao, ak)));
+
+    const Buffer *low = NULL;
+    if (packed && offset) { // what a block of w shares, times the sum of a block of x
+        Stage *ls = lower_stage(l, "low");
+        const Expr *ln = lower_axis(l, ls, "n", rows), *lo = lower_axis(l, ls, "o", padded);
+        const Expr *lb = lower_red(l, ls, "b", ex_idiv(x, k, lower_int(l, PACK_BLOCK)));
+        quant_scaled(x, w->encoding, wb, lo, ex_mul(x, lb, lower_int(l, PACK_BLOCK)), padded, k,
+                     (u32)weave, &offset);
+        low = lower_temp(l, ls, RED_SUM,
+                         ex_mul(x, lower_packed_sum(l, nd->in[0], k, ln, lb), offset));
+    }
 
     LowerValue v = lower_over(l, nd, rows, padded);
     if (padded != o) v.true_cols = o;
     v.e = lower_load(l, acc, lower_ax(l, &v, 0), lower_ax(l, &v, 1));
+    if (low) v.e = ex_add(x, v.e, lower_load(l, low, lower_ax(l, &v, 0), lower_ax(l, &v, 1)));
     if (l->unscaled == nd->in[0])
         v.e = ex_mul(x, v.e,
                      lower_inv_rms(l, l->sum_sq, lower_ax(l, &v, 0), l->sum_sq_k, l->sum_sq_eps));

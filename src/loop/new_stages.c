@@ -25,7 +25,7 @@ static NestStage *insert_stage(Nest *n, const NestStage *before, const Stage *de
     return n->stage[at];
 }
 
-static const Buffer *temp_for(Nest *n, const char *name, Type t, int nax, const Axis *ax) {
+Buffer *stage_temp(Nest *n, const char *name, Type t, int nax, const Axis *ax) {
     const Expr *dims[BUFFER_MAX_DIMS];
     for (int i = 0; i < nax; i++) dims[i] = ax[i].extent;
     return buffer_new(n->x, name, t, SCOPE_TEMP, nax, dims);
@@ -71,7 +71,7 @@ bool prim_cache_read(Nest *n, Str stage, Str buffer, Str cached, Err *e) {
         }
     }
     def.body = expr_subst(n->x, load, old, neu, def.nax);
-    def.out = temp_for(n, def.name, (Type)def.body->type, def.nax, def.ax);
+    def.out = stage_temp(n, def.name, (Type)def.body->type, def.nax, def.ax);
     if (!insert_stage(n, c, &def, e)) return false;
     Replace r = {load, ex_load(n->x, def.out, idx)};
     stage_rewrite(c, n->x, replace_expr, &r);
@@ -145,7 +145,7 @@ bool prim_rfactor(Nest *n, Str loop, Str partial, Err *e) {
     if (valid) body = ex_select(x, valid, body, reduce_identity(x, p->def.op, (Type)body->type));
     q.body = expr_simplify(x, body);
     if (!q.nred) q.op = RED_NONE;
-    q.out = temp_for(n, q.name, (Type)q.body->type, q.nax, q.ax);
+    q.out = stage_temp(n, q.name, (Type)q.body->type, q.nax, q.ax);
     NestStage *qs = insert_stage(n, p, &q, e);
     if (!qs) return false;
     // p now reduces over the loop alone
@@ -178,6 +178,41 @@ bool prim_rfactor(Nest *n, Str loop, Str partial, Err *e) {
     return true;
 }
 
+const Expr *stage_body_in_loops(const Nest *n, const NestStage *p) {
+    const Var *old[MAX_AXES];
+    const Expr *neu[MAX_AXES];
+    for (int i = 0; i < p->def.nred; i++) old[i] = p->def.red[i].var, neu[i] = p->red_of[i];
+    return expr_simplify(n->x, expr_subst(n->x, p->def.body, old, neu, p->def.nred));
+}
+
+bool stage_without_loop(Nest *n, const NestStage *p, int at, WithoutLoop *w, Err *e) {
+    *w = (WithoutLoop){.def = p->def};
+    w->def.nred = 0;
+    for (int i = 0; i < p->nloops; i++) {
+        if (i == at) continue;
+        if (p->loop[i].reduce) {
+            if (w->def.nred == MAX_AXES)
+                return err_set(e, ERR_SCHED_LIMIT, "stage %s has too many reduction loops",
+                               p->def.name);
+            Var *v = var_new(n->x, p->loop[i].var->name, TY_I32, 0, p->loop[i].var->hi);
+            w->old[w->n] = p->loop[i].var, w->neu[w->n++] = ex_var(n->x, v);
+            w->red_of[w->def.nred] = ex_var(n->x, p->loop[i].var);
+            w->def.red[w->def.nred++] = (Axis){v, p->loop[i].extent};
+        }
+        w->loop[w->nloops++] = p->loop[i];
+    }
+    return true;
+}
+
+void stage_take(NestStage *p, const WithoutLoop *w) {
+    p->def = w->def;
+    memcpy(p->loop, w->loop, sizeof p->loop);
+    p->nloops = w->nloops;
+    memset(p->red_inexact, 0, sizeof p->red_inexact);
+    memcpy(p->red_of, w->red_of, sizeof p->red_of);
+    p->touched = true;
+}
+
 bool prim_factor(Nest *n, Str loop, Err *e) {
     int at;
     NestStage *p = nest_loop(n, loop, &at, e);
@@ -201,44 +236,20 @@ bool prim_factor(Nest *n, Str loop, Err *e) {
             return err_set(e, ERR_SCHED_ILLEGAL,
                            "the reduction of %s does not divide; split by a factor of it",
                            p->def.name);
-    // the body over loops instead of reduction axes
-    const Var *old[MAX_AXES];
-    const Expr *neu[MAX_AXES];
-    for (int i = 0; i < p->def.nred; i++) old[i] = p->def.red[i].var, neu[i] = p->red_of[i];
-    const Expr *body = expr_simplify(x, expr_subst(x, p->def.body, old, neu, p->def.nred));
+    const Expr *body = stage_body_in_loops(n, p);
     Term term[8];
     int nt = factor_terms(x, body, l.var, term, COUNT_OF(term));
     bool gain = false;
     for (int i = 0; i < nt; i++) gain |= !term[i].v || term[i].c->op != EX_FCONST;
     if (nt < 1 || !gain)
         return err_set(e, ERR_SCHED_ILLEGAL, "nothing can be taken out of %S", loop);
-    // p reduces over its other reduction loops, as axes of their own
-    Stage def = p->def;
-    def.nred = 0;
-    const Var *lold[MAX_LOOPS];
-    const Expr *lneu[MAX_LOOPS];
-    int nl = 0;
-    NestLoop loops[MAX_LOOPS];
-    int nloops = 0;
-    const Expr *red_of[MAX_AXES];
-    for (int i = 0; i < p->nloops; i++) {
-        if (i == at) continue;
-        if (p->loop[i].reduce) {
-            if (def.nred == MAX_AXES)
-                return err_set(e, ERR_SCHED_LIMIT, "stage %s has too many reduction loops",
-                               p->def.name);
-            Var *v = var_new(x, p->loop[i].var->name, TY_I32, 0, p->loop[i].var->hi);
-            lold[nl] = p->loop[i].var, lneu[nl++] = ex_var(x, v);
-            red_of[def.nred] = ex_var(x, p->loop[i].var);
-            def.red[def.nred++] = (Axis){v, p->loop[i].extent};
-        }
-        loops[nloops++] = p->loop[i];
-    }
+    WithoutLoop w;
+    if (!stage_without_loop(n, p, at, &w, e)) return false;
     const Expr *sum = NULL;
     NestStage *made[8];
     int nmade = 0;
     for (int i = 0; i < nt; i++) {
-        const Expr *c = expr_subst(x, term[i].c, lold, lneu, nl);
+        const Expr *c = expr_subst(x, term[i].c, w.old, w.neu, w.n);
         const Expr *part;
         if (!term[i].v) { // the sum of 1 over the loop
             i64 ext;
@@ -252,10 +263,10 @@ bool prim_factor(Nest *n, Str loop, Err *e) {
             const Var *qold[MAX_AXES + MAX_LOOPS];
             const Expr *qneu[MAX_AXES + MAX_LOOPS], *idx[MAX_AXES];
             int k = 0;
-            for (int d = 0; d < p->def.nax + def.nred; d++) {
+            for (int d = 0; d < p->def.nax + w.def.nred; d++) {
                 bool spatial = d < p->def.nax;
-                const Var *v = spatial ? p->def.ax[d].var : lold[d - p->def.nax];
-                const Axis *ax = spatial ? &p->def.ax[d] : &def.red[d - p->def.nax];
+                const Var *v = spatial ? p->def.ax[d].var : w.old[d - p->def.nax];
+                const Axis *ax = spatial ? &p->def.ax[d] : &w.def.red[d - p->def.nax];
                 if (!expr_uses(term[i].v, v)) continue;
                 if (q.nax == MAX_AXES)
                     return err_set(e, ERR_SCHED_LIMIT, "stage %s has too many axes to factor",
@@ -269,7 +280,7 @@ bool prim_factor(Nest *n, Str loop, Err *e) {
             qold[k] = l.var, qneu[k++] = ex_var(x, lv);
             q.red[q.nred++] = (Axis){lv, l.extent};
             q.body = expr_simplify(x, expr_subst(x, term[i].v, qold, qneu, k));
-            q.out = temp_for(n, q.name, (Type)q.body->type, q.nax, q.ax);
+            q.out = stage_temp(n, q.name, (Type)q.body->type, q.nax, q.ax);
             NestStage *qs = insert_stage(n, p, &q, e);
             if (!qs) return false;
             made[nmade++] = qs;
@@ -278,13 +289,8 @@ bool prim_factor(Nest *n, Str loop, Err *e) {
         sum = sum ? ex_add(x, sum, part) : part;
     }
     const Var *outer_var = p->loop[outer].var;
-    def.body = sum;
-    p->def = def;
-    memcpy(p->loop, loops, sizeof loops);
-    p->nloops = nloops;
-    memset(p->red_inexact, 0, sizeof p->red_inexact);
-    memcpy(p->red_of, red_of, sizeof red_of);
-    p->touched = true;
+    w.def.body = sum;
+    stage_take(p, &w);
     int outer_at = 0;
     while (p->loop[outer_at].var != outer_var) outer_at++;
     for (int i = 0; i < nmade; i++)

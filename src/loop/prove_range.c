@@ -251,6 +251,9 @@ static Bounds node_range(Prover *p, const Expr *e) {
                         a.hi < 0 ? a.hi >> b.hi : a.hi >> b.lo, 0};
     case EX_MULHI:
         return (Bounds){(i64)((u64)a.lo * (u64)b.lo >> 32), (i64)((u64)a.hi * (u64)b.hi >> 32), 0};
+    case EX_DOT4:
+        r = (Bounds){sat_add(a.lo, -4 * 128 * 127), sat_add(a.hi, 4 * 128 * 128), 0};
+        break;
     case EX_SELECT:
         if (e->type == TY_F32 || e->type == TY_BOOL) return any;
         a = sharp(p, e->args[1]);

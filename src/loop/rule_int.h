@@ -24,6 +24,7 @@ bool rule_loop_extent(const NestStage *s, const char *loop, i64 *ext); // consta
 // threads.
 void rule_bind_flat(RuleWriter *w, const char *stage, const char *loop);
 
-extern const Rule rule_matmul_row, rule_matmul_rows, rule_attention, rule_row_reduce, rule_map;
+extern const Rule rule_matmul_row, rule_matmul_rows, rule_matmul_bytes, rule_attention,
+    rule_row_reduce, rule_map;
 
 #endif

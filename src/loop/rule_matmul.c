@@ -12,11 +12,20 @@ typedef struct MatmulShape {
     int o_axis; // the axis of `out` that runs over rows of w
     i64 stride; // rows of w for one step of that axis
     i64 n_most; // rows of activations at most
-    i64 block;  // elements of k that share a scale, or a word; 1: nothing known
+    i64 bits;   // of the weight's fields, where packed activations meet them; 0: x is f32
 } MatmulShape;
 
 static void find_word_loads(void *user, const Expr *e) {
     if (e->buf->scope == SCOPE_ARG && e->buf->type == TY_U32) *(bool *)user = true;
+}
+
+static void find_signs(void *user, const Expr *e) {
+    if (e->op == EX_SHR && e->type == TY_I32) *(bool *)user = true;
+}
+
+static void find_nibbles(void *user, const Expr *e) {
+    i64 mask;
+    if (e->op == EX_AND && expr_is_int(e->args[1], &mask) && mask == 15) *(bool *)user = true;
 }
 
 static bool find(const Nest *n, MatmulShape *m) {
@@ -41,6 +50,10 @@ static bool find(const Nest *n, MatmulShape *m) {
     if (!m->acc || !m->out->def.nstores || m->out->def.nax < 2) return false;
     i64 lo;
     expr_range(m->out->def.ax[0].extent, &lo, &m->n_most);
+    bool packed = false, nibbles = false;
+    expr_walk(m->acc->def.body, find_signs, &packed);
+    expr_walk(m->w->def.body, find_nibbles, &nibbles);
+    if (packed) m->bits = nibbles ? 4 : 8;
     return true;
 }
 
@@ -136,7 +149,7 @@ enum { ROW_VECS, ROW_FACTOR, ROW_UNROLL, ROW_LANES };
 
 static bool match_row(const Nest *n) {
     MatmulShape m;
-    return !n->direct && find(n, &m) && m.n_most == 1;
+    return !n->direct && find(n, &m) && !m.bits && m.n_most == 1;
 }
 
 // Whole rows of w, R lanes side by side, one thread each.
@@ -282,7 +295,7 @@ enum { ROWS_TILE, ROWS_VECS, ROWS_UNROLL };
 
 static bool match_rows(const Nest *n) {
     MatmulShape m;
-    return !n->direct && find(n, &m) && m.n_most > 1;
+    return !n->direct && find(n, &m) && !m.bits && m.n_most > 1;
 }
 
 static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
@@ -420,4 +433,88 @@ const Rule rule_matmul_rows = {
     .param = {[ROWS_TILE] = {"rows", {4, 2, 8, 1}, 4},
               [ROWS_VECS] = {"vecs", {1, 2}, 2},
               [ROWS_UNROLL] = {"unroll", {8, 4, 16}, 3}},
+};
+
+// ---- packed activations -------------------------------------------------------------------------
+enum { BYTES_TILE, BYTES_VECS };
+
+static bool match_bytes(const Nest *n) {
+    MatmulShape m;
+    return !n->direct && find(n, &m) && m.bits;
+}
+
+// Of a reduction over blocks that has the product's two axes: rows written out, rows of w in lanes.
+static void block_lanes(RuleWriter *w, const char *stage, const char *loops, i64 vec) {
+    const NestStage *s = nest_stage(w->t, str_c(stage));
+    const char *n = axis(s, 0), *o = axis(s, 1);
+    rule_line(w, "reorder %s %s %s %s", stage, loops, n, o);
+    rule_line(w, "unroll %s.%s", stage, n);
+    lanes_of(w, stage, o, vec);
+}
+
+// Whole rows of w, side by side in lanes, for a few rows of x: a block's products are summed as
+// integers, four at a time.
+static bool apply_bytes(Nest *n, const i64 *p, Err *err) {
+    RuleWriter w = {.t = n, .err = err, .ok = true};
+    MatmulShape m;
+    must(find(n, &m));
+    rule_inline_all(&w, NULL);
+    if (w.ok) w.ok = find_stride(&w, &m);
+    if (!w.ok) return false;
+    i64 vec = MAX2(n->profile->vec, 1), rows = vec * p[BYTES_VECS];
+    NestStage *out = rule_out(n);
+    const char *acc = m.acc->def.name, *on = axis(out, 0), *o = axis(out, m.o_axis);
+    while (rows > vec && expr_divisor(out->def.ax[m.o_axis].extent) * m.stride % rows) rows -= vec;
+    rule_line(&w, "split out.%s %D ob oi", o, MAX2(rows / m.stride, 1));
+    if (w.ok && out->inexact[m.o_axis]) rule_line(&w, "guard out %s", o);
+    rule_line(&w, "split out.%s %D nb ni", on, m.n_most > 1 ? p[BYTES_TILE] : 1);
+    if (w.ok && out->inexact[0]) rule_line(&w, "guard out %s", on);
+    const char *at = "nb";
+    if (n->profile->gpu) { // rows of activations over the second dimension of the grid
+        rule_line(&w, "reorder out nb ob ni oi");
+        rule_line(&w, "bind out.nb wg.y");
+        rule_bind_flat(&w, "out", "ob");
+        at = "th";
+    } else {
+        rule_line(&w, "reorder out ob nb ni oi");
+        rule_line(&w, "bind out.ob cpu");
+    }
+    rule_line(&w, "compute_at %s out.%s", acc, at);
+    place_others(&w, &m, at);
+    if (w.ok && nest_stage(n, S("low"))) block_lanes(&w, "low", "b", vec);
+    rule_line(&w, "split %s.%s 32 kb ki", acc, m.acc->def.red[0].var->name);
+    rule_line(&w, "reorder %s kb ki %s %s", acc, axis(m.acc, 0), axis(m.acc, 1));
+    rule_line(&w, "factor %s.ki", acc);
+    block_lanes(&w, acc, "kb", vec);
+    char sum[40];
+    Buf name = {.ptr = sum, .cap = sizeof sum};
+    buf_fmt(&name, "%s_f0", acc);
+    rule_line(&w, "integer %s", sum);
+    rule_line(&w, "split %s.ki %D kw kj", sum, 32 / m.bits);
+    if (m.bits == 4) {
+        rule_line(&w, "split %s.kj 2 jj h", sum);
+        rule_line(&w, "dot %s.jj", sum);
+        block_lanes(&w, sum, "kw h", vec);
+        rule_line(&w, "unroll %s.h", sum);
+    } else {
+        rule_line(&w, "dot %s.kj", sum);
+        block_lanes(&w, sum, "kw", vec);
+    }
+    rule_line(&w, "unroll %s.kw", sum);
+    rule_line(&w, "unroll out.ni");
+    finish_tile(&w, &m, "oi", vec);
+    return w.ok;
+}
+
+static void choose_bytes(const Nest *n, i64 *params) {
+    if (n->profile->gpu) params[BYTES_VECS] = 1;
+}
+
+// Activations as bytes: products of integers.
+const Rule rule_matmul_bytes = {
+    .name = "matmul_bytes",
+    .match = match_bytes,
+    .apply = apply_bytes,
+    .choose = choose_bytes,
+    .param = {[BYTES_TILE] = {"tile", {4, 2, 1, 8}, 4}, [BYTES_VECS] = {"vecs", {4, 2, 1}, 3}},
 };

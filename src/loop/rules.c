@@ -3,8 +3,8 @@
 // writes is checked like a user's.
 #include "loop/rule_int.h"
 
-static const Rule *const table[] = {&rule_attention, &rule_matmul_row, &rule_matmul_rows,
-                                    &rule_row_reduce, &rule_map};
+static const Rule *const table[] = {&rule_attention,    &rule_matmul_row, &rule_matmul_rows,
+                                    &rule_matmul_bytes, &rule_row_reduce, &rule_map};
 
 const Rule *rule_named(Str name) {
     for (size_t i = 0; i < COUNT_OF(table); i++)

@@ -6,6 +6,7 @@ static const PassRow rows[] = {
     {"fold", pass_fold, "a verified graph"},
     {"join", pass_join, "folded, plain weights"},
     {"encodings", pass_encodings, "joined weights"},
+    {"pack", pass_pack, "joined weights"},
     {"parts", pass_parts, "folded"},
 };
 

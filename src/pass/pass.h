@@ -49,6 +49,7 @@ bool pass_parts(
 bool pass_encodings(
     PassContext *c,
     Graph *g); // encodings.c: execution encoding and layout of each weight, from the profile
+bool pass_pack(PassContext *c, Graph *g); // pack.c: 8-bit activations for the matmuls, by profile
 bool pass_fuse(PassContext *c, const Graph *g,
                Grouping *out); // fuse.c: candidates by legality and cost -> groups
 // plan_memory.c: lifetimes over the groups -> coloured ranges

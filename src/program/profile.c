@@ -137,12 +137,14 @@ void profile_print(const Profile *p, Buf *out) {
 #undef P
 }
 
-// Threads share a kernel, they do not shape it, and a name is a name: neither is part of a kernel's
-// key.
+// Threads share a kernel and do not shape it, packed activations are seen in its formula, and a
+// name is a name: none is part of a kernel's key.
 u64 profile_hash(const Profile *p) {
     u64 h = 0;
     for (size_t i = 0; i < COUNT_OF(fields); i++) {
-        if (fields[i].at == offsetof(Profile, threads)) continue;
+        if (fields[i].at == offsetof(Profile, threads) ||
+            fields[i].at == offsetof(Profile, act_bits))
+            continue;
         h = hash_bytes(h, (const char *)p + fields[i].at, sizeof(i64));
     }
     return h;

@@ -8,12 +8,17 @@
 
 enum { BLOCK = 32, BYTES = 20 };
 
-static const Expr *value(const QuantAt *at) {
+static const Expr *scaled(const QuantAt *at, const Expr **offset) {
     Exprs *x = at->x;
     const Expr *q = ex_and(x, quant_field(at, 4), ex_uint(x, 15));
     const Expr *dm = quant_word(at, 1, ex_idiv(x, at->k, ex_int(x, BLOCK)));
-    const Expr *scaled = ex_mul(x, ex_un(x, EX_F16LO, dm), ex_cast(x, TY_F32, q));
-    return ex_add(x, scaled, ex_un(x, EX_F16HI, dm));
+    *offset = ex_un(x, EX_F16HI, dm);
+    return ex_mul(x, ex_un(x, EX_F16LO, dm), ex_cast(x, TY_F32, q));
+}
+
+static const Expr *value(const QuantAt *at) {
+    const Expr *offset, *product = scaled(at, &offset);
+    return ex_add(at->x, product, offset);
 }
 
 static void repack(const u8 *row, size_t k, const RowWords *out) {
@@ -34,5 +39,7 @@ static void dequant(const u8 *row, size_t k, float *out) {
 }
 
 const QuantRow quant_row_Q4_1 = {.plane = {{1, 8, ANY_BITS, 0}, {1, 32, 0x83FF03FF, 0x30002800}},
-                                 .value = value};
+                                 .value = value,
+                                 .bits = 4,
+                                 .scaled = scaled};
 const FileRow file_row_Q4_1 = {repack, dequant};

@@ -88,6 +88,19 @@ const Expr *quant_row_words(Exprs *x, QuantId q, const Expr *cols) {
     return ex_add(x, words_expr(x, q, 0, cols), words_expr(x, q, 1, cols));
 }
 
+i64 quant_field_bits(QuantId q) { return quants[q]->bits; }
+
+const Expr *quant_scaled(Exprs *x, QuantId q, const Buffer *w, const Expr *row, const Expr *k,
+                         const Expr *rows_padded, const Expr *cols, u32 interleave,
+                         const Expr **offset) {
+    must(quants[q]->bits != 0 && interleave > 0);
+    QuantAt at = {x,         w,           row,
+                  k,         rows_padded, {words_expr(x, q, 0, cols), words_expr(x, q, 1, cols)},
+                  interleave};
+    *offset = NULL;
+    return quants[q]->scaled(&at, offset);
+}
+
 const Expr *quant_value(Exprs *x, QuantId q, const Buffer *w, const Expr *row, const Expr *k,
                         const Expr *rows_padded, const Expr *cols, u32 interleave) {
     must((unsigned)q < QUANT_COUNT && interleave > 0);

@@ -1,0 +1,39 @@
+// pass/pack.c: where the profile asks for 8-bit activations, matmuls read them packed.
+//
+// A pack node goes in front of each matmul whose weight has fields of 4 or 8 bits in blocks that
+// line up with those of pack; matmuls of one tensor share it. A matmul of another weight keeps f32:
+// its activations would gain nothing. requires: joined weights.
+#include "pass/pass.h"
+
+// The bits of a weight's fields where packed activations meet them; 0: they do not.
+static i64 field_bits(const Weight *w) {
+    return w->cols % PACK_BLOCK ? 0 : quant_field_bits(w->encoding);
+}
+
+bool pass_pack(PassContext *c, Graph *g) {
+    if (c->profile->act_bits != 8) return true;
+    size_t n = g->nodes.n;
+    Node *old = NEW_N(c->arena, Node, n + 1);
+    memcpy(old, g->nodes.at, n * sizeof *old);
+    g->nodes.n = 0;
+    for (size_t i = 0; i < n; i++) {
+        Node nd = old[i];
+        i64 bits = nd.op == OP_matmul ? field_bits(g->tensors.at[nd.in[1]].weight) : 0;
+        if (bits) {
+            int found = -1;
+            for (size_t k = 0; k < g->nodes.n && found < 0; k++) {
+                const Node *p = &g->nodes.at[k];
+                if (p->op == OP_pack && p->in[0] == nd.in[0] && p->attr.bits == bits)
+                    found = p->out;
+            }
+            OpAttr attr = {.bits = bits};
+            Str of = g->tensors.at[nd.in[0]].name;
+            nd.in[0] = found >= 0 ? found
+                                  : graph_node(g, OP_pack, 1, nd.in, &attr,
+                                               str_fmt(g->arena, "%S.bytes", of).ptr, nd.layer);
+        }
+        vec_push(g->arena, &g->nodes, nd);
+    }
+    pass_compact(c, g, NULL);
+    return true;
+}
