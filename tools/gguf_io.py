@@ -170,12 +170,15 @@ def _value(kind, v):
     return np.asarray([v], SCALAR[kind]).tobytes()
 
 
-def write(path, keys, tensors, version=3, align=32):
-    """keys: [(name, kind, value)], value of an ARRAY being (kind, items); tensors: [(name, array, format)], the
-    array's shape as NumPy has it (rows, k). Written in the order given."""
+def write(path, keys, tensors, version=3, align=32, nkeys=None):
+    """keys: [(name, kind, value)], value of an ARRAY being (kind, items), or the bytes of `nkeys` of them; tensors:
+    [(name, array, format)], the array's shape as NumPy has it (rows, k). Written in the order given."""
     if align != 32:
         keys = keys + [("general.alignment", U32, align)]
-    out = [b"GGUF", struct.pack("<IQQ", version, len(tensors), len(keys))]
+    out = [b"GGUF", struct.pack("<IQQ", version, len(tensors), nkeys if nkeys is not None else len(keys))]
+    if nkeys is not None:
+        out.append(keys)
+        keys = []
     for name, kind, v in keys:
         out += [_string(name), struct.pack("<I", kind), _value(kind, v)]
     data, at = [], 0
@@ -210,6 +213,7 @@ class Gguf:
         for _ in range(nkeys):
             name = self._read(STRING)
             self.keys[name] = self._read(self._number(U32))
+        self.keys_end = self.at
         table = []
         for _ in range(ntensors):
             name = self._read(STRING)

@@ -34,7 +34,9 @@ enum { KERNELS_MAX = 512 };
 static KernelEntry kernels[KERNELS_MAX];
 static u32 nkernels;
 
-KernelTable cpu_kernels(void) { return (KernelTable){kernels, nkernels, "page's"}; }
+KernelTables cpu_kernels(void) {
+    return (KernelTables){{{kernels, nkernels, "page's", "cpu4"}}, 1};
+}
 
 EXPORT(hob_w_kernel) bool hob_w_kernel(u32 key_lo, u32 key_hi, KernelFn fn) {
     u64 key = (u64)key_hi << 32 | key_lo;

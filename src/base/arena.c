@@ -9,6 +9,9 @@
 #include "base/base.h"
 
 #include <stdlib.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -73,10 +76,24 @@ static void *block_get(size_t size, bool *zeroed) {
 }
 #endif
 
+// Weights are read from end to end for each token: with pages of 2 MB a processor reads them half
+// as fast again.
+static void use_large_pages(void *p, size_t size) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    const uintptr_t page = 1 << 16; // of any machine at most
+    uintptr_t from = ((uintptr_t)p + page - 1) & ~(page - 1),
+              to = ((uintptr_t)p + size) & ~(page - 1);
+    if (size >= (size_t)4 << 20) (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
+#else
+    (void)p, (void)size;
+#endif
+}
+
 static Block *block_new(const HostAlloc *host, size_t size) {
     bool zeroed = false;
     Block *b = host->alloc ? host->alloc(host->user, size) : block_get(size, &zeroed);
     if (!b) return NULL;
+    if (!host->alloc) use_large_pages(b, size);
     *b = (Block){.size = size, .at = BLOCK_HEAD, .clean = zeroed ? BLOCK_HEAD : size};
     POISON((char *)b + b->at, size - b->at);
     return b;

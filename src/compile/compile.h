@@ -27,7 +27,7 @@ typedef struct CompileOptions {
 bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program **out, Err *err);
 
 // menu.c: the kernels that a build for the CPU carries: every encoding and operator as the passes
-// make them with this profile, from small made-up graphs. isa: plain, avx2, simd128, relaxed.
+// make them with this profile, from small made-up graphs. isa: a row of its table.
 bool menu_print(Arena *a, Str isa, Buf *out, Err *err);
 
 #endif

@@ -129,13 +129,18 @@ static bool add_graphs(Arena *a, EmitMenu *menu, const Profile *p, Err *err) {
 bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
     static const struct {
         const char *isa, *profile;
-    } rows[] = {{"plain", "cpu"}, {"avx2", "cpu"}, {"simd128", "cpu4"}, {"relaxed", "cpu4"}};
+    } rows[] = {{"plain", "cpu"},
+                {"avx2", "cpu"},
+                {"avx512", "cpu16"},
+                {"simd128", "cpu4"},
+                {"relaxed", "cpu4"}};
     Profile p;
     size_t r = 0;
     while (r < COUNT_OF(rows) && !str_eq(isa, str_c(rows[r].isa))) r++;
     if (r == COUNT_OF(rows))
         return err_set(err, ERR_USAGE,
-                       "no instruction set '%S'; known: plain, avx2, simd128, relaxed", isa);
+                       "no instruction set '%S'; known: plain, avx2, avx512, simd128, relaxed",
+                       isa);
     must(profile_named(str_c(rows[r].profile), &p));
     EmitMenu *menu = emit_menu_begin(a, &p, isa, out);
     bool ok = add_graphs(a, menu, &p, err);

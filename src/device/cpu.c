@@ -22,7 +22,7 @@ typedef struct CpuKernel {
 
 typedef struct Cpu {
     Pool *pool;
-    KernelTable table;
+    KernelTables tables;
     DeviceOptions o;
     VEC(CpuBuffer) buffers; // each by handle index
     VEC(CpuKernel) kernels;
@@ -47,11 +47,7 @@ static int threads(const Cpu *c) { return c->o.share ? c->o.threads : pool_threa
 
 static bool profile(Device *d, Profile *out, Err *err) {
     const Cpu *c = d->self;
-#if defined(__wasm__)
-    Str name = S("cpu4");
-#else
-    Str name = S("cpu");
-#endif
+    Str name = str_c(c->tables.at[0].profile);
     if (!profile_named(name, out))
         return err_set(err, ERR_DEVICE_UNKNOWN, "there is no profile named %S", name);
     out->threads = threads(c);
@@ -101,11 +97,11 @@ static bool buffer_read(Device *d, Ticket t, u32 index, u64 off, void *dst, u64 
 static bool kernel_make(Device *d, Ticket t, u32 index, const ProgKernel *k, Err *err) {
     Cpu *c = d->self;
     while (c->kernels.n <= index) vec_push(d->arena, &c->kernels, (CpuKernel){0});
-    c->kernels.at[index] = (CpuKernel){.fn = kernel_find(&c->table, k->nest_key), .k = k};
+    c->kernels.at[index] = (CpuKernel){.fn = kernel_find(&c->tables, k->nest_key), .k = k};
     if (!c->kernels.at[index].fn && (!c->o.interp || !k->ir))
         return err_set(err, ERR_DEVICE_KERNEL,
                        "kernel %S (nest key %016X) is not among the %s kernels", k->name,
-                       k->nest_key, c->table.isa);
+                       k->nest_key, c->tables.at[0].isa);
     device_answer(d, t, ERR_NONE, 0);
     return true;
 }
@@ -138,7 +134,7 @@ static bool interpret(Device *d, CpuKernel *k, const Share *s, const Step *st, c
         char line[256];
         Buf b = {.ptr = line, .cap = sizeof line};
         buf_fmt(&b, "kernel %S is not among the %s kernels: it runs in the interpreter, slowly",
-                k->k->name, c->table.isa);
+                k->k->name, c->tables.at[0].isa);
         (c->o.log)(c->o.user, buf_str(&b)); // in a page `log(` is JavaScript's
     }
     k->said = true;
@@ -225,7 +221,7 @@ bool cpu_open(Device *d, const DeviceOptions *o, Err *err) {
                        o->threads);
     Cpu *c = NEW(d->arena, Cpu);
     c->o = *o;
-    c->table = cpu_kernels();
+    c->tables = cpu_kernels();
     c->pool = pool_new(d->arena, o->share ? 1 : o->threads ? o->threads : cpu_count());
     c->scratch = arena_new(NULL);
     if (!c->pool || !c->scratch)

@@ -153,11 +153,16 @@ typedef struct KernelEntry {
 typedef struct KernelTable {
     const KernelEntry *at;
     u32 n;
-    const char *isa;
+    const char *isa, *profile; // the built-in profile that it was printed for
 } KernelTable;
-// kernels.c: the best table for this machine; in a page, what its kernel module registered.
-KernelTable cpu_kernels(void);
-KernelFn kernel_find(const KernelTable *t, u64 nest_key);
+enum { KERNEL_TABLES = 4 };
+typedef struct KernelTables { // those that this machine can run, the best first
+    KernelTable at[KERNEL_TABLES];
+    int n;
+} KernelTables;
+// kernels.c: what was printed at build time; in a page, what its kernel module registered.
+KernelTables cpu_kernels(void);
+KernelFn kernel_find(const KernelTables *t, u64 nest_key);
 
 // null.c: what a test tells the null device to do. Counts are kept here.
 typedef struct NullScript {

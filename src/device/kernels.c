@@ -6,15 +6,18 @@
 #include "device/device.h"
 
 #if defined(HOB_KERNELS)
-extern const KernelEntry hob_kernels_plain[];
-extern const u32 hob_kernels_plain_count;
+#define TABLE(isa)                                                                                 \
+    extern const KernelEntry hob_kernels_##isa[];                                                  \
+    extern const u32 hob_kernels_##isa##_count;
+TABLE(plain)
 #if defined(__x86_64__)
-extern const KernelEntry hob_kernels_avx2[];
-extern const u32 hob_kernels_avx2_count;
+TABLE(avx2)
+TABLE(avx512)
 #endif
+#undef TABLE
 #endif
 
-KernelFn kernel_find(const KernelTable *t, u64 nest_key) {
+static KernelFn find_in(const KernelTable *t, u64 nest_key) {
     u32 lo = 0, hi = t->n;
     while (lo < hi) {
         u32 mid = lo + (hi - lo) / 2;
@@ -26,16 +29,30 @@ KernelFn kernel_find(const KernelTable *t, u64 nest_key) {
     return lo < t->n && t->at[lo].nest_key == nest_key ? t->at[lo].fn : NULL;
 }
 
+KernelFn kernel_find(const KernelTables *t, u64 nest_key) {
+    KernelFn fn = NULL;
+    for (int i = 0; i < t->n && !fn; i++) fn = find_in(&t->at[i], nest_key);
+    return fn;
+}
+
 #if defined(HOB_KERNELS)
-KernelTable cpu_kernels(void) {
+KernelTables cpu_kernels(void) {
+    KernelTables t = {0};
+#define TABLE(isa, profile)                                                                        \
+    t.at[t.n++] = (KernelTable) { hob_kernels_##isa, hob_kernels_##isa##_count, #isa, profile }
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("f16c"))
-        return (KernelTable){hob_kernels_avx2, hob_kernels_avx2_count, "avx2"};
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                __builtin_cpu_supports("f16c");
+    bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+    if (avx2 && avx512) TABLE(avx512, "cpu16");
+    if (avx2) TABLE(avx2, "cpu");
 #endif
-    return (KernelTable){hob_kernels_plain, hob_kernels_plain_count, "plain"};
+    TABLE(plain, "cpu");
+#undef TABLE
+    return t;
 }
 #elif !defined(__wasm__)
-KernelTable cpu_kernels(void) { return (KernelTable){NULL, 0, "plain"}; }
+KernelTables cpu_kernels(void) { return (KernelTables){{{NULL, 0, "plain", "cpu"}}, 1}; }
 #endif

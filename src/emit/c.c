@@ -169,9 +169,11 @@ static void vectors(Buf *o, int n) {
         "0x8000u) << 16); }\n",
     };
     for (size_t i = 0; i < COUNT_OF(rest); i++) lanes_text(o, rest[i], n);
-    const char *half =
-        n == 8 ? "_mm256_cvtph_ps(u32x8_halves(a))" : "_mm_cvtph_ps(u32x4_halves(a))";
-    bool f16c = n == 8 || n == 4;
+    const char *half = n == 16  ? "_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)a))"
+                       : n == 8 ? "_mm256_cvtph_ps(u32x8_halves(a))"
+                                : "_mm_cvtph_ps(u32x4_halves(a))";
+    bool f16c = n == 16 || n == 8 || n == 4;
+    if (n == 16) buf_fmt(o, "#ifdef __AVX512F__\n");
     if (n == 4)
         buf_fmt(o, "#ifdef __F16C__\n"
                    "IDIOM __m128i u32x4_halves(u32x4 a) { return _mm_packus_epi32((__m128i)(a & "

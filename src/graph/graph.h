@@ -53,6 +53,7 @@ typedef struct OpAttr { // zero where an operator has no use for a field
     double eps;
     i64 heads, kv_heads, head_dim, rot_dim, ctx, parts, index, q_rows, k_rows;
     i64 bits; // pack: of the weight's fields, 4 or 8
+    i64 wide; // pack: 1: numbers of 16 bits, as two bytes
     i64 keys; // append: 1 keys, 0 values
               // everywhere
 } OpAttr;
@@ -74,8 +75,9 @@ typedef struct Graph {
 } Graph;
 
 enum { PACK_BLOCK = 32 }; // packed activations that share a scale
-// Words of a packed row of k numbers: their bytes, then scales, then sums of blocks.
-static inline i64 pack_words(i64 k) { return k / 4 + k / PACK_BLOCK * 2; }
+// Words of a packed row of k numbers: their bytes (wide: the high ones, then the low ones), then
+// scales, then sums of blocks.
+static inline i64 pack_words(i64 k, i64 wide) { return k / 4 * (1 + wide) + k / PACK_BLOCK * 2; }
 enum { ARG_BLOCK = 256 }; // logits in one block of argmax and the sampler
 enum { GRAPH_MAX_NODES = 1 << 16, GRAPH_MAX_TENSORS = 1 << 17 };
 enum { SAMPLE_DIGIT_BITS = 4, SAMPLE_KEY_BITS = 20 };

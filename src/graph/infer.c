@@ -98,18 +98,23 @@ static bool infer_pack(const Infer *c) {
     if (!is_act(x)) return kind(c, "x must be f32 rows");
     if (x->dim[1].c % PACK_BLOCK) return shape(c, "its columns are not whole blocks of 32");
     if (c->nd->attr.bits != 4 && c->nd->attr.bits != 8) return shape(c, "bits must be 4 or 8");
-    return result(c, TY_U32, 2, x->dim[0], dim_const(pack_words(x->dim[1].c)), dim_const(0));
+    if (c->nd->attr.wide < 0 || c->nd->attr.wide > 1) return shape(c, "wide must be 0 or 1");
+    return result(c, TY_U32, 2, x->dim[0], dim_const(pack_words(x->dim[1].c, c->nd->attr.wide)),
+                  dim_const(0));
 }
 
 static bool infer_matmul(const Infer *c) {
     const Tensor *x = c->in[0];
     if (!is_act(x) && !is_packed(x)) return kind(c, "x must be f32 rows, or packed ones");
     if (!is_matrix(c->in[1])) return kind(c, "w must be a weight of two dimensions");
-    i64 k = c->in[1]->dim[1].c;
-    if (x->dim[1].c != (is_packed(x) ? pack_words(k) : k))
-        return shape(c, "x and w differ in their inner size");
-    if (is_packed(x) && (k % PACK_BLOCK || x->node < 0 || c->g->nodes.at[x->node].op != OP_pack))
-        return kind(c, "what is packed must come from pack");
+    i64 k = c->in[1]->dim[1].c, cols = k;
+    if (is_packed(x)) {
+        const Node *from = x->node < 0 ? NULL : &c->g->nodes.at[x->node];
+        if (k % PACK_BLOCK || !from || from->op != OP_pack)
+            return kind(c, "what is packed must come from pack");
+        cols = pack_words(k, from->attr.wide);
+    }
+    if (x->dim[1].c != cols) return shape(c, "x and w differ in their inner size");
     return result(c, TY_F32, 2, c->in[0]->dim[0], c->in[1]->dim[0], dim_const(0));
 }
 

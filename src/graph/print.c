@@ -95,7 +95,7 @@ static void print_attr(const OpAttr *a, Buf *out) {
         i64 v;
     } ints[] = {{"heads", a->heads},     {"kv_heads", a->kv_heads}, {"head_dim", a->head_dim},
                 {"rot_dim", a->rot_dim}, {"parts", a->parts},       {"bits", a->bits},
-                {"keys", a->keys}};
+                {"wide", a->wide},       {"keys", a->keys}};
     const char *sep = " {";
     if (a->eps != 0) {
         buf_fmt(out, "%seps=%g", sep, a->eps);

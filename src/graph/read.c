@@ -270,7 +270,7 @@ static bool read_attr(GraphReader *r, OpAttr *a) {
         i64 *to;
     } ints[] = {{"heads", &a->heads},     {"kv_heads", &a->kv_heads}, {"head_dim", &a->head_dim},
                 {"rot_dim", &a->rot_dim}, {"parts", &a->parts},       {"bits", &a->bits},
-                {"keys", &a->keys}};
+                {"wide", &a->wide},       {"keys", &a->keys}};
     do {
         Str k = word(r);
         if (!want(r, '=')) return false;

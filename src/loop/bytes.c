@@ -1,9 +1,8 @@
-// loop/bytes.c: the primitives that make integer arithmetic of sums of products of bit fields.
+// loop/bytes.c: the primitive that multiplies four bytes at once.
 //
-// `integer` turns a float sum of products of converted integers into an integer sum that its
-// readers convert: the same number, but for the float sum's own rounding. `dot` takes a loop of
-// four out of such a sum: where iteration j multiplies bits of byte j of one word by bits of byte j
-// of another, the four products are one DOT4 of the two words.
+// `dot` takes a loop of four out of an integer sum of products of bit fields: where iteration j
+// multiplies bits of byte j of one word by bits of byte j of another, the four products are one
+// DOT4 of the two words.
 #include "loop/loop_int.h"
 
 enum { MOST_FACTORS = 4, DOT_BYTES = 4 };
@@ -18,61 +17,6 @@ static int factors_of(const Expr *e, const Expr **out, int n) {
     return n + 1;
 }
 
-// ---- integer ------------------------------------------------------------------------------------
-static const Expr *as_integer(Exprs *x, const Expr *e) {
-    i64 lo, hi;
-    if (e->op == EX_FCONST) return e->f == (double)(i32)e->f ? ex_int(x, (i32)e->f) : NULL;
-    if (e->op != EX_CAST || e->args[0]->type == TY_BOOL || e->args[0]->type == TY_F32) return NULL;
-    expr_range(e->args[0], &lo, &hi);
-    return hi <= INT32_MAX ? ex_cast(x, TY_I32, e->args[0]) : NULL;
-}
-
-typedef struct Swap {
-    const Buffer *from, *to;
-} Swap;
-static const Expr *swap_load(void *user, Exprs *x, const Expr *e) {
-    const Swap *s = user;
-    if (e->op != EX_LOAD || e->buf != s->from) return e;
-    return ex_cast(x, TY_F32, ex_load(x, s->to, e->args));
-}
-
-bool prim_integer(Nest *n, Str stage, Err *e) {
-    NestStage *p = nest_stage(n, stage);
-    const Expr *factor[MOST_FACTORS], *body = NULL;
-    i64 most = 1, lo, hi;
-    if (!p || p->inlined) return err_set(e, ERR_SCHED_NO_STAGE, "there is no stage %S", stage);
-    if (p->def.op != RED_SUM || p->def.nstores || p->def.body->type != TY_F32)
-        return err_set(e, ERR_SCHED_ILLEGAL, "stage %S is not a float sum", stage);
-    int nf = factors_of(p->def.body, factor, 0);
-    for (int i = 0; i < nf; i++) {
-        const Expr *f = as_integer(n->x, factor[i]);
-        if (!f)
-            return err_set(e, ERR_SCHED_ILLEGAL, "stage %S has a factor that is no integer", stage);
-        expr_range(f, &lo, &hi);
-        if (!mul_i64(most, MAX2(MAX2(-lo, hi), 1), &most)) most = INT64_MAX;
-        body = body ? ex_mul(n->x, body, f) : f;
-    }
-    for (int i = 0; i < p->def.nred; i++) {
-        i64 ext;
-        if (!extent_const(p->def.red[i].extent, &ext) || !mul_i64(most, MAX2(ext, 1), &most))
-            most = INT64_MAX;
-    }
-    if (nf < 1 || most > INT32_MAX)
-        return err_set(e, ERR_SCHED_ILLEGAL, "the sum of stage %S may leave 32 bits", stage);
-    Buffer *out = stage_temp(n, p->def.name, TY_I32, p->def.nax, p->def.ax);
-    out->lo = -most;
-    out->hi = most;
-    Swap s = {p->def.out, out};
-    p->def.out = out;
-    p->def.body = body;
-    for (int i = 0; i < n->nstages; i++)
-        if (n->stage[i] != p && !n->stage[i]->inlined)
-            stage_rewrite(n->stage[i], n->x, swap_load, &s);
-    nest_log(n, "integer %S", stage);
-    return true;
-}
-
-// ---- dot ----------------------------------------------------------------------------------------
 typedef struct Field { // bits [shift, shift + width) of word
     const Expr *word, *shift;
     i64 width;

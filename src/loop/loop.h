@@ -165,10 +165,9 @@ bool prim_factor(Nest *n, Str loop,
                  Err *e); // sum_k0 sum_k1 (d[k0]*q + m[k0])*x = sum_k0 (d * sum_k1 q*x + m * sum_k1
                           // x): what does not depend on the inner reduction loop is taken out of it
 bool prim_guard(Nest *n, Str stage, Str axis, Err *e); // an axis, or a reduction axis
-bool prim_integer(Nest *n, Str stage, Err *e); // bytes.c: a sum of products of integers, exactly
-bool prim_dot(Nest *n, Str loop, Err *e);      // bytes.c: four products of bytes at a time
-bool prim_set(Nest *n, Str key, i64 value, Err *e); // a parameter of a directly built nest
-NestStage *nest_stage(const Nest *n, Str name);     // NULL: none
+bool prim_dot(Nest *n, Str loop, Err *e);              // bytes.c: four products of bytes at a time
+bool prim_set(Nest *n, Str key, i64 value, Err *e);    // a parameter of a directly built nest
+NestStage *nest_stage(const Nest *n, Str name);        // NULL: none
 
 // schedule.c -- schedule text: one primitive a line, `#` comments, and rule calls `rule{a=1,b=2}`
 bool schedule_apply(Nest *n, Str text, Str file, Err *err);

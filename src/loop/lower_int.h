@@ -63,9 +63,13 @@ Buffer *lower_arg(Lower *l, int tensor, const char *name, Type type, int nd,
 // Element (i, j) of an activation: of a value of this group, or of an argument with `cols` columns.
 const Expr *lower_read(Lower *l, int tensor, const char *name, const Expr *cols, const Expr *i,
                        const Expr *j);
-// lower_pack.c: element (n, k) of rows of `cols` numbers that pack made
-const Expr *lower_packed(Lower *l, int tensor, const Expr *cols, const Expr *n, const Expr *k);
-// and the sum of a block of them
+// lower_pack.c: of rows of `cols` numbers that pack made: byte (n, k) as i32, of wide ones the high
+// or the low one; and of a block of them, as f32, what a 1 is worth and the sum of all
+const Expr *lower_packed(Lower *l, int tensor, bool low, const Expr *cols, const Expr *n,
+                         const Expr *k);
+bool lower_is_wide(const Lower *l, int tensor);
+const Expr *lower_packed_scale(Lower *l, int tensor, const Expr *cols, const Expr *n,
+                               const Expr *block);
 const Expr *lower_packed_sum(Lower *l, int tensor, const Expr *cols, const Expr *n,
                              const Expr *block);
 const LowerValue *lower_value(const Lower *l, int tensor);

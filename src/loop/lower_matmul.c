@@ -1,5 +1,5 @@
-// loop/lower_matmul.c: matmul: stages w (the weight's meaning) and acc (the sum); what follows
-// reads acc.
+// loop/lower_matmul.c: matmul: stages w (the weight's meaning) and acc (the sum), between them dot
+// where activations are packed; what follows reads acc.
 //
 // Both run over the weight's rows padded to the weave, so that lanes which each own a row always
 // come in whole vectors; what is stored is cut at the true number of rows.
@@ -11,6 +11,65 @@ enum { MENU_MAX_K = 32768, MENU_MAX_ROWS = 1 << 18, TILE_VECTORS = 4 };
 static i64 max_rows(QuantId q, i64 interleave) {
     i64 words = (i64)quant_words(q, 0, MENU_MAX_K) + quant_words(q, 1, MENU_MAX_K);
     return MIN2((i64)INT32_MAX / words, MENU_MAX_ROWS) / interleave * interleave;
+}
+
+typedef struct WeightAt {
+    QuantId q;
+    const Buffer *words;
+    const Expr *rows, *k; // rows: padded to the weave
+    u32 weave;
+} WeightAt;
+
+static const Buffer *sum_of_products(Lower *l, int in, const Expr *rows, const WeightAt *w) {
+    Exprs *x = l->x;
+    Stage *s = lower_stage(l, "w");
+    const Expr *o = lower_axis(l, s, "o", w->rows), *k = lower_axis(l, s, "k", w->k);
+    const Buffer *value =
+        lower_temp(l, s, RED_NONE, quant_value(x, w->q, w->words, o, k, w->rows, w->k, w->weave));
+    s = lower_stage(l, "acc");
+    const Expr *n = lower_axis(l, s, "n", rows);
+    o = lower_axis(l, s, "o", w->rows);
+    k = lower_red(l, s, "k", w->k);
+    const Expr *xv = lower_read(l, in, "x", w->k, n, k);
+    return lower_temp(l, s, RED_SUM, ex_mul(x, xv, lower_load(l, value, o, k)));
+}
+
+// Packed activations: a block's products are summed as integers, and the sum is scaled.
+static const Buffer *block_sum(Lower *l, int in, bool low, const Expr *rows, const WeightAt *w,
+                               const Buffer *field) {
+    Exprs *x = l->x;
+    Stage *s = lower_stage(l, low ? "low" : "dot");
+    const Expr *size = lower_int(l, PACK_BLOCK), *n = lower_axis(l, s, "n", rows),
+               *o = lower_axis(l, s, "o", w->rows),
+               *b = lower_axis(l, s, "b", ex_idiv(x, w->k, size));
+    const Expr *k = ex_add(x, ex_mul(x, b, size), lower_red(l, s, "k", size));
+    const Expr *byte = lower_packed(l, in, low, w->k, n, k);
+    enum { MOST = PACK_BLOCK * 128 * 128 };
+    return lower_temp_range(l, s, RED_SUM, ex_mul(x, byte, lower_load(l, field, o, k)), -MOST,
+                            MOST);
+}
+
+static const Buffer *sum_of_bytes(Lower *l, int in, const Expr *rows, const WeightAt *w) {
+    Exprs *x = l->x;
+    const Expr *size = lower_int(l, PACK_BLOCK), *blocks = ex_idiv(x, w->k, size);
+    Stage *s = lower_stage(l, "w");
+    const Expr *o = lower_axis(l, s, "o", w->rows), *k = lower_axis(l, s, "k", w->k);
+    QuantParts p = quant_parts(x, w->q, w->words, o, k, w->rows, w->k, w->weave);
+    const Buffer *field = lower_temp(l, s, RED_NONE, p.field);
+    const Buffer *dot = block_sum(l, in, false, rows, w, field), *low = NULL;
+    if (lower_is_wide(l, in)) low = block_sum(l, in, true, rows, w, field);
+
+    s = lower_stage(l, "acc");
+    const Expr *n = lower_axis(l, s, "n", rows);
+    o = lower_axis(l, s, "o", w->rows);
+    const Expr *b = lower_red(l, s, "b", blocks), *idx[3] = {n, o, b};
+    p = quant_parts(x, w->q, w->words, o, ex_mul(x, b, size), w->rows, w->k, w->weave);
+    const Expr *sum = ex_load(x, dot, idx);
+    if (low) sum = ex_add(x, ex_mul(x, sum, lower_int(l, 256)), ex_load(x, low, idx));
+    const Expr *scale = ex_mul(x, lower_packed_scale(l, in, w->k, n, b), p.scale);
+    const Expr *e = ex_mul(x, scale, ex_cast(x, TY_F32, sum));
+    if (p.offset) e = ex_add(x, e, ex_mul(x, lower_packed_sum(l, in, w->k, n, b), p.offset));
+    return lower_temp(l, s, RED_SUM, e);
 }
 
 bool lower_matmul(Lower *l, const Node *nd) {
@@ -39,40 +98,17 @@ bool lower_matmul(Lower *l, const Node *nd) {
     // x before w, so that the arguments of every matmul begin alike
     bool packed = in->type == TY_U32;
     if (packed)
-        lower_packed(l, nd->in[0], k, lower_int(l, 0), lower_int(l, 0));
+        lower_packed(l, nd->in[0], false, k, lower_int(l, 0), lower_int(l, 0));
     else if (lower_value(l, nd->in[0]) == NULL)
         lower_read(l, nd->in[0], "x", k, lower_int(l, 0), lower_int(l, 0));
     const Buffer *wb = lower_arg(l, nd->in[1], "w", TY_U32, 1, &words);
-    Stage *ws = lower_stage(l, "w");
-    const Expr *wo = lower_axis(l, ws, "o", padded), *wk = lower_axis(l, ws, "k", k);
-    const Expr *offset = NULL,
-               *meaning =
-                   packed ? quant_scaled(x, w->encoding, wb, wo, wk, padded, k, (u32)weave, &offset)
-                          : quant_value(x, w->encoding, wb, wo, wk, padded, k, (u32)weave);
-    const Buffer *wv = lower_temp(l, ws, RED_NONE, meaning);
-
-    Stage *as = lower_stage(l, "acc");
-    const Expr *an = lower_axis(l, as, "n", rows), *ao = lower_axis(l, as, "o", padded);
-    const Expr *ak = lower_red(l, as, "k", k);
-    const Expr *xv =
-        packed ? lower_packed(l, nd->in[0], k, an, ak) : lower_read(l, nd->in[0], "x", k, an, ak);
-    const Buffer *acc = lower_temp(l, as, RED_SUM, ex_mul(x, xv, lower_load(l, wv, ao, ak)));
-
-    const Buffer *low = NULL;
-    if (packed && offset) { // what a block of w shares, times the sum of a block of x
-        Stage *ls = lower_stage(l, "low");
-        const Expr *ln = lower_axis(l, ls, "n", rows), *lo = lower_axis(l, ls, "o", padded);
-        const Expr *lb = lower_red(l, ls, "b", ex_idiv(x, k, lower_int(l, PACK_BLOCK)));
-        quant_scaled(x, w->encoding, wb, lo, ex_mul(x, lb, lower_int(l, PACK_BLOCK)), padded, k,
-                     (u32)weave, &offset);
-        low = lower_temp(l, ls, RED_SUM,
-                         ex_mul(x, lower_packed_sum(l, nd->in[0], k, ln, lb), offset));
-    }
+    WeightAt at = {w->encoding, wb, padded, k, (u32)weave};
+    const Buffer *acc =
+        packed ? sum_of_bytes(l, nd->in[0], rows, &at) : sum_of_products(l, nd->in[0], rows, &at);
 
     LowerValue v = lower_over(l, nd, rows, padded);
     if (padded != o) v.true_cols = o;
     v.e = lower_load(l, acc, lower_ax(l, &v, 0), lower_ax(l, &v, 1));
-    if (low) v.e = ex_add(x, v.e, lower_load(l, low, lower_ax(l, &v, 0), lower_ax(l, &v, 1)));
     if (l->unscaled == nd->in[0])
         v.e = ex_mul(x, v.e,
                      lower_inv_rms(l, l->sum_sq, lower_ax(l, &v, 0), l->sum_sq_k, l->sum_sq_eps));

@@ -8,19 +8,15 @@
 #include "loop/rule_int.h"
 
 typedef struct MatmulShape {
-    const NestStage *acc, *w, *out;
-    int o_axis; // the axis of `out` that runs over rows of w
-    i64 stride; // rows of w for one step of that axis
-    i64 n_most; // rows of activations at most
-    i64 bits;   // of the weight's fields, where packed activations meet them; 0: x is f32
+    const NestStage *acc, *w, *out, *dot; // dot: a block's sum of packed activations, or NULL
+    int o_axis;                           // the axis of `out` that runs over rows of w
+    i64 stride;                           // rows of w for one step of that axis
+    i64 n_most;                           // rows of activations at most
+    i64 bits; // of the weight's fields, where packed activations meet them
 } MatmulShape;
 
 static void find_word_loads(void *user, const Expr *e) {
     if (e->buf->scope == SCOPE_ARG && e->buf->type == TY_U32) *(bool *)user = true;
-}
-
-static void find_signs(void *user, const Expr *e) {
-    if (e->op == EX_SHR && e->type == TY_I32) *(bool *)user = true;
 }
 
 static void find_nibbles(void *user, const Expr *e) {
@@ -32,7 +28,8 @@ static bool find(const Nest *n, MatmulShape *m) {
     *m = (MatmulShape){.o_axis = -1, .stride = 1};
     for (int i = 0; i < n->nstages; i++) {
         NestStage *s = n->stage[i];
-        if (s->def.op != RED_SUM || s->def.nax != 2 || s->def.nred != 1) continue;
+        if (s->def.op != RED_SUM || s->def.nred != 1) continue;
+        if (s->def.nax != (s->def.body->type == TY_I32 ? 3 : 2)) continue; // a sum for each block
         for (int k = 0; k < i; k++) {
             NestStage *w = n->stage[k];
             const Expr *load[2];
@@ -46,14 +43,22 @@ static bool find(const Nest *n, MatmulShape *m) {
                 m->acc = s, m->w = w;
         }
     }
+    if (m->acc && m->acc->def.nax == 3) {
+        m->dot = m->acc;
+        m->acc = NULL;
+        for (int i = 0; i < n->nstages; i++) {
+            const Expr *load[2];
+            if (n->stage[i] != m->dot && stage_reads(n->stage[i], m->dot->def.out, load, 2) == 1)
+                m->acc = n->stage[i];
+        }
+    }
     m->out = rule_out(n);
     if (!m->acc || !m->out->def.nstores || m->out->def.nax < 2) return false;
     i64 lo;
     expr_range(m->out->def.ax[0].extent, &lo, &m->n_most);
-    bool packed = false, nibbles = false;
-    expr_walk(m->acc->def.body, find_signs, &packed);
+    bool nibbles = false;
     expr_walk(m->w->def.body, find_nibbles, &nibbles);
-    if (packed) m->bits = nibbles ? 4 : 8;
+    m->bits = nibbles ? 4 : 8;
     return true;
 }
 
@@ -82,6 +87,7 @@ static i64 k_block(const MatmulShape *m) {
 }
 
 static const char *axis(const NestStage *s, int i) { return s->def.ax[i].var->name; }
+static const char *axis_of_sum(const NestStage *s) { return s->def.red[0].var->name; }
 
 // The reductions besides the matmul (a norm's sum of squares) where the matmul's own stands.
 static void place_others(RuleWriter *w, const MatmulShape *m, const char *loop) {
@@ -149,7 +155,7 @@ enum { ROW_VECS, ROW_FACTOR, ROW_UNROLL, ROW_LANES };
 
 static bool match_row(const Nest *n) {
     MatmulShape m;
-    return !n->direct && find(n, &m) && !m.bits && m.n_most == 1;
+    return !n->direct && find(n, &m) && !m.dot && m.n_most == 1;
 }
 
 // Whole rows of w, R lanes side by side, one thread each.
@@ -295,7 +301,7 @@ enum { ROWS_TILE, ROWS_VECS, ROWS_UNROLL };
 
 static bool match_rows(const Nest *n) {
     MatmulShape m;
-    return !n->direct && find(n, &m) && !m.bits && m.n_most > 1;
+    return !n->direct && find(n, &m) && !m.dot && m.n_most > 1;
 }
 
 static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
@@ -440,16 +446,32 @@ enum { BYTES_TILE, BYTES_VECS };
 
 static bool match_bytes(const Nest *n) {
     MatmulShape m;
-    return !n->direct && find(n, &m) && m.bits;
+    return !n->direct && find(n, &m) && m.dot;
 }
 
-// Of a reduction over blocks that has the product's two axes: rows written out, rows of w in lanes.
-static void block_lanes(RuleWriter *w, const char *stage, const char *loops, i64 vec) {
-    const NestStage *s = nest_stage(w->t, str_c(stage));
-    const char *n = axis(s, 0), *o = axis(s, 1);
-    rule_line(w, "reorder %s %s %s %s", stage, loops, n, o);
-    rule_line(w, "unroll %s.%s", stage, n);
-    lanes_of(w, stage, o, vec);
+// The rows of x written out, the rows of w in lanes.
+static void byte_lanes(RuleWriter *w, const NestStage *s, const char *loops, i64 vec) {
+    const char *name = s->def.name, *n = axis(s, 0), *o = axis(s, 1);
+    rule_line(w, "reorder %s %s %s %s", name, loops, n, o);
+    rule_line(w, "unroll %s.%s", name, n);
+    lanes_of(w, name, o, vec);
+}
+
+// The sum of a block's products, four at a time, where its scale is applied.
+static void sum_block(RuleWriter *w, const MatmulShape *m, const NestStage *s, i64 vec) {
+    const char *dot = s->def.name;
+    rule_line(w, "compute_at %s %s.%s", dot, m->acc->def.name, axis_of_sum(m->acc));
+    rule_line(w, "split %s.%s %D kw kj", dot, axis_of_sum(s), 32 / m->bits);
+    if (m->bits == 4) {
+        rule_line(w, "split %s.kj 2 jj h", dot);
+        rule_line(w, "dot %s.jj", dot);
+        byte_lanes(w, s, "kw h", vec);
+        rule_line(w, "unroll %s.h", dot);
+    } else {
+        rule_line(w, "dot %s.kj", dot);
+        byte_lanes(w, s, "kw", vec);
+    }
+    rule_line(w, "unroll %s.kw", dot);
 }
 
 // Whole rows of w, side by side in lanes, for a few rows of x: a block's products are summed as
@@ -463,7 +485,8 @@ static bool apply_bytes(Nest *n, const i64 *p, Err *err) {
     if (!w.ok) return false;
     i64 vec = MAX2(n->profile->vec, 1), rows = vec * p[BYTES_VECS];
     NestStage *out = rule_out(n);
-    const char *acc = m.acc->def.name, *on = axis(out, 0), *o = axis(out, m.o_axis);
+    const char *acc = m.acc->def.name;
+    const char *on = axis(out, 0), *o = axis(out, m.o_axis);
     while (rows > vec && expr_divisor(out->def.ax[m.o_axis].extent) * m.stride % rows) rows -= vec;
     rule_line(&w, "split out.%s %D ob oi", o, MAX2(rows / m.stride, 1));
     if (w.ok && out->inexact[m.o_axis]) rule_line(&w, "guard out %s", o);
@@ -480,34 +503,28 @@ static bool apply_bytes(Nest *n, const i64 *p, Err *err) {
         rule_line(&w, "bind out.ob cpu");
     }
     rule_line(&w, "compute_at %s out.%s", acc, at);
+    byte_lanes(&w, m.acc, axis_of_sum(m.acc), vec);
+    for (int i = n->nstages - 1; i >= 0; i--) // of wide activations there are two
+        if (n->stage[i]->def.op == RED_SUM && n->stage[i]->def.nax == 3)
+            sum_block(&w, &m, n->stage[i], vec);
     place_others(&w, &m, at);
-    if (w.ok && nest_stage(n, S("low"))) block_lanes(&w, "low", "b", vec);
-    rule_line(&w, "split %s.%s 32 kb ki", acc, m.acc->def.red[0].var->name);
-    rule_line(&w, "reorder %s kb ki %s %s", acc, axis(m.acc, 0), axis(m.acc, 1));
-    rule_line(&w, "factor %s.ki", acc);
-    block_lanes(&w, acc, "kb", vec);
-    char sum[40];
-    Buf name = {.ptr = sum, .cap = sizeof sum};
-    buf_fmt(&name, "%s_f0", acc);
-    rule_line(&w, "integer %s", sum);
-    rule_line(&w, "split %s.ki %D kw kj", sum, 32 / m.bits);
-    if (m.bits == 4) {
-        rule_line(&w, "split %s.kj 2 jj h", sum);
-        rule_line(&w, "dot %s.jj", sum);
-        block_lanes(&w, sum, "kw h", vec);
-        rule_line(&w, "unroll %s.h", sum);
-    } else {
-        rule_line(&w, "dot %s.kj", sum);
-        block_lanes(&w, sum, "kw", vec);
-    }
-    rule_line(&w, "unroll %s.kw", sum);
     rule_line(&w, "unroll out.ni");
     finish_tile(&w, &m, "oi", vec);
     return w.ok;
 }
 
 static void choose_bytes(const Nest *n, i64 *params) {
-    if (n->profile->gpu) params[BYTES_VECS] = 1;
+    const Profile *p = n->profile;
+    MatmulShape m;
+    must(find(n, &m));
+    if (p->gpu) {
+        params[BYTES_VECS] = 1;
+    } else if (m.n_most > 1) { // sums of integers and of floats, both in registers
+        params[BYTES_TILE] = p->vec > 8 ? 8 : 4;
+        params[BYTES_VECS] = 1;
+    } else {
+        params[BYTES_VECS] = MIN2(p->weave, 4);
+    }
 }
 
 // Activations as bytes: products of integers.

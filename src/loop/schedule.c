@@ -67,7 +67,6 @@ static bool apply_line(Nest *n, Str line, Err *err) {
     if (IS("cache_read", 3)) return prim_cache_read(n, w[1], w[2], w[3], err);
     if (IS("rfactor", 2)) return prim_rfactor(n, w[1], w[2], err);
     if (IS("factor", 1)) return prim_factor(n, w[1], err);
-    if (IS("integer", 1)) return prim_integer(n, w[1], err);
     if (IS("dot", 1)) return prim_dot(n, w[1], err);
     if (IS("guard", 2)) return prim_guard(n, w[1], w[2], err);
     if (IS("set", 2) && str_to_i64(w[2], &v)) return prim_set(n, w[1], v, err);

@@ -2,12 +2,27 @@
 //
 // A pack node goes in front of each matmul whose weight has fields of 4 or 8 bits in blocks that
 // line up with those of pack; matmuls of one tensor share it. A matmul of another weight keeps f32:
-// its activations would gain nothing. requires: joined weights.
+// its activations would gain nothing. Where an error counts most, in what attention turns into
+// weights and in the logits, numbers have 16 bits. requires: joined weights.
 #include "pass/pass.h"
 
 // The bits of a weight's fields where packed activations meet them; 0: they do not.
 static i64 field_bits(const Weight *w) {
     return w->cols % PACK_BLOCK ? 0 : quant_field_bits(w->encoding);
+}
+
+static bool is_delicate(const Graph *g, int tensor, bool with_bias) {
+    if (g->tensors.at[tensor].kind == TEN_LOGITS) return true;
+    for (size_t i = 0; i < g->nodes.n; i++) {
+        const Node *nd = &g->nodes.at[i];
+        bool reads = false;
+        for (int k = 0; k < nd->nin; k++) reads |= nd->in[k] == tensor;
+        if (!reads) continue;
+        if (nd->op == OP_rope || nd->op == OP_append || nd->op == OP_rope_append) return true;
+        bool bias = nd->op == OP_add && g->tensors.at[nd->in[1]].kind == TEN_WEIGHT;
+        if (bias && !with_bias && is_delicate(g, nd->out, true)) return true;
+    }
+    return false;
 }
 
 bool pass_pack(PassContext *c, Graph *g) {
@@ -16,17 +31,22 @@ bool pass_pack(PassContext *c, Graph *g) {
     Node *old = NEW_N(c->arena, Node, n + 1);
     memcpy(old, g->nodes.at, n * sizeof *old);
     g->nodes.n = 0;
+    Graph was = *g;
+    was.nodes.at = old;
+    was.nodes.n = n;
     for (size_t i = 0; i < n; i++) {
         Node nd = old[i];
         i64 bits = nd.op == OP_matmul ? field_bits(g->tensors.at[nd.in[1]].weight) : 0;
         if (bits) {
+            i64 wide = is_delicate(&was, nd.out, false);
             int found = -1;
             for (size_t k = 0; k < g->nodes.n && found < 0; k++) {
                 const Node *p = &g->nodes.at[k];
-                if (p->op == OP_pack && p->in[0] == nd.in[0] && p->attr.bits == bits)
+                if (p->op == OP_pack && p->in[0] == nd.in[0] && p->attr.bits == bits &&
+                    p->attr.wide == wide)
                     found = p->out;
             }
-            OpAttr attr = {.bits = bits};
+            OpAttr attr = {.bits = bits, .wide = wide};
             Str of = g->tensors.at[nd.in[0]].name;
             nd.in[0] = found >= 0 ? found
                                   : graph_node(g, OP_pack, 1, nd.in, &attr,

@@ -33,6 +33,9 @@ bool profile_named(Str name, Profile *out) {
     if (str_eq(name, S("cpu"))) {
         p.name = S("cpu");
         p.vec = 8;
+    } else if (str_eq(name, S("cpu16"))) {
+        p.name = S("cpu16");
+        p.vec = 16;
     } else if (str_eq(name, S("cpu4"))) {
         p.name = S("cpu4");
         p.vec = 4;
@@ -59,7 +62,7 @@ bool profile_named(Str name, Profile *out) {
         p.attn_parts = 1;
         p.step_cost = 2000;
         p.row_tile = 8;
-        p.weave = 4;
+        p.weave = p.vec > 8 ? 2 : 4;
         p.max_binding_bytes = (i64)1 << 40;
         p.max_buffer_bytes = (i64)1 << 40;
         p.max_grid = (i64)1 << 31;

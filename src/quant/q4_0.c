@@ -14,12 +14,11 @@ static const Expr *value(const QuantAt *at) {
     return ex_mul(x, d, ex_sub(x, ex_cast(x, TY_F32, q), ex_f32(x, 8)));
 }
 
-static const Expr *scaled(const QuantAt *at, const Expr **offset) {
+static QuantParts parts(const QuantAt *at) {
     Exprs *x = at->x;
     const Expr *q = ex_and(x, quant_field(at, 4), ex_uint(x, 15));
     const Expr *d = quant_half(at, 1, ex_idiv(x, at->k, ex_int(x, BLOCK)));
-    *offset = ex_mul(x, d, ex_f32(x, -8));
-    return ex_mul(x, d, ex_cast(x, TY_F32, q));
+    return (QuantParts){ex_cast(x, TY_I32, q), d, ex_mul(x, d, ex_f32(x, -8))};
 }
 
 static void repack(const u8 *row, size_t k, const RowWords *out) {
@@ -43,5 +42,5 @@ static void dequant(const u8 *row, size_t k, float *out) {
 const QuantRow quant_row_Q4_0 = {.plane = {{1, 8, ANY_BITS, 0}, {1, 64, 0x03FF03FF, 0x2C002C00}},
                                  .value = value,
                                  .bits = 4,
-                                 .scaled = scaled};
+                                 .parts = parts};
 const FileRow file_row_Q4_0 = {repack, dequant};

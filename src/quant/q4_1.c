@@ -8,17 +8,16 @@
 
 enum { BLOCK = 32, BYTES = 20 };
 
-static const Expr *scaled(const QuantAt *at, const Expr **offset) {
+static QuantParts parts(const QuantAt *at) {
     Exprs *x = at->x;
     const Expr *q = ex_and(x, quant_field(at, 4), ex_uint(x, 15));
     const Expr *dm = quant_word(at, 1, ex_idiv(x, at->k, ex_int(x, BLOCK)));
-    *offset = ex_un(x, EX_F16HI, dm);
-    return ex_mul(x, ex_un(x, EX_F16LO, dm), ex_cast(x, TY_F32, q));
+    return (QuantParts){ex_cast(x, TY_I32, q), ex_un(x, EX_F16LO, dm), ex_un(x, EX_F16HI, dm)};
 }
 
 static const Expr *value(const QuantAt *at) {
-    const Expr *offset, *product = scaled(at, &offset);
-    return ex_add(at->x, product, offset);
+    QuantParts p = parts(at);
+    return ex_add(at->x, ex_mul(at->x, p.scale, ex_cast(at->x, TY_F32, p.field)), p.offset);
 }
 
 static void repack(const u8 *row, size_t k, const RowWords *out) {
@@ -41,5 +40,5 @@ static void dequant(const u8 *row, size_t k, float *out) {
 const QuantRow quant_row_Q4_1 = {.plane = {{1, 8, ANY_BITS, 0}, {1, 32, 0x83FF03FF, 0x30002800}},
                                  .value = value,
                                  .bits = 4,
-                                 .scaled = scaled};
+                                 .parts = parts};
 const FileRow file_row_Q4_1 = {repack, dequant};

@@ -15,17 +15,15 @@ static const Expr *value(const QuantAt *at) {
 }
 
 // Without the 128 that is added to each byte, a byte has its sign back.
-static const Expr *scaled(const QuantAt *at, const Expr **offset) {
+static QuantParts parts(const QuantAt *at) {
     Exprs *x = at->x;
     const Expr *word =
         ex_xor(x, quant_word(at, 0, ex_idiv(x, at->k, ex_int(x, 4))), ex_uint(x, 0x80808080));
     const Expr *up =
         ex_sub(x, ex_int(x, 24), ex_mul(x, ex_mod(x, at->k, ex_int(x, 4)), ex_int(x, 8)));
-    const Expr *q =
-        ex_shr(x, ex_cast(x, TY_I32, ex_shl(x, word, ex_cast(x, TY_U32, up))), ex_uint(x, 24));
+    const Expr *top = ex_cast(x, TY_I32, ex_shl(x, word, ex_cast(x, TY_U32, up)));
     const Expr *d = quant_half(at, 1, ex_idiv(x, at->k, ex_int(x, BLOCK)));
-    (void)offset;
-    return ex_mul(x, d, ex_cast(x, TY_F32, q));
+    return (QuantParts){ex_shr(x, top, ex_uint(x, 24)), d, NULL};
 }
 
 static void repack(const u8 *row, size_t k, const RowWords *out) {
@@ -48,5 +46,5 @@ static void dequant(const u8 *row, size_t k, float *out) {
 const QuantRow quant_row_Q8_0 = {.plane = {{1, 4, ANY_BITS, 0}, {1, 64, 0x03FF03FF, 0x1C001C00}},
                                  .value = value,
                                  .bits = 8,
-                                 .scaled = scaled};
+                                 .parts = parts};
 const FileRow file_row_Q8_0 = {repack, dequant};

@@ -90,23 +90,24 @@ const Expr *quant_row_words(Exprs *x, QuantId q, const Expr *cols) {
 
 i64 quant_field_bits(QuantId q) { return quants[q]->bits; }
 
-const Expr *quant_scaled(Exprs *x, QuantId q, const Buffer *w, const Expr *row, const Expr *k,
-                         const Expr *rows_padded, const Expr *cols, u32 interleave,
-                         const Expr **offset) {
-    must(quants[q]->bits != 0 && interleave > 0);
-    QuantAt at = {x,         w,           row,
-                  k,         rows_padded, {words_expr(x, q, 0, cols), words_expr(x, q, 1, cols)},
-                  interleave};
-    *offset = NULL;
-    return quants[q]->scaled(&at, offset);
+static QuantAt place(Exprs *x, QuantId q, const Buffer *w, const Expr *row, const Expr *k,
+                     const Expr *rows_padded, const Expr *cols, u32 interleave) {
+    must((unsigned)q < QUANT_COUNT && interleave > 0);
+    return (QuantAt){x,         w,           row,
+                     k,         rows_padded, {words_expr(x, q, 0, cols), words_expr(x, q, 1, cols)},
+                     interleave};
+}
+
+QuantParts quant_parts(Exprs *x, QuantId q, const Buffer *w, const Expr *row, const Expr *k,
+                       const Expr *rows_padded, const Expr *cols, u32 interleave) {
+    QuantAt at = place(x, q, w, row, k, rows_padded, cols, interleave);
+    must(quants[q]->bits != 0);
+    return quants[q]->parts(&at);
 }
 
 const Expr *quant_value(Exprs *x, QuantId q, const Buffer *w, const Expr *row, const Expr *k,
                         const Expr *rows_padded, const Expr *cols, u32 interleave) {
-    must((unsigned)q < QUANT_COUNT && interleave > 0);
-    QuantAt at = {x,         w,           row,
-                  k,         rows_padded, {words_expr(x, q, 0, cols), words_expr(x, q, 1, cols)},
-                  interleave};
+    QuantAt at = place(x, q, w, row, k, rows_padded, cols, interleave);
     return quants[q]->value(&at);
 }
 

@@ -40,13 +40,15 @@ bool quant_bytes(QuantId q, u64 rows, u64 k, u32 interleave, u64 *bytes);
 const Expr *quant_value(Exprs *x, QuantId q, const Buffer *w, const Expr *row, const Expr *k,
                         const Expr *rows_padded, const Expr *cols, u32 interleave);
 
-// The same value as a product of what a block shares and a field of `bits` bits that packed
-// activations can be multiplied by as integers, plus what a block shares: *offset, NULL for none.
-// 0 bits: this encoding has no such fields.
+// The same value as scale * field + offset: a field of `bits` bits that packed activations can be
+// multiplied by as integers (i32), and what a block of 32 shares. offset NULL: none. 0 bits: this
+// encoding has no such fields.
+typedef struct QuantParts {
+    const Expr *field, *scale, *offset;
+} QuantParts;
 i64 quant_field_bits(QuantId q);
-const Expr *quant_scaled(Exprs *x, QuantId q, const Buffer *w, const Expr *row, const Expr *k,
-                         const Expr *rows_padded, const Expr *cols, u32 interleave,
-                         const Expr **offset);
+QuantParts quant_parts(Exprs *x, QuantId q, const Buffer *w, const Expr *row, const Expr *k,
+                       const Expr *rows_padded, const Expr *cols, u32 interleave);
 
 // Words a row of cols elements takes in both planes together, as an expression.
 const Expr *quant_row_words(Exprs *x, QuantId q, const Expr *cols);

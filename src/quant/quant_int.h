@@ -27,8 +27,8 @@ typedef struct QuantAt {
 typedef struct QuantRow { // an encoding: quant_row_ID
     QuantPlane plane[2];
     const Expr *(*value)(const QuantAt *at);
-    i64 bits; // of its fields, 4 or 8; 0: it has none, and no `scaled`
-    const Expr *(*scaled)(const QuantAt *at, const Expr **offset);
+    i64 bits; // of its fields, 4 or 8; 0: it has none, and no `parts`
+    QuantParts (*parts)(const QuantAt *at);
 } QuantRow;
 
 // Word j of this row lies at plane[p][j * step].

@@ -21,6 +21,8 @@ u32 check_word(const CheckArg *a, u64 i) {
     u32 r = (u32)mix(a->seed + i);
     if (a->weight) return quant_random_word(a->weight->encoding, i >= a->plane1, r);
     if (a->buf->type == TY_F32) return small_float(r);
+    // words of any value: packed activations, bytes and f32 by their place; small numbers as both
+    if (a->buf->type == TY_U32 && a->buf->hi == UINT32_MAX) return (r & 0x80FFFFFF) | 0x3C000000;
     u64 span = (u64)(a->buf->hi - a->buf->lo) + 1;
     return (u32)(a->buf->lo + (i64)(r % span));
 }
