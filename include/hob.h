@@ -58,6 +58,8 @@ typedef struct hob_open_desc {
     const char *path;     /* model file */
     const char *device;   /* "cpu", "webgpu", "null"; NULL: "cpu" */
     const char *profile;  /* a device profile, by name or file; NULL: the device's own */
+    const char *mode;     /* "fast": weights of 4 and 8 bits meet activations of 8 and 16 bits, as
+                             integers; "reference": activations are f32. NULL: reference */
     const char *graph;    /* edited graph text (file), replaces the model's */
     const char *schedule; /* edited schedules (file) */
     int threads;          /* CPU threads; 0: all cores */

@@ -83,6 +83,32 @@ def matmul():
     yield case([value(x), weight(w)], [(-1, x @ w.T)], n=1, m=1, regime=1, tolerance=1e-5)
 
 
+def pack_order(bits, k):
+    """Element of each byte: as they lie; or of each eight the even ones, then the odd ones."""
+    i = np.arange(k).reshape(-1, 8)
+    return i.ravel() if bits == 8 else np.concatenate([i[:, 0::2], i[:, 1::2]], 1).ravel()
+
+
+def pack():
+    one, own = np.float32(1), np.random.default_rng(7)
+    for n, k, bits, wide in ((3, 64, 4, 0), (2, 32, 8, 0), (3, 96, 4, 1), (1, 32, 8, 1)):
+        most = np.float32(127 * 256 if wide else 127)
+        x = own.standard_normal((n, k)).astype(np.float32)
+        x[0, :32] *= n == 1  # a block of zeros
+        top = np.abs(x.reshape(n, -1, 32)).max(2)
+        steps = x.reshape(n, -1, 32) * (most / np.where(top > 0, top, one))[:, :, None]
+        assert (np.abs(steps.astype("f8") % 1 - 0.5) > 2e-5).all()  # no step is rounded by chance
+        whole = np.floor(steps + np.float32(0.5)).astype("i4")
+        scale = top * np.float32(1 / float(most))
+        total = scale * whole.sum(2).astype("f4")
+        whole = whole.reshape(n, k)[:, pack_order(bits, k)]
+        high = (whole + 128) >> 8 if wide else whole
+        planes = [(p & 255).astype("u1").reshape(n, -1, 4).copy().view("<u4")[..., 0] for p in ([high, whole] if wide else [high])]
+        want = np.concatenate(planes + [scale.view("<u4"), total.view("<u4")], 1).astype("i8")
+        want = want - (want >> 31 << 32)  # as the test reads words: signed
+        yield case([value(x.astype("f8"))], [(-1, want)], n=n, m=1, regime=1 if n == 1 else 5, attr={"bits": bits, "wide": wide})
+
+
 def add():
     a, b, bias = real(3, 11), real(3, 11), real(11)
     yield case([value(a), value(b)], [(-1, a + b)], tolerance=REAL)

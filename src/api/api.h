@@ -36,6 +36,7 @@ bool model_read(Model *m, Source *src, Err *err); // file, vocabulary, template;
 bool model_graph(Model *m, const ModelOptions *o, Err *err);
 // name empty: cpu. profile: text that overrides fields, may be empty.
 bool model_device(Model *m, Str name, const DeviceOptions *o, Err *err);
+bool model_mode(Model *m, Str mode, Err *err); // fast or reference; empty: as the profile has it
 bool model_profile(Model *m, Str name, Str text, Str file,
                    Err *err); // a built-in profile by name, or a file's text
 bool model_compile(Model *m, CompileOptions *o, Err *err);

@@ -82,7 +82,7 @@ static bool open_stages(hob_model *h, const hob_open_desc *d, Err *err) {
     if (m->speculate) o.few_m = SPECULATE_MOST + 1;
     DeviceOptions dopt = {.threads = d->threads};
     if (!model_graph(m, &mo, err) || !model_device(m, str_c(d->device), &dopt, err)) return false;
-    if (!model_profile_given(m, str_c(d->profile), err) ||
+    if (!model_profile_given(m, str_c(d->profile), err) || !model_mode(m, str_c(d->mode), err) ||
         !text_of(m->arena, d->graph, &o.graph_text, err) ||
         !text_of(m->arena, d->schedule, &o.schedule_text, err) || !model_compile(m, &o, err) ||
         !model_start(m, err))

@@ -73,6 +73,16 @@ bool model_profile(Model *m, Str name, Str text, Str file, Err *err) {
     return profile_read(m->arena, text, file, &m->profile, err);
 }
 
+bool model_mode(Model *m, Str mode, Err *err) {
+    if (str_eq(mode, S("fast")))
+        m->profile.act_bits = 8;
+    else if (str_eq(mode, S("reference")))
+        m->profile.act_bits = 0;
+    else if (mode.len)
+        return err_set(err, ERR_USAGE, "no mode '%S'; known: fast, reference", mode);
+    return true;
+}
+
 bool model_compile(Model *m, CompileOptions *o, Err *err) {
     o->profile = &m->profile;
     if (!o->dialect && m->profile.gpu) o->dialect = &dialect_wgsl;

@@ -61,7 +61,7 @@ bool prompt_text(Arena *a, Str given, Str *out, Err *err); // the text itself; "
 
 // ---- open.c: the options that every command with a model on a device has ------------------------
 typedef struct OpenArgs {
-    Str model, device, profile, graph, schedule;
+    Str model, device, mode, profile, graph, schedule;
     Str speculate; // auto, off or a number; empty: off
     i64 threads, ctx, rows;
     int drafts; // the same as in hob.h, once open_check saw it
@@ -73,7 +73,8 @@ typedef struct OpenArgs {
     {"--device", NULL, OPT_DEVICE, &(o).device, 0, 0, "NAME", "cpu, or webgpu: a GPU (null computes nothing: for tests)"},                  \
     {"--threads", NULL, OPT_INT, &(o).threads, 0, 256, "N", "CPU threads; 0, the default: one a core"},                \
     {"--ctx", NULL, OPT_INT, &(o).ctx, 0, 1 << 20, "N", "context in tokens; 0, the default: the model's, at most 2048"}, \
-    {"--profile", NULL, OPT_STR, &(o).profile, 0, 0, "F", "device profile: a file (or -), or cpu, cpu4, gpu, software"},      \
+    {"--mode", NULL, OPT_STR, &(o).mode, 0, 0, "NAME", "reference [default]: activations are f32; fast: they meet 4- and 8-bit weights as integers"}, \
+    {"--profile", NULL, OPT_STR, &(o).profile, 0, 0, "F", "device profile: a file (or -), or cpu, cpu4, cpu16, gpu, software"},      \
     {"--graph", NULL, OPT_STR, &(o).graph, 0, 0, "F", "an edited graph (.hgraph, or -) in place of the model's own"},        \
     {"--schedule", NULL, OPT_STR, &(o).schedule, 0, 0, "F", "edited schedules (.hsch, or -), by kernel"}
 #define SPECULATE_OPT(o)                                                                                               \

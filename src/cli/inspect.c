@@ -175,7 +175,7 @@ static int run(const Command *c, int argc, char **argv) {
         {"--show-profile", NULL, OPT_FLAG, &o.dump_profile, 0, 0, NULL,
          "the device profile, as a file for --profile"},
         {"--profile", NULL, OPT_STR, &o.open.profile, 0, 0, "F",
-         "compile for this device: a file (or -), or cpu, cpu4, gpu, software"},
+         "compile for this device: a file (or -), or cpu, cpu4, cpu16, gpu, software"},
         {"--ctx", NULL, OPT_INT, &o.open.ctx, 0, 1 << 20, "N",
          "context in tokens; 0, the default: the model's, at most 2048"},
         {"--with-graph", NULL, OPT_STR, &o.open.graph, 0, 0, "F",

@@ -30,6 +30,8 @@ bool open_check(const Command *c, OpenArgs *o, Str also) {
     if (!o->model.len) return usage_error(c, "name the model file: -m FILE"), false;
     if (str_eq(o->model, S("-")))
         return usage_error(c, "a model cannot come from standard input: -m FILE"), false;
+    if (o->mode.len && !str_eq(o->mode, S("fast")) && !str_eq(o->mode, S("reference")))
+        return usage_error(c, "--mode is fast or reference"), false;
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         if (!str_eq(*files[i], S("-"))) continue;
         *files[i] = S("/dev/stdin");
@@ -47,6 +49,7 @@ hob_model *open_model(const OpenArgs *o, hob_error *error) {
     // words of the command line end in a 0 byte, so their Str is a C string too
     hob_open_desc d = {.path = o->model.ptr,
                        .device = or_null(o->device),
+                       .mode = or_null(o->mode),
                        .profile = or_null(o->profile),
                        .graph = or_null(o->graph),
                        .schedule = or_null(o->schedule),

@@ -110,9 +110,11 @@ bool prim_dot(Nest *n, Str loop, Err *e) {
                        "%S does not multiply the bytes of one word by those of another", loop);
     WithoutLoop w;
     if (!stage_without_loop(n, p, at, &w, e)) return false;
-    // what multiplies unsigned by signed bytes wants the masked word second
-    const Expr *sum =
-        first[0].sign ? ex_dot4(x, ex_int(x, 0), a, b) : ex_dot4(x, ex_int(x, 0), b, a);
+    // what multiplies unsigned by signed bytes wants the masked word second; else a word as it lies
+    // comes first, so that the order is the same each time
+    bool signs = first[0].sign && first[1].sign;
+    bool swap = signs ? a->op != EX_LOAD && b->op == EX_LOAD : !first[0].sign;
+    const Expr *sum = ex_dot4(x, ex_int(x, 0), swap ? b : a, swap ? a : b);
     w.def.body = expr_simplify(x, expr_subst(x, sum, w.old, w.neu, w.n));
     stage_take(p, &w);
     nest_log(n, "dot %S", loop);

@@ -44,9 +44,7 @@ static const Buffer *block_sum(Lower *l, int in, bool low, const Expr *rows, con
                *b = lower_axis(l, s, "b", ex_idiv(x, w->k, size));
     const Expr *k = ex_add(x, ex_mul(x, b, size), lower_red(l, s, "k", size));
     const Expr *byte = lower_packed(l, in, low, w->k, n, k);
-    enum { MOST = PACK_BLOCK * 128 * 128 };
-    return lower_temp_range(l, s, RED_SUM, ex_mul(x, byte, lower_load(l, field, o, k)), -MOST,
-                            MOST);
+    return lower_temp(l, s, RED_SUM, ex_mul(x, byte, ex_cast(x, TY_I32, lower_load(l, field, o, k))));
 }
 
 static const Buffer *sum_of_bytes(Lower *l, int in, const Expr *rows, const WeightAt *w) {
@@ -64,10 +62,11 @@ static const Buffer *sum_of_bytes(Lower *l, int in, const Expr *rows, const Weig
     o = lower_axis(l, s, "o", w->rows);
     const Expr *b = lower_red(l, s, "b", blocks), *idx[3] = {n, o, b};
     p = quant_parts(x, w->q, w->words, o, ex_mul(x, b, size), w->rows, w->k, w->weave);
-    const Expr *sum = ex_load(x, dot, idx);
-    if (low) sum = ex_add(x, ex_mul(x, sum, lower_int(l, 256)), ex_load(x, low, idx));
+    const Expr *sum = ex_cast(x, TY_F32, ex_load(x, dot, idx));
+    if (low) // both are exact as f32
+        sum = ex_add(x, ex_mul(x, sum, ex_f32(x, 256)), ex_cast(x, TY_F32, ex_load(x, low, idx)));
     const Expr *scale = ex_mul(x, lower_packed_scale(l, in, w->k, n, b), p.scale);
-    const Expr *e = ex_mul(x, scale, ex_cast(x, TY_F32, sum));
+    const Expr *e = ex_mul(x, scale, sum);
     if (p.offset) e = ex_add(x, e, ex_mul(x, lower_packed_sum(l, in, w->k, n, b), p.offset));
     return lower_temp(l, s, RED_SUM, e);
 }

@@ -22,7 +22,7 @@ typedef struct Profile {
 // Built in: "cpu" (AVX2 sizes), "cpu4" (SIMD128 sizes), "gpu" (shared memory and subgroups),
 // "software" (one row a thread, no barriers: SwiftShader). false: no such profile.
 bool profile_named(Str name, Profile *out);
-#define PROFILE_NAMES "cpu, cpu4, gpu, software"
+#define PROFILE_NAMES "cpu, cpu4, cpu16, gpu, software"
 bool profile_read(Arena *a, Str text, Str file, Profile *io, Err *err); // overrides fields of *io
 void profile_print(const Profile *p, Buf *out);                         // reads back
 u64 profile_hash(const Profile *p);

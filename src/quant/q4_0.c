@@ -18,7 +18,7 @@ static QuantParts parts(const QuantAt *at) {
     Exprs *x = at->x;
     const Expr *q = ex_and(x, quant_field(at, 4), ex_uint(x, 15));
     const Expr *d = quant_half(at, 1, ex_idiv(x, at->k, ex_int(x, BLOCK)));
-    return (QuantParts){ex_cast(x, TY_I32, q), d, ex_mul(x, d, ex_f32(x, -8))};
+    return (QuantParts){q, d, ex_mul(x, d, ex_f32(x, -8))};
 }
 
 static void repack(const u8 *row, size_t k, const RowWords *out) {

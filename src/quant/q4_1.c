@@ -12,7 +12,7 @@ static QuantParts parts(const QuantAt *at) {
     Exprs *x = at->x;
     const Expr *q = ex_and(x, quant_field(at, 4), ex_uint(x, 15));
     const Expr *dm = quant_word(at, 1, ex_idiv(x, at->k, ex_int(x, BLOCK)));
-    return (QuantParts){ex_cast(x, TY_I32, q), ex_un(x, EX_F16LO, dm), ex_un(x, EX_F16HI, dm)};
+    return (QuantParts){q, ex_un(x, EX_F16LO, dm), ex_un(x, EX_F16HI, dm)};
 }
 
 static const Expr *value(const QuantAt *at) {

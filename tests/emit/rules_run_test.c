@@ -60,13 +60,19 @@ static void run_profile(const char *profile) {
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                 __builtin_cpu_supports("f16c");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                  __builtin_cpu_supports("avx512vnni");
     const char *flags[] = {
 #ifdef __SANITIZE_ADDRESS__
         "-O0 -fsanitize=address,undefined -fno-sanitize-recover=undefined",
 #else
         "-O1",
 #endif
-        p.vec == 8 && avx2 ? "-O1 -mavx2 -mfma -mf16c" : "-O1"};
+        p.vec == 16 && avx512
+            ? "-O1 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
+        : p.vec == 8 && avx2 ? "-O1 -mavx2 -mfma -mf16c"
+                             : "-O1"};
     for (int pass = 0; pass < 2; pass++) {
         void *lib = compile(dir, file, flags[pass]);
         for (int i = 0; i < n; i++) {
@@ -99,10 +105,15 @@ static void run_profile(const char *profile) {
 static void printed_c_of_eight_lanes_equals_the_formula(void **s) { (void)s, run_profile("cpu"); }
 static void printed_c_of_four_lanes_equals_the_formula(void **s) { (void)s, run_profile("cpu4"); }
 
+static void printed_c_of_sixteen_lanes_equals_the_formula(void **s) {
+    (void)s, run_profile("cpu16");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(printed_c_of_eight_lanes_equals_the_formula),
         cmocka_unit_test(printed_c_of_four_lanes_equals_the_formula),
+        cmocka_unit_test(printed_c_of_sixteen_lanes_equals_the_formula),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

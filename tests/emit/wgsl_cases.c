@@ -22,8 +22,8 @@ static const struct {
     {"gpu without subgroups", "gpu", 0, 65535, KIND_COUNT},
     {"software, folded grid", "software", 0, 5, KIND_ROW + 1}, // the other kinds use y themselves
 };
-static const char *const kinds[KIND_COUNT] = {"matmul_row", "matmul_rows", "row_reduce", "map",
-                                              "attention"};
+static const char *const kinds[KIND_COUNT] = {"matmul_row", "matmul_rows", "row_reduce",
+                                              "map",        "attention",   "matmul_bytes"};
 
 static void json_text(FILE *f, Str s) {
     fputc('"', f);

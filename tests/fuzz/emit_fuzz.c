@@ -4,7 +4,7 @@
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
-    static const char *const profiles[] = {"cpu", "cpu4", "software", "gpu"};
+    static const char *const profiles[] = {"cpu", "cpu4", "software", "gpu", "cpu16"};
     for (size_t i = 0; i < COUNT_OF(profiles); i++) {
         Arena *a = arena_new(NULL);
         Err e = {0};

@@ -5,7 +5,7 @@
 
 #include "formulas.h"
 
-enum { KIND_ROW, KIND_ROWS, KIND_REDUCE, KIND_MAP, KIND_ATTENTION, KIND_COUNT };
+enum { KIND_ROW, KIND_ROWS, KIND_REDUCE, KIND_MAP, KIND_ATTENTION, KIND_BYTES, KIND_COUNT };
 
 // 1, primes, sizes that no tile divides, and some that tiles do
 static inline i64 odd_size(Rng *r, i64 most) {
@@ -46,14 +46,19 @@ static inline Nest *random_nest(Arena *a, Rng *r, int kind, const Profile *p, Ca
             QuantId q = (QuantId)rnd_in(r, 0, QUANT_COUNT - 1);
             int epi = (int)rnd_in(r, 0, EPI_COUNT - 1);
             i64 O = odd_size(r, 70);
+            int packed = kind == KIND_BYTES ? (int)rnd_in(r, 1, 2) : 0;
+            while (packed && !quant_field_bits(q)) q = (QuantId)rnd_in(r, 0, QUANT_COUNT - 1);
+            if (packed && epi == EPI_NORM) epi = EPI_PLAIN; // what is packed is a norm's result
+            if (packed && rnd(r) % 3 == 0) most = n = 1;
+            if (packed) K = (i64)round_up((u64)K, 32);
             K = (i64)round_up((u64)K, quant_info(q)->block);
             if (epi == EPI_PAIR) O = 2 * odd_size(r, 35);
             if (kind == KIND_ROWS && rnd(r) % 3 == 0) // what tiles in workgroup memory take
                 most = rnd_in(r, 16, 40), n = rnd_in(r, 1, most), O = 32 * rnd_in(r, 1, 3),
                 K = 32 * rnd_in(r, 1, 4);
-            make_matmul(&m, q, most, O, K, (u32)p->vec, epi);
-            snprintf(c->what, sizeof c->what, "matmul %s n %d/%d O %d K %d epilogue %d",
-                     quant_info(q)->name, (int)n, (int)most, (int)O, (int)K, epi);
+            make_matmul(&m, q, most, O, K, (u32)p->vec, epi, packed);
+            snprintf(c->what, sizeof c->what, "matmul %s packed %d n %d/%d O %d K %d epilogue %d",
+                     quant_info(q)->name, packed, (int)n, (int)most, (int)O, (int)K, epi);
         }
         finish_case(&m, n, most, 0, 100);
         if (!c->what[0])

@@ -86,36 +86,95 @@ static inline const Buffer *weight_(Maker *m, QuantId q, i64 rows, i64 k, u32 R)
     return b;
 }
 
+// A sum of products of bytes for each block of 32, as rows that pack made hold them: `from` words
+// into a row, in the order of the weight's words.
+static inline const Buffer *make_dot(Maker *m, const char *name, const Buffer *X, const Buffer *w,
+                                     const Expr *N, i64 pad, i64 K, i64 bits, i64 from) {
+    Exprs *x = m->x;
+    Stage *s = st_(m, name, RED_SUM);
+    const Expr *i = ax_(m, s, "n", N, false), *o = ax_(m, s, "o", ex_int(x, pad), false),
+               *b = ax_(m, s, "b", ex_int(x, K / 32), false),
+               *j = ax_(m, s, "j", ex_int(x, 32), true), *eight = ex_int(x, 8),
+               *k = ex_add(x, ex_mul(x, b, ex_int(x, 32)), j);
+    const Expr *word = ex_idiv(x, k, ex_int(x, 4)), *byte = ex_mod(x, k, ex_int(x, 4));
+    if (bits == 4) { // the even ones of a word's eight, then the odd ones
+        word = ex_add(x, ex_mul(x, ex_idiv(x, k, eight), ex_int(x, 2)), ex_mod(x, k, ex_int(x, 2)));
+        byte = ex_idiv(x, ex_mod(x, k, eight), ex_int(x, 2));
+    }
+    const Expr *up = ex_cast(x, TY_U32, ex_sub(x, ex_int(x, 24), ex_mul(x, byte, eight)));
+    const Expr *top = ex_shl(x, L2(X, i, ex_add(x, word, ex_int(x, from))), up);
+    const Expr *value = ex_shr(x, ex_cast(x, TY_I32, top), ex_uint(x, 24));
+    return res_(m, s, ex_mul(x, value, ex_cast(x, TY_I32, L2(w, o, k))));
+}
+
+// The sum over blocks, scaled: what takes the place of acc where activations are packed.
+static inline const Buffer *make_bytes(Maker *m, QuantId q, i64 n_most, const Expr *N, i64 O, i64 K,
+                                       u32 R, i64 wide) {
+    Exprs *x = m->x;
+    i64 pad = (i64)round_up((u64)O, R), words = K / 4 * (1 + wide) + K / 16;
+    const Buffer *X = arg_(m, "x", TY_U32, 2, n_most, words, false);
+    u32 *p = m->c->data[m->f->nargs - 1].data;
+    for (i64 i = 0; i < n_most * words; i++)
+        p[i] = i % words < K / 4 * (1 + wide) ? rnd(m->r) ^ rnd(m->r) << 16
+                                              : f32_bits(rnd_f(m->r) / (wide ? 4096 : 16));
+    const Buffer *W = weight_(m, q, O, K, R);
+    const Expr *eP = ex_int(x, pad), *eK = ex_int(x, K), *i, *o, *k, *b;
+    Stage *s = st_(m, "w", RED_NONE);
+    o = ax_(m, s, "o", eP, false), k = ax_(m, s, "k", eK, false);
+    const Buffer *w = res_(m, s, quant_parts(x, q, W, o, k, eP, eK, R).field);
+    i64 bits = quant_field_bits(q);
+    const Buffer *dot = make_dot(m, "dot", X, w, N, pad, K, bits, 0), *low = NULL;
+    if (wide) low = make_dot(m, "low", X, w, N, pad, K, bits, K / 4);
+    s = st_(m, "acc", RED_SUM);
+    i = ax_(m, s, "n", N, false), o = ax_(m, s, "o", eP, false),
+    b = ax_(m, s, "b", ex_int(x, K / 32), true);
+    QuantParts part = quant_parts(x, q, W, o, ex_mul(x, b, ex_int(x, 32)), eP, eK, R);
+    i64 at = K / 4 * (1 + wide);
+    const Expr *idx[3] = {i, o, b}, *sum = ex_cast(x, TY_F32, ex_load(x, dot, idx));
+    const Expr *scale = ex_bitcast(x, TY_F32, L2(X, i, ex_add(x, b, ex_int(x, at)))),
+               *all = ex_bitcast(x, TY_F32, L2(X, i, ex_add(x, b, ex_int(x, at + K / 32))));
+    if (low)
+        sum = ex_add(x, ex_mul(x, sum, ex_f32(x, 256)), ex_cast(x, TY_F32, ex_load(x, low, idx)));
+    const Expr *e = ex_mul(x, ex_mul(x, scale, part.scale), sum);
+    return res_(m, s, part.offset ? ex_add(x, e, ex_mul(x, all, part.offset)) : e);
+}
+
 enum { EPI_PLAIN, EPI_RESIDUAL, EPI_PAIR, EPI_NORM, EPI_COUNT };
 
 // y[n,o] = epilogue(sum_k x[n,k] w[o,k]); rows of the symbol at most n_most
-static inline void make_matmul(Maker *m, QuantId q, i64 n_most, i64 O, i64 K, u32 R, int epi) {
+// packed: 1 or 2 bytes a number of x; 0: f32
+static inline void make_matmul(Maker *m, QuantId q, i64 n_most, i64 O, i64 K, u32 R, int epi,
+                               int packed) {
     Exprs *x = m->x;
     Var *n = var_new(x, "n", TY_I32, 1, n_most);
     m->f->sym[0].var = n, m->f->sym[0].word = PARAM_N, m->f->nsyms = 1;
     m->n = n;
     i64 pad = (i64)round_up((u64)O, R);
     const Expr *N = ex_var(x, n), *eO = ex_int(x, O), *eP = ex_int(x, pad), *eK = ex_int(x, K);
-    const Buffer *X = arg_(m, "x", TY_F32, 2, n_most, K, false);
-    const Buffer *W = weight_(m, q, O, K, R);
-    Stage *s = NULL;
+    const Buffer *in = NULL, *ss = NULL, *acc;
     const Expr *i, *o, *k;
-    const Buffer *in = NULL, *ss = NULL;
-    if (epi == EPI_NORM) {
-        const Buffer *G = arg_(m, "g", TY_F32, 1, K, 1, false);
-        s = st_(m, "ss", RED_SUM);
-        i = ax_(m, s, "n", N, false), k = ax_(m, s, "k", eK, true);
-        ss = res_(m, s, ex_mul(x, L2(X, i, k), L2(X, i, k)));
-        s = st_(m, "xn", RED_NONE);
-        i = ax_(m, s, "n", N, false), k = ax_(m, s, "k", eK, false);
-        in = res_(m, s, ex_mul(x, L2(X, i, k), L1(G, k)));
+    Stage *s = NULL;
+    if (packed) {
+        acc = make_bytes(m, q, n_most, N, O, K, R, packed - 1);
+    } else {
+        const Buffer *X = arg_(m, "x", TY_F32, 2, n_most, K, false);
+        const Buffer *W = weight_(m, q, O, K, R);
+        if (epi == EPI_NORM) {
+            const Buffer *G = arg_(m, "g", TY_F32, 1, K, 1, false);
+            s = st_(m, "ss", RED_SUM);
+            i = ax_(m, s, "n", N, false), k = ax_(m, s, "k", eK, true);
+            ss = res_(m, s, ex_mul(x, L2(X, i, k), L2(X, i, k)));
+            s = st_(m, "xn", RED_NONE);
+            i = ax_(m, s, "n", N, false), k = ax_(m, s, "k", eK, false);
+            in = res_(m, s, ex_mul(x, L2(X, i, k), L1(G, k)));
+        }
+        s = st_(m, "w", RED_NONE);
+        o = ax_(m, s, "o", eP, false), k = ax_(m, s, "k", eK, false);
+        const Buffer *w = res_(m, s, quant_value(x, q, W, o, k, eP, eK, R));
+        s = st_(m, "acc", RED_SUM);
+        i = ax_(m, s, "n", N, false), o = ax_(m, s, "o", eP, false), k = ax_(m, s, "k", eK, true);
+        acc = res_(m, s, ex_mul(x, in ? L2(in, i, k) : L2(X, i, k), L2(w, o, k)));
     }
-    s = st_(m, "w", RED_NONE);
-    o = ax_(m, s, "o", eP, false), k = ax_(m, s, "k", eK, false);
-    const Buffer *w = res_(m, s, quant_value(x, q, W, o, k, eP, eK, R));
-    s = st_(m, "acc", RED_SUM);
-    i = ax_(m, s, "n", N, false), o = ax_(m, s, "o", eP, false), k = ax_(m, s, "k", eK, true);
-    const Buffer *acc = res_(m, s, ex_mul(x, in ? L2(in, i, k) : L2(X, i, k), L2(w, o, k)));
     if (epi == EPI_PAIR) {
         const Buffer *Y = arg_(m, "y", TY_F32, 2, n_most, O / 2, true);
         s = st_(m, "out", RED_NONE);

@@ -132,6 +132,8 @@ static void build(Op *o) {
     o->g->m_max = (u32)integer(gr, "m_max"), o->g->vocab = (u32)integer(gr, "vocab");
     yyjson_arr_foreach(ins, i, most, v) in[i] = operand(o, v, (int)i);
     OpAttr a = {.eps = yyjson_get_num(yyjson_obj_get(at, "eps")),
+                .bits = integer(at, "bits"),
+                .wide = integer(at, "wide"),
                 .heads = integer(at, "heads"),
                 .kv_heads = integer(at, "kv_heads"),
                 .head_dim = integer(at, "head_dim"),

@@ -56,7 +56,7 @@ static Nest *start(Fixture *t, int what, const char *profile, i64 K) {
     Maker m = {t->a, x, t->f, &r, &t->c, NULL};
     if (what == NORM) make_rows(&m, 3, K, 0);
     if (what == SOFTMAX) make_rows(&m, 3, K, 2);
-    if (what == MATMUL) make_matmul(&m, QUANT_Q4_1, 3, 8, K, 4, EPI_PLAIN);
+    if (what == MATMUL) make_matmul(&m, QUANT_Q4_1, 3, 8, K, 4, EPI_PLAIN, 0);
     if (what == NEIGHBOURS) make_neighbours(&m, K);
     if (what == BLOCKS) make_blocks(&m, K);
     finish_case(&m, 3, 3, 0, 100);

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include "cases.h"
 
-static const char *const profile_names[] = {"cpu", "cpu4", "software", "gpu", "gpu"};
+static const char *const profile_names[] = {"cpu", "cpu4", "software", "gpu", "gpu", "cpu16"};
 
 static int cases(void) {
     const char *s = getenv("HOB_CASES");
@@ -97,6 +97,10 @@ static void rule_attention_equals_the_formula(void **s) {
     (void)s, check_kind(KIND_ATTENTION, "attention");
 }
 
+static void rule_matmul_bytes_equals_the_formula(void **s) {
+    (void)s, check_kind(KIND_BYTES, "matmul_bytes");
+}
+
 static void naive_nest_equals_the_formula(void **s) {
     (void)s;
     Rng r = {99};
@@ -121,7 +125,7 @@ static void dropping_a_primitive_is_refused_or_stays_right(void **s) {
         Arena *a = arena_new(NULL);
         Case c;
         Profile p;
-        Nest *n = nest_of(a, &r, i % 5, &c, &p);
+        Nest *n = nest_of(a, &r, i % KIND_COUNT, &c, &p);
         Err e = {0};
         Nest *naive = nest_again(n);
         assert_true(rule_apply(n, &e));
@@ -164,6 +168,7 @@ int main(void) {
         cmocka_unit_test(rule_row_reduce_equals_the_formula),
         cmocka_unit_test(rule_map_equals_the_formula),
         cmocka_unit_test(rule_attention_equals_the_formula),
+        cmocka_unit_test(rule_matmul_bytes_equals_the_formula),
         cmocka_unit_test(dropping_a_primitive_is_refused_or_stays_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

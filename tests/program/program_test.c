@@ -22,7 +22,7 @@ static void a_profile_reads_back_as_printed(void **state) {
     Profile p, q = {0};
     Err err = {0};
     Buf once = {.arena = a}, twice = {.arena = a};
-    const char *const names[] = {"cpu", "cpu4", "gpu", "software"};
+    const char *const names[] = {"cpu", "cpu4", "cpu16", "gpu", "software"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         assert_true(profile_named(str_c(names[i]), &p));
         once.len = twice.len = 0;
