@@ -39,6 +39,7 @@ CORE_LINK = ["-mexec-model=reactor", "-Oz", "-flto", "-s", "-Wl,--gc-sections",
 KERNELS = ["-std=c11", "-O3", "-g0", "-msimd128", "-mbulk-memory", "-fno-sanitize=all", "-fno-math-errno", "-Isrc", "-Iinclude"]
 ISAS = {"simd128": ["-ffp-contract=off"],
         "relaxed": ["-mrelaxed-simd", "-ffp-contract=fast"]}  # a product and its sum may be one rounding
+ISAS.update({isa + "_fast": flags for isa, flags in ISAS.items()})  # of the fast mode: activations of 8 and 16 bits
 
 
 def kernels_link(isa):

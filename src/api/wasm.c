@@ -213,9 +213,13 @@ bool page_device(Page *p, Model *m, bool gpu, Err *err) {
     DeviceOptions o = {
         .threads = MAX2(p->threads, 1), .share = hob_js_share, .self = gpu ? &p->host : NULL};
     if (!model_device(m, gpu ? S("webgpu") : S("cpu"), &o, err)) return false;
+    if (p->fast) m->profile.act_bits = 8;
     if (gpu) p->gpu = m->device;
     return true;
 }
+
+// Activations of 8 and 16 bits from here on, where weights take them; else f32.
+EXPORT(hob_w_mode) void hob_w_mode(Page *p, bool fast) { p->fast = fast; }
 
 // Compiles for the chosen device and begins to load; then step until PAGE_READY.
 EXPORT(hob_w_load) bool hob_w_load(Page *p, bool gpu) {

@@ -60,7 +60,7 @@ typedef struct Page {
     u8 *need_at;
     // devices
     WebgpuHost host;
-    bool has_gpu;
+    bool has_gpu, fast; // fast: see hob_w_mode
     Probe *probe;
     Device *gpu; // whom answers are for
     double compile_ms;

@@ -233,7 +233,8 @@ static void put_trace(Buf *b, Probe *p, const TraceAsk *ask, const Pass *passes,
     buf_fmt(b, ", \"device\": \"%s\", \"profile\": ", d->vt->name);
     json_str(b, p->m->profile.name);
     if (cpu)
-        buf_fmt(b, ", \"isa\": \"%s\", \"threads\": %D", cpu_kernels().isa, p->m->profile.threads);
+        buf_fmt(b, ", \"isa\": \"%s\", \"threads\": %D", cpu_kernels().at[0].isa,
+                p->m->profile.threads);
     buf_fmt(b,
             ", \"timing\": \"%s\", \"read_gbps\": %.3f, \"prompt\": %u, \"layers\": %u, "
             "\"submits_a_token\": %.4f, \"parameter_writes_a_token\": %.4f, "

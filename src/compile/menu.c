@@ -90,12 +90,10 @@ static bool add_graph(Arena *a, EmitMenu *menu, const Profile *p, const MenuGrap
     return true;
 }
 
-// Every operator in every encoding; those that meet packed activations, where the profile packs
-// them.
+// Every operator in every encoding, in the mode of the profile.
 static bool add_graphs(Arena *a, EmitMenu *menu, const Profile *p, Err *err) {
     for (int q = 0; q < QUANT_COUNT; q++) {
         const char *e = quant_info((QuantId)q)->name;
-        if (p->act_bits && !quant_field_bits((QuantId)q)) continue;
         const i64 block = quant_info((QuantId)q)->block;
         const i64 wide = MAX2(64, block), head = wide / HEADS; // rows are whole blocks
         for (i64 m = 1; m <= 3; m++)
@@ -129,24 +127,24 @@ static bool add_graphs(Arena *a, EmitMenu *menu, const Profile *p, Err *err) {
 bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
     static const struct {
         const char *isa, *profile;
-    } rows[] = {{"plain", "cpu"},
-                {"avx2", "cpu"},
-                {"avx512", "cpu16"},
-                {"simd128", "cpu4"},
-                {"relaxed", "cpu4"}};
+        bool reference, fast; // a page fetches the kernels of one mode only
+    } rows[] = {{"plain", "cpu", true, true},         {"avx2", "cpu", true, true},
+                {"avx512", "cpu16", true, true},      {"simd128", "cpu4", true, false},
+                {"relaxed", "cpu4", true, false},     {"simd128_fast", "cpu4", false, true},
+                {"relaxed_fast", "cpu4", false, true}};
     Profile p;
     size_t r = 0;
     while (r < COUNT_OF(rows) && !str_eq(isa, str_c(rows[r].isa))) r++;
-    if (r == COUNT_OF(rows))
-        return err_set(err, ERR_USAGE,
-                       "no instruction set '%S'; known: plain, avx2, avx512, simd128, relaxed",
-                       isa);
+    if (r == COUNT_OF(rows)) {
+        Buf known = {.arena = a};
+        for (r = 0; r < COUNT_OF(rows); r++) buf_fmt(&known, "%s%s", r ? ", " : "", rows[r].isa);
+        return err_set(err, ERR_USAGE, "no instruction set '%S'; known: %S", isa, buf_str(&known));
+    }
     must(profile_named(str_c(rows[r].profile), &p));
     EmitMenu *menu = emit_menu_begin(a, &p, isa, out);
-    bool ok = add_graphs(a, menu, &p, err);
+    bool ok = !rows[r].reference || add_graphs(a, menu, &p, err);
     p.act_bits = 8;
-    ok = ok && add_graphs(a, menu, &p, err);
-    if (!ok) return false;
-    emit_menu_end(menu);
-    return true;
+    ok = ok && (!rows[r].fast || add_graphs(a, menu, &p, err));
+    if (ok) emit_menu_end(menu);
+    return ok;
 }

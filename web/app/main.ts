@@ -1,6 +1,6 @@
 // main.ts: the chat page, by the package's public surface only: load a model, talk, stop, switch device, drop a file.
 import { HobError, createEngine, isolatePage, webgpuHelp } from "../src/index.js";
-import type { ChatMessage, DeviceName, Engine, EngineOptions, KernelSet, ModelInput, Progress, Trial } from "../src/index.js";
+import type { ChatMessage, DeviceName, Engine, EngineOptions, KernelSet, Mode, ModelInput, Progress, Trial } from "../src/index.js";
 import models from "./models.json";
 
 type Wish = DeviceName | "auto";
@@ -18,6 +18,7 @@ const query = new URLSearchParams(location.search);
 const number = (name: string) => (query.has(name) ? Number(query.get(name)) : undefined);
 const wish = query.get("device") as Wish | null;
 const kernels = (query.get("kernels") ?? undefined) as KernelSet | undefined;
+const mode = (query.get("mode") ?? undefined) as Mode | undefined;
 const sampling = {
     temperature: number("temperature") ?? 0.6,
     top_k: number("top_k") ?? 40,
@@ -110,7 +111,7 @@ async function load(input: ModelInput, on: Wish, before: ModelInput[] = loading 
     $("model-name").textContent = "";
     device.classList.remove("ready");
     $("device-name").textContent = "loading";
-    const options: EngineOptions = { model: input, device: on, onProgress: (p) => turn === loads && showProgress(p, input), ctx: number("ctx"), threads: number("threads"), kernels };
+    const options: EngineOptions = { model: input, device: on, onProgress: (p) => turn === loads && showProgress(p, input), ctx: number("ctx"), threads: number("threads"), kernels, mode };
     let next: Engine | null = null;
     try {
         const settled = await Promise.race([talk.then(() => true), new Promise<boolean>((done) => setTimeout(done, SETTLE_MS, false))]);
@@ -163,6 +164,7 @@ function ready(e: Engine): void {
         ["Model", `${i.architecture}, ${(i.parameters / 1e6).toFixed(0)}M parameters, ${mb(i.file_bytes)}`],
         ["Context", `${i.ctx.toLocaleString("en")} tokens, cache ${mb(i.kv_bytes)}`],
         ["Compiled", `${i.kernels} kernels in ${i.compile_ms.toFixed(0)} ms, ${i.steps} steps a token`],
+        ["Mode", i.mode === "fast" ? "fast: activations of 8 and 16 bits" : "reference: f32 activations"],
         ["Trials", `${i.trials.reduce((sum, t) => sum + (t.took_ms ?? 0), 0).toFixed(0)} ms in all`],
         ["Loaded", `in ${(i.load_ms / 1000).toFixed(1)} s, page memory ${mb(i.heap_bytes)}`],
     ];

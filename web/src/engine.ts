@@ -210,6 +210,8 @@ class PageEngine implements Engine {
             const t = options.threads ?? 0;
             if (!Number.isInteger(t) || t < 0 || t > THREADS_MOST)
                 return fail(failure("DEVICE_RANGE", `${t} threads; give 1 to ${THREADS_MOST}, or none for what is fastest`));
+            const { device = "auto", threads = 0, kernels = null, mode = "reference" } = options;
+            if (mode !== "reference" && mode !== "fast") return fail(failure("USAGE", `no mode ${String(mode)}; give fast or reference`));
             this.opening?.fail(failure("INTERRUPTED", "the model is opened in another way; wait for that"));
             const id = ++this.count;
             this.opening = { id, done, fail, options };
@@ -218,8 +220,7 @@ class PageEngine implements Engine {
             if (named === undefined && !(Number.isInteger(drafts) && drafts >= 1 && drafts <= 7))
                 return fail(failure("ENGINE_OPTION", `speculate is ${options.speculate}; give "auto", "off" or 1 to 7`));
             const sizes: Sizes = [options.ctx ?? 0, options.chunk ?? 0, options.rows ?? 0, drafts];
-            const { device = "auto", threads = 0, kernels = null } = options;
-            this.post({ type: "open", id, source: input, device, sizes, threads, kernels }, transfer);
+            this.post({ type: "open", id, source: input, device, sizes, threads, kernels, mode }, transfer);
         });
     }
 

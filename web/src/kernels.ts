@@ -2,6 +2,10 @@
 
 /** A set is a module: 128-bit vectors, or those with the relaxed instructions too (ISAS in tools/build_wasm.py). */
 export type KernelSet = "simd128" | "relaxed";
+/** How weights of 4 and 8 bits are multiplied: by f32 activations, or as integers by some of 8 and 16 bits. */
+export type Mode = "reference" | "fast";
+/** The file of a set in a mode: a page fetches one. */
+export const kernelFile = (set: KernelSet, mode: Mode) => (mode === "fast" ? (`${set}_fast` as const) : set);
 /** Arguments and sizes by address, and the range of the outermost loop. */
 export type KernelFunction = (args: number, dims: number, begin: number, end: number) => void;
 

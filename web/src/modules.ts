@@ -2,12 +2,14 @@
 //
 // A page whose threads may share memory takes the twins whose memory is declared shared; no code differs.
 import { failure } from "./errors.js";
-import type { KernelSet } from "./kernels.js";
+import { kernelFile, type KernelSet, type Mode } from "./kernels.js";
 
 const CORE = [new URL("./wasm/hob.wasm", import.meta.url), new URL("./wasm/hob.shared.wasm", import.meta.url)] as const;
 const KERNELS = {
     simd128: [new URL("./wasm/kernels_simd128.wasm", import.meta.url), new URL("./wasm/kernels_simd128.shared.wasm", import.meta.url)],
     relaxed: [new URL("./wasm/kernels_relaxed.wasm", import.meta.url), new URL("./wasm/kernels_relaxed.shared.wasm", import.meta.url)],
+    simd128_fast: [new URL("./wasm/kernels_simd128_fast.wasm", import.meta.url), new URL("./wasm/kernels_simd128_fast.shared.wasm", import.meta.url)],
+    relaxed_fast: [new URL("./wasm/kernels_relaxed_fast.wasm", import.meta.url), new URL("./wasm/kernels_relaxed_fast.shared.wasm", import.meta.url)],
 } as const;
 const PAGE = 1 << 16, FIRST = 64; // the core's --initial-memory, tools/build_wasm.py
 const MOST = [65535, 32768, 16384]; // pages; a shared memory's most is reserved at once, which not every device grants
@@ -33,7 +35,8 @@ function module(url: URL): Promise<WebAssembly.Module> {
 }
 
 /** The core's module and the kernels' for a plain or a shared memory. */
-export const modules = (set: KernelSet, shared: boolean) => Promise.all([module(CORE[shared ? 1 : 0]), module(KERNELS[set][shared ? 1 : 0])]);
+export const modules = (set: KernelSet, mode: Mode, shared: boolean) =>
+    Promise.all([module(CORE[shared ? 1 : 0]), module(KERNELS[kernelFile(set, mode)][shared ? 1 : 0])]);
 
 export const plainMemory = () => new WebAssembly.Memory({ initial: FIRST, maximum: MOST[0]! });
 

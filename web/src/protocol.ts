@@ -1,6 +1,6 @@
 // protocol.ts: what crosses between the page and the worker.
 import type { ErrorBody } from "./errors.js";
-import type { KernelSet } from "./kernels.js";
+import type { KernelSet, Mode } from "./kernels.js";
 import type { SourceInput } from "./source.js";
 import type { AnswerStats, DeviceName, EngineInfo, Evaluation, EvaluateRequest, Progress, Trace } from "./types.js";
 
@@ -12,6 +12,7 @@ export interface Open {
     sizes: Sizes;
     threads: number; // 0: by trial
     kernels: KernelSet | null; // null: the best
+    mode: Mode;
 }
 
 export type ToWorker =

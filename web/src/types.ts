@@ -1,8 +1,8 @@
 // types.ts: what a page sees: the engine, and chat completions in OpenAI's shapes with their names unchanged.
 
-import type { KernelSet } from "./kernels.js";
+import type { KernelSet, Mode } from "./kernels.js";
 
-export type { KernelSet };
+export type { KernelSet, Mode };
 
 export interface ChatMessage {
     role: "system" | "user" | "assistant" | (string & {});
@@ -84,6 +84,7 @@ export interface Trial {
     /** Of the CPU: how many threads were fastest, or asked for, and its set of kernels. */
     threads?: number;
     set?: KernelSet;
+    mode?: Mode;
     error?: string;
 }
 
@@ -103,6 +104,7 @@ export interface EngineInfo {
     /** Threads that run the CPU's kernels, and which set those are; 1 where the GPU runs. */
     threads: number;
     kernel_set: KernelSet;
+    mode: Mode;
     compile_ms: number;
     load_ms: number;
     heap_bytes: number;
@@ -138,6 +140,8 @@ export interface EngineOptions {
     threads?: number;
     /** A set of kernels; the best that the browser takes if not given. */
     kernels?: KernelSet;
+    /** `fast`: weights of 4 and 8 bits are multiplied as integers, by activations of 8 and 16 bits; `reference`, the default: by f32. */
+    mode?: Mode;
     onProgress?: (p: Progress) => void;
     onLog?: (line: string) => void;
     /** Ends the opening; once the engine is there, nothing more comes of it. */

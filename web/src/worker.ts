@@ -130,14 +130,14 @@ async function openModel(m: Open): Promise<void> {
         source = await openSource(m.source, speed("store"));
     }
     const kernel_set = m.kernels ?? bestKernels();
-    trials = trials.filter((t) => !t.error && (t.device !== "cpu" || (t.set === kernel_set && (!m.threads || t.threads === m.threads))));
+    trials = trials.filter((t) => !t.error && t.mode === m.mode && (t.device !== "cpu" || (t.set === kernel_set && (!m.threads || t.threads === m.threads))));
     const cpu = trials.find((t) => t.device === "cpu");
     const most = m.threads || cpu?.threads || Math.min(navigator.hardwareConcurrency || 1, THREADS_MAX);
     const wanted = cpu && m.device === "webgpu" ? 1 : most; // which of them are worth it, the trial says
     const shared = wanted > 1 ? sharedMemory() : "";
     if (m.threads && typeof shared === "string" && shared) log(`${shared}: one of them runs`);
     const memory = typeof shared === "string" ? plainMemory() : shared;
-    let [[coreModule, kernelModule], adapter] = await Promise.all([modules(kernel_set, memory === shared), adapterFor(m.device)]);
+    let [[coreModule, kernelModule], adapter] = await Promise.all([modules(kernel_set, m.mode, memory === shared), adapterFor(m.device)]);
     let gpu: Gpu | null = null;
     const kernels = await kernelsOn(kernelModule, memory);
     const team = new Team(kernels, log);
@@ -148,6 +148,7 @@ async function openModel(m: Open): Promise<void> {
     };
     try {
         core.addKernels(kernels);
+        core.c.hob_w_mode(core.page, m.mode === "fast" ? 1 : 0);
         if (memory === shared) await team.start(wanted, kernelModule, memory, (n) => core.c.hob_w_room(core.page, n));
         if (typeof adapter !== "string") {
             gpu = new Gpu(adapter.device, adapter.info, () => memory.buffer);
@@ -180,7 +181,7 @@ async function openModel(m: Open): Promise<void> {
         told();
         drop();
         open = { core, gpu, team };
-        const info: EngineInfo = { ...core.info<EngineInfo>(), why, trials, kernel_set, threads: team.size };
+        const info: EngineInfo = { ...core.info<EngineInfo>(), why, trials, kernel_set, mode: m.mode, threads: team.size };
         info.load_ms = performance.now() - start;
         info.heap_bytes = core.heapBytes;
         post({ type: "ready", id: m.id, info });
@@ -215,7 +216,7 @@ async function choose({ core, gpu, team }: Opening, adapter: Opened | string, m:
     const known = (device: DeviceName) => trials.find((t) => t.device === device);
     const cpu = known("cpu") ?? (await cpuTrial(core, team, set, m.threads));
     const web = known("webgpu") ?? (gpu ? await webgpuTrial(core, gpu, asked) : { device: "webgpu", adapter: "", error: adapter as string });
-    trials = [web, cpu];
+    trials = [web, cpu].map((t) => ({ ...t, mode: m.mode }));
     if (asked !== "auto") return { device: asked, why: "you chose it" };
     if (!gpu) return { device: "cpu", why: `no WebGPU: ${adapter as string}` };
     if (web.error) return { device: "cpu", why: `WebGPU failed its trial: ${web.error}` };
