@@ -68,12 +68,14 @@ typedef struct OpenArgs {
     bool quiet;
 } OpenArgs;
 // clang-format off
+#define MODE_OPT(o)                                                                                                    \
+    {"--mode", NULL, OPT_STR, &(o).mode, 0, 0, "NAME", "reference, the default: activations are f32; fast: they meet weights of 4 and 8 bits as integers"}
 #define OPEN_OPTS(o)                                                                                                   \
     {"--model", "-m", OPT_STR, &(o).model, 0, 0, "FILE", "model file (GGUF, or of hob bake)"},                                         \
     {"--device", NULL, OPT_DEVICE, &(o).device, 0, 0, "NAME", "cpu, or webgpu: a GPU (null computes nothing: for tests)"},                  \
     {"--threads", NULL, OPT_INT, &(o).threads, 0, 256, "N", "CPU threads; 0, the default: one a core"},                \
     {"--ctx", NULL, OPT_INT, &(o).ctx, 0, 1 << 20, "N", "context in tokens; 0, the default: the model's, at most 2048"}, \
-    {"--mode", NULL, OPT_STR, &(o).mode, 0, 0, "NAME", "reference [default]: activations are f32; fast: they meet 4- and 8-bit weights as integers"}, \
+    MODE_OPT(o),                                                                                                        \
     {"--profile", NULL, OPT_STR, &(o).profile, 0, 0, "F", "device profile: a file (or -), or cpu, cpu4, cpu16, gpu, software"},      \
     {"--graph", NULL, OPT_STR, &(o).graph, 0, 0, "F", "an edited graph (.hgraph, or -) in place of the model's own"},        \
     {"--schedule", NULL, OPT_STR, &(o).schedule, 0, 0, "F", "edited schedules (.hsch, or -), by kernel"}
@@ -88,6 +90,10 @@ hob_model *open_model(const OpenArgs *o, hob_error *error);
 int report_hob(const hob_error *e); // to standard error; returns EXIT_FAILED
 bool sigint_catch(hob_session *s);  // Ctrl-C cancels this session's answer; NULL: as usual again
 bool sigint_take(void);             // was there one since the last call?
+bool eval_ids_check(const TokenIds *ids, u32 vocab,
+                    Err *err); // eval.c: enough, and of this vocabulary
+// eval_modes.c: both modes over a file of tokens, compared.
+bool eval_agreement(OpenArgs *o, Str path, i64 rows, bool json, Err *err, hob_error *error);
 bool bench_speculate(Model *m, i64 answer, i64 runs, bool json, Err *err); // bench_speculate.c
 // The seed that answers are drawn with: the one given, else (-1) one drawn by the machine, so that
 // answers differ; -1 where nothing is drawn, for the temperature is 0.

@@ -12,7 +12,7 @@ static void print_json(Buf *b, const i32 *top, const double *lp, size_t n, doubl
 }
 
 // The engine checks too, but does not know where the ids come from.
-static bool ids_check(const TokenIds *ids, u32 vocab, Err *err) {
+bool eval_ids_check(const TokenIds *ids, u32 vocab, Err *err) {
     if (ids->n < 2)
         return err_set(err, ERR_ENGINE_PROMPT,
                        "there are %U tokens; an evaluation needs at least 2", (u64)ids->n);
@@ -32,7 +32,7 @@ static bool perplexity(hob_model *m, Arena *a, Str path, i64 rows, bool json, Er
                        hob_error *error) {
     Model *in = hob_model_inside(m);
     TokenIds ids = {0};
-    if (!tokens_read(a, path, in, &ids, err) || !ids_check(&ids, in->program->vocab, err))
+    if (!tokens_read(a, path, in, &ids, err) || !eval_ids_check(&ids, in->program->vocab, err))
         return err_file(err, path);
     size_t ctx = in->program->ctx, windows = 0, done = 0;
     i32 *top = arena_try(a, ctx, sizeof *top);
@@ -61,7 +61,7 @@ static bool perplexity(hob_model *m, Arena *a, Str path, i64 rows, bool json, Er
 static int run(const Command *c, int argc, char **argv) {
     OpenArgs o = {0};
     Str tokens = {0}, text_file = {0};
-    bool json = false;
+    bool json = false, agreement = false;
     i64 rows = 32;
     const Opt opts[] = {
         OPEN_OPTS(o),
@@ -69,6 +69,8 @@ static int run(const Command *c, int argc, char **argv) {
          "a file with a JSON array of token ids; - reads standard input"},
         {"--perplexity", NULL, OPT_STR, &text_file, 0, 0, "F",
          "a text (or JSON array of token ids): how well it is predicted, as one figure"},
+        {"--agreement", NULL, OPT_FLAG, &agreement, 0, 0, NULL,
+         "how far the fast mode is from the reference mode on the tokens"},
         {"--rows", NULL, OPT_INT, &rows, 1, 256, "N",
          "tokens fed at once: 1 uses the kernels of decode [32]"},
         {"--json", NULL, OPT_FLAG, &json, 0, 0, NULL, "one JSON object"},
@@ -77,6 +79,12 @@ static int run(const Command *c, int argc, char **argv) {
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
     if (!tokens.ptr == !text_file.ptr)
         return usage_error(c, "name a file of token ids, --tokens F, or a text, --perplexity F");
+    if (agreement && (text_file.ptr || o.mode.len))
+        return usage_error(c,
+                           "--agreement runs both modes over --tokens F: give neither --mode nor "
+                           "--perplexity");
+    if (agreement && str_eq(tokens, S("-")))
+        return usage_error(c, "--agreement reads the tokens twice: give a file, not -");
     if (!open_check(c, &o, tokens.ptr ? tokens : text_file)) return EXIT_USAGE;
 
     Arena *a = arena_new(NULL);
@@ -86,6 +94,13 @@ static int run(const Command *c, int argc, char **argv) {
     TokenIds ids = {0};
     int status = EXIT_FAILED;
     hob_model *m = NULL;
+    if (agreement) {
+        if (eval_agreement(&o, tokens, rows, json, &err, &error))
+            status = out_finish() ? EXIT_DONE : EXIT_FAILED;
+        else
+            status = err.id ? report(&err) : report_hob(&error);
+        goto done;
+    }
     if (text_file.ptr) {
         o.rows = rows;
         if (!(m = open_model(&o, &error))) {
@@ -98,7 +113,7 @@ static int run(const Command *c, int argc, char **argv) {
         goto done;
     }
     if (!text_read(a, tokens, &text, &err) || !ids_read(a, text, &ids, &err) ||
-        !ids_check(&ids, 0, &err))
+        !eval_ids_check(&ids, 0, &err))
         goto bad_list;
     o.rows = rows;
     if (o.ctx == 0 && ids.n - 1 > 2048) o.ctx = (i64)ids.n - 1;
@@ -113,7 +128,7 @@ static int run(const Command *c, int argc, char **argv) {
         report_hob(&error);
         goto done;
     }
-    if (!ids_check(&ids, hob_model_inside(m)->program->vocab, &err)) goto bad_list;
+    if (!eval_ids_check(&ids, hob_model_inside(m)->program->vocab, &err)) goto bad_list;
     if (hob_eval(m, ids.at, ids.n, (int)rows, top, lp, &error) != 0) {
         report_hob(&error);
         goto done;
@@ -142,7 +157,7 @@ done:
 
 const Command cmd_eval = {
     "eval",
-    "-m FILE --tokens F | --perplexity F [--json]",
+    "-m FILE --tokens F [--agreement] | --perplexity F [--json]",
     "what a model thinks of given tokens",
     "Forced decoding: the tokens are fed one after another, whatever the model would have chosen. "
     "After each but\n"
@@ -154,11 +169,19 @@ const Command cmd_eval = {
     "the exponential\n"
     "of the mean of -logprob: the smaller, the better it is predicted. Compare it between "
     "encodings of one model.\n\n"
+    "--agreement runs the tokens in the reference mode and in the fast mode (--mode) and tells how "
+    "far apart their\n"
+    "distributions are: the mean of sum p ln(p / q), p the reference's, and how often the first "
+    "choice differs, in all\n"
+    "and where the reference's margin over the second is more than 0.25.\n\n"
     "--json: {\"top\": [...], \"logprob\": [...], \"mean\": the mean of logprob}; with "
     "--perplexity\n"
-    "{\"perplexity\", \"tokens\", \"nats\", \"windows\"}.\n\n"
+    "{\"perplexity\", \"tokens\", \"nats\", \"windows\"}; with --agreement\n"
+    "{\"tokens\", \"mean_kl\", \"largest_kl\", \"flips\", \"widest_flip\", \"clear\", "
+    "\"clear_flips\"}.\n\n"
     "    hob tokenize -m model.gguf --ids - < text.txt > ids.json\n"
     "    hob eval -m model.gguf --tokens ids.json --json\n"
+    "    hob eval -m model.gguf --tokens ids.json --agreement\n"
     "    hob eval -m model.gguf --perplexity text.txt\n",
     run,
 };

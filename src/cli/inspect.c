@@ -99,7 +99,8 @@ static bool print_schedules(const Program *p, Str name, Buf *b, Err *err) {
 // The profile to compile for: as asked, else the one that suits the question.
 static bool choose_profile(Model *m, const InspectArgs *o, Err *err) {
     bool shaders = str_eq(o->kernels, S("wgsl")) && !o->open.profile.len;
-    return model_profile_given(m, shaders ? S("gpu") : o->open.profile, err);
+    return model_profile_given(m, shaders ? S("gpu") : o->open.profile, err) &&
+           model_mode(m, o->open.mode, err);
 }
 
 static bool inspect_compiled(Model *m, const InspectArgs *o, Buf *b, Err *err) {
@@ -174,6 +175,7 @@ static int run(const Command *c, int argc, char **argv) {
         {"--cost", NULL, OPT_FLAG, &o.cost, 0, 0, NULL, "bytes and flops of each step"},
         {"--show-profile", NULL, OPT_FLAG, &o.dump_profile, 0, 0, NULL,
          "the device profile, as a file for --profile"},
+        MODE_OPT(o.open),
         {"--profile", NULL, OPT_STR, &o.open.profile, 0, 0, "F",
          "compile for this device: a file (or -), or cpu, cpu4, cpu16, gpu, software"},
         {"--ctx", NULL, OPT_INT, &o.open.ctx, 0, 1 << 20, "N",

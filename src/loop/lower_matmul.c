@@ -44,7 +44,8 @@ static const Buffer *block_sum(Lower *l, int in, bool low, const Expr *rows, con
                *b = lower_axis(l, s, "b", ex_idiv(x, w->k, size));
     const Expr *k = ex_add(x, ex_mul(x, b, size), lower_red(l, s, "k", size));
     const Expr *byte = lower_packed(l, in, low, w->k, n, k);
-    return lower_temp(l, s, RED_SUM, ex_mul(x, byte, ex_cast(x, TY_I32, lower_load(l, field, o, k))));
+    return lower_temp(l, s, RED_SUM,
+                      ex_mul(x, byte, ex_cast(x, TY_I32, lower_load(l, field, o, k))));
 }
 
 static const Buffer *sum_of_bytes(Lower *l, int in, const Expr *rows, const WeightAt *w) {

@@ -41,8 +41,8 @@ const Expr *quant_value(Exprs *x, QuantId q, const Buffer *w, const Expr *row, c
                         const Expr *rows_padded, const Expr *cols, u32 interleave);
 
 // The same value as scale * field + offset: a field of `bits` bits that packed activations can be
-// multiplied by as integers (u32, or i32 with a sign), and what a block of 32 shares. offset NULL: none. 0 bits: this
-// encoding has no such fields.
+// multiplied by as integers (u32, or i32 with a sign), and what a block of 32 shares. offset NULL:
+// none. 0 bits: this encoding has no such fields.
 typedef struct QuantParts {
     const Expr *field, *scale, *offset;
 } QuantParts;

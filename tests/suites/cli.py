@@ -46,7 +46,9 @@ def wrong_use():
              ["inspect", "-m", "x", "--plan", "--with-graph", "-", "--schedule", "-"], ["eval"], ["eval", "-m", "x"], ["bench"],
              ["run", "-m", "x", "-p", "x", "--speculate", "8"], ["chat", "-m", "x", "--speculate", "maybe"],
              ["bench", "-m", "x", "--speculate", "--kernels"],
-             ["eval", "-m", "x", "--tokens", "a", "--perplexity", "b"], ["bake"], ["bake", "-m", "x"],
+             ["eval", "-m", "x", "--tokens", "a", "--perplexity", "b"],
+             ["eval", "-m", "x", "--tokens", "-", "--agreement"], ["eval", "-m", "x", "--perplexity", "a", "--agreement"],
+             ["eval", "-m", "x", "--tokens", "a", "--agreement", "--mode", "fast"], ["run", "-m", "x", "-p", "a", "--mode", "slow"], ["bake"], ["bake", "-m", "x"],
              ["bake", "-m", "x", "-o", "y", "--errors"], ["bake", "-m", "x", "-o", "y", "--size", "-1"],
              ["inspect"], ["inspect", "-m", "x", "--kernels", "metal"], ["inspect", "-m", "x", "--dump", "nothing"],
              ["inspect", "-m", "x", "--json"], ["inspect", "-m", "x", "--plan", "--cost"],
@@ -387,6 +389,10 @@ def evaluate(tmp):
     k = json.loads(one or b"{}")
     case("decode_and_prefill_agree", k.get("top") == j.get("top") and
          max(abs(a - b) for a, b in zip(k["logprob"], j["logprob"])) < 1e-3, one)
+    code, out, err = hob("eval", "-m", MODEL, "--tokens", tokens, "--agreement", "--json")
+    j = json.loads(out or b"{}")
+    case("the_modes_agree_but_are_not_one", code == 0 and j.get("tokens") == 6 and 1e-7 < j["mean_kl"] < 1e-2
+         and j["mean_kl"] <= j["largest_kl"] and j["clear_flips"] == 0 and j["clear"] <= 6, (out, err))
     p = subprocess.run("cat %s | %s eval -m %s --tokens /dev/stdin --json" % (tokens, HOB, MODEL), shell=True,
                        stdout=subprocess.PIPE)
     case("tokens_come_through_a_pipe", p.stdout == out, p.stdout)
