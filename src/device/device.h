@@ -170,6 +170,7 @@ typedef struct NullScript {
                               // that loses the device; 0: none
     bool async;               // answers are held back until poll_after polls
     u32 poll_after;
+    double step_ms, tick_ms; // async: what a submit takes, and how often it is seen what is done
     i32 (*token)(void *user, i32 pos,
                  const i32 *ring); // what the sampler writes at this position; NULL: pos + 1
     void *user;

@@ -18,7 +18,8 @@ typedef struct NullBuffer {
 typedef struct Held { // an answer that waits for its poll
     Ticket ticket;
     i32 token;
-    u32 due;
+    u32 due;       // polls
+    double due_ms; // by the clock
 } Held;
 
 typedef struct Null {
@@ -27,6 +28,7 @@ typedef struct Null {
     VEC(DeviceBind) binds;
     Held held[TICKETS_MAX];
     u32 nheld;
+    double busy_ms; // until then by the clock
 } Null;
 
 static bool profile(Device *d, Profile *out, Err *err) {
@@ -50,8 +52,11 @@ static bool call(Device *d, u32 *counter, Err *err) {
 
 static void answer(Device *d, Ticket t, i32 token) {
     Null *n = d->self;
-    if (n->script->async && n->nheld < TICKETS_MAX)
-        n->held[n->nheld++] = (Held){t, token, n->script->polls + n->script->poll_after};
+    const NullScript *s = n->script;
+    double at = MAX2(clock_ms(), n->busy_ms), tick = s->tick_ms;
+    if (tick > 0) at = ((double)(u64)(at / tick) + 1) * tick;
+    if (s->async && n->nheld < TICKETS_MAX)
+        n->held[n->nheld++] = (Held){t, token, s->polls + s->poll_after, at};
     else
         device_answer(d, t, ERR_NONE, token);
 }
@@ -127,6 +132,7 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
         ring[pos & (TOKEN_RING - 1)] =
             n->script->token ? n->script->token(n->script->user, pos, ring) : pos + 1;
     }
+    n->busy_ms = MAX2(clock_ms(), n->busy_ms) + n->script->step_ms;
     answer(d, t, s->read_ring < 0 ? 0 : ring[s->read_ring]);
     return true;
 }
@@ -136,7 +142,7 @@ static void poll(Device *d) {
     n->script->polls++;
     u32 k = 0;
     for (u32 i = 0; i < n->nheld; i++) {
-        if (n->held[i].due <= n->script->polls)
+        if (n->held[i].due <= n->script->polls && n->held[i].due_ms <= clock_ms())
             device_answer(d, n->held[i].ticket, ERR_NONE, n->held[i].token);
         else
             n->held[k++] = n->held[i];

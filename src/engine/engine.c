@@ -8,6 +8,11 @@
 // it was made, and what was computed past an end is forgotten. Rows [0, asked - 1) are in the cache
 // or on their way; the token at position asked - 1 is known or in flight; nothing is ever asked for
 // at `limit` or past it, which bounds every write into the cache.
+//
+// The depth is measured: a device must have work for as long as its answers take to come and the
+// next submit takes to go. How late it answers with nothing to do was measured while loading, what
+// a token takes is measured while they come; what is in flight lasts for twice the first. So what
+// an end makes vain takes about as long, however slow or quick a token is.
 #include "engine/engine_int.h"
 
 const char *finish_name(Finish f) {
@@ -231,7 +236,7 @@ static EngineState prefill(Engine *e, Err *err) {
         e->check_ms += clock_ms() - e->check_from;
     }
     e->check_from = 0;
-    if ((s = engine_settle(e->d.device, DEPTH_MAX - 1, err)) != ENGINE_WORKING) return s;
+    if ((s = engine_settle(e->d.device, CHUNKS_MAX - 1, err)) != ENGINE_WORKING) return s;
     if (!engine_ring_write(e, e->cached, n, err)) return ENGINE_FAILED;
     if (last ? !submit_token(e, e->cached, n, err)
              : !engine_submit(e, e->cached, n, 0, RUN_NONE, err))
@@ -288,6 +293,12 @@ static EngineState begin_draft(Engine *e, Err *err) {
     return speculate_submit(e, sampler_of(e), err) ? ENGINE_WORKING : ENGINE_FAILED;
 }
 
+static void measure_depth(Engine *e) {
+    double ms = e->spec.ms[1];
+    if (e->d.depth || e->late_ms <= 0 || ms <= 0) return;
+    e->depth = (int)MAX2(MIN2(2 * e->late_ms / ms + 2, DEPTH_MAX), 2);
+}
+
 static EngineState decode(Engine *e, Err *err) {
     Speculate *s = &e->spec;
     if (s->left) {
@@ -302,7 +313,7 @@ static EngineState decode(Engine *e, Err *err) {
         EngineState state = begin_draft(e, err);
         if (!s->rows) return state;
     }
-    while (!s->want && e->nflight < e->d.depth && e->asked < e->limit) {
+    while (!s->want && e->nflight < e->depth && e->asked < e->limit) {
         if (device_outstanding(e->d.device) >= DEPTH_MAX) break;
         if (!submit_token(e, e->asked - 1, 1, err)) return ENGINE_FAILED;
     }
@@ -321,6 +332,7 @@ static EngineState decode(Engine *e, Err *err) {
         i32 pos = e->flight[0].pos;
         memmove(e->flight, e->flight + 1, sizeof *e->flight * (size_t)--e->nflight);
         speculate_time(e);
+        measure_depth(e);
         return take_token(e, pos, r.token, err);
     }
 }

@@ -49,7 +49,9 @@ typedef struct EngineDesc {
     const Program *program; // verified
     const Gguf *file;       // the weights; NULL: they stay zero
     u32 window;             // bytes that loading may hold at a time; 0: 8 MB
-    int depth; // answers in flight while decoding; 0: 4 on devices that answer later, else 1
+    // Answers in flight while decoding. 0: one where answers come at once, else as many as hide how
+    // late they come, by measurement.
+    int depth;
     // Tokens to draft at once, whether or not it pays; -1: as many as pay, by measurement; 0: none.
     // Programs whose steps of few rows may give logits to all of them can (CompileOptions.few_m).
     int speculate;

@@ -4,7 +4,12 @@
 
 #include "engine/engine.h"
 
-enum { DEPTH_MAX = PARAM_SLOTS - 1 };
+enum {
+    CHUNKS_MAX = PARAM_SLOTS - 1, // of a prompt, on their way: who cancels waits for them
+    DEPTH_FIRST = 4,              // tokens in flight, until it is measured how many are best
+    DEPTH_MAX = 64,
+    READ_BACKS = 3 // while loading: how late answers come
+};
 
 typedef enum Phase { PHASE_LOAD, PHASE_IDLE, PHASE_PREFILL, PHASE_DECODE, PHASE_FAILED } Phase;
 
@@ -30,7 +35,7 @@ typedef struct Speculate {
     float counted[SPECULATE_MATCH], right[SPECULATE_MATCH]; // guesses
     double ms[SPECULATE_MOST + 2];                          // of a step, by rows; 0: not known
     u8 trials[SPECULATE_MOST + 2];
-    int window; // tokens of one row that are timed together
+    int window; // tokens of one row that were taken since window_ms
     double window_ms;
     // the draft that is out
     int rows; // 0: none is
@@ -57,10 +62,12 @@ struct Engine {
     double check_from; // clock_ms since when kernels are checked; 0: none is
 
     // loading
-    int stage;          // 0: buffers, 1: weights, 2: kernels, 3: waiting, 4: done
-    u32 next;           // buffer, weight or kernel
-    u32 next_row;       // woven rows of the weight that are done
-    Ticket last_ticket; // everything before it was handed over
+    int stage; // 0: buffers, 1: weights, 2: read-backs, 3: kernels, 4: waiting, 5: done
+    u32 next;  // buffer, weight, read-back or kernel
+    double read_ms[READ_BACKS]; // of each read-back
+    double asked_ms;            // when the last one was asked for
+    u32 next_row;               // woven rows of the weight that are done
+    Ticket last_ticket;         // everything before it was handed over
     LoadProgress progress;
 
     // the conversation: tokens[0..known) by position; the cache holds [0, cached)
@@ -77,7 +84,9 @@ struct Engine {
     void *user;
     Flight flight[DEPTH_MAX];
     int nflight;
-    u32 asked; // positions below are known or in flight
+    u32 asked;      // positions below are known or in flight
+    int depth;      // tokens in flight at most
+    double late_ms; // of an answer by a device that has nothing else to do
     Speculate spec;
     i32 token;
     Finish finish;

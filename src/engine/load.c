@@ -23,8 +23,8 @@ bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err) {
     e->p = p;
     e->arena = a;
     if (!e->d.window) e->d.window = WINDOW_DEFAULT;
-    if (!e->d.depth) e->d.depth = d->device->vt->async ? 4 : 1;
-    if (e->d.depth < 1 || e->d.depth > DEPTH_MAX)
+    e->depth = d->depth ? d->depth : d->device->vt->async ? DEPTH_FIRST : 1;
+    if (e->depth < 1 || e->depth > DEPTH_MAX)
         return err_set(err, ERR_ENGINE_OPTION, "run-ahead of %d; give 1 to %d", d->depth,
                        DEPTH_MAX);
     e->buffers = NEW_N(a, BufferHandle, MAX2(p->nbuffers, 1));
@@ -176,10 +176,25 @@ static bool make_kernel(Engine *e, Err *err) {
     return true;
 }
 
+// How late does a device answer that has nothing to do? Where it looks for what is done on a tick,
+// the first answer comes at any time and the next ones each after a whole tick; where something is
+// done at its first use, the first one is late. So the middle one of three is taken.
+static bool read_back(Engine *e, Err *err) {
+    double now = clock_ms(), *t = e->read_ms;
+    if (e->next) t[e->next - 1] = now - e->asked_ms;
+    e->asked_ms = now;
+    if (e->next++ == READ_BACKS) {
+        e->late_ms = MAX2(MIN2(t[0], t[1]), MIN2(MAX2(t[0], t[1]), t[2]));
+        return true;
+    }
+    return device_buffer_read(e->d.device, e->buffers[e->p->buf_ring], 0, e->tokens, 4, err) != 0;
+}
+
 EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err) {
-    enum { BUFFERS, WEIGHTS, KERNELS, WAIT, DONE };
+    enum { BUFFERS, WEIGHTS, READ, KERNELS, WAIT, DONE };
+    bool measure = !e->d.depth && e->d.device->vt->async;
     const u32 counts[] = {(u32)e->p->nbuffers, e->d.file ? (u32)e->p->nweights : 0,
-                          (u32)e->p->nkernels};
+                          measure ? READ_BACKS + 1 : 0, (u32)e->p->nkernels};
     Err own = {0};
     if (!err) err = &own;
     if (e->phase == PHASE_FAILED) {
@@ -196,13 +211,16 @@ EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err) {
     } else {
         // A few windows may be under way, so that memory stays bounded on a device that answers
         // later; and at most half the tickets, so that none of a window's calls is refused.
-        int keep = e->stage == WAIT ? 0 : e->stage == WEIGHTS ? 4 : TICKETS_MAX / 2;
+        int keep = e->stage == WAIT || e->stage == READ ? 0
+                   : e->stage == WEIGHTS                ? 4
+                                                        : TICKETS_MAX / 2;
         state = engine_settle(e->d.device, keep, err);
         ok = state != ENGINE_FAILED;
         if (state == ENGINE_WORKING) {
             switch (e->stage) {
             case BUFFERS: ok = make_buffer(e, err); break;
             case WEIGHTS: ok = load_window(e, err); break;
+            case READ: ok = read_back(e, err); break;
             case KERNELS: ok = make_kernel(e, err); break;
             case WAIT:
                 e->bind = (DeviceBind){e->p, e->buffers, e->kernels};

@@ -19,7 +19,8 @@
 enum {
     MATCH_LEAST = 2, // tokens: a shorter match says nothing
     TRIALS = 2,      // of a number of rows, before its time is believed: the first one warms up
-    WINDOW = 8,      // tokens of one row each that are timed together: read-backs come in bursts
+    WINDOW = 8,      // tokens of one row each that are timed together, or more:
+    BURSTS = 4,      // at most as many as come in so many times as late as answers are
     COUNTED = 64     // guesses after which older ones count half
 };
 #define GAIN_LEAST 1.1 // over one token at a time, or the change is not worth its risk
@@ -138,14 +139,16 @@ static void learn(double *ms, double now) {
     *ms = *ms <= 0 || now < *ms ? now : *ms + (now - *ms) / 8;
 }
 
+// Answers may come in bursts, on a tick of the device's: a time ends where the next burst begins.
 void speculate_time(Engine *e) {
     Speculate *s = &e->spec;
     double now = clock_ms();
     s->drafting = false;
-    if (s->most == 0) return;
     if (s->window++ == 0) s->window_ms = now;
-    if (s->window <= WINDOW) return;
-    learn(&s->ms[1], (now - s->window_ms) / WINDOW);
+    bool burst =
+        now - e->stats.last_ms < e->late_ms / 2 && now - s->window_ms < BURSTS * e->late_ms;
+    if (s->window <= WINDOW || burst) return;
+    learn(&s->ms[1], (now - s->window_ms) / (s->window - 1));
     s->window = 1;
     s->window_ms = now;
 }

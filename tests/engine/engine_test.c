@@ -67,6 +67,69 @@ static void decode_runs_ahead_on_a_device_that_answers_later(void **state) {
     fake_close(&f);
 }
 
+// Milliseconds a token of the second half of some answers, each of 40 tokens.
+static double ms_a_token(Fake *f, i32 *said, int *most) {
+    enum { ANSWERS = 8, TOKENS = 40 };
+    static const i32 many[TOKENS] = {2, 7, 1, 8, 2, 8};
+    double ms = 0;
+    *most = 0;
+    for (int k = 0; k < ANSWERS; k++) {
+        fake_answer(f, 4, many, TOKENS);
+        assert_true(ask(f, 4, TOKENS));
+        for (int n = 0; n < TOKENS;) {
+            EngineState s = engine_step(f->engine, &f->err);
+            assert_int_not_equal(s, ENGINE_FAILED);
+            if (s == ENGINE_WAITING) clock_nap();
+            if (s != ENGINE_TOKEN) continue;
+            said[n++] = engine_token(f->engine);
+            if (k >= ANSWERS / 2) *most = MAX2(*most, device_outstanding(f->device));
+        }
+        assert_int_equal(fake_step(f), ENGINE_DONE);
+        const EngineStats *t = engine_stats(f->engine);
+        if (k >= ANSWERS / 2) ms += t->last_ms - t->first_ms;
+    }
+    return ms / (TOKENS - 1) / (ANSWERS - ANSWERS / 2);
+}
+
+static void open_planted(Fake *f, int depth, double step_ms, double tick_ms) {
+    fake_open(f, true);
+    engine_free(f->engine);
+    f->script.poll_after = 0;
+    f->script.tick_ms = tick_ms;
+    f->script.step_ms = step_ms;
+    EngineDesc d = {.device = f->device, .program = &f->program, .depth = depth};
+    assert_true(engine_new(f->arena, &d, &f->engine, &f->err));
+    EngineState s;
+    while ((s = engine_load_step(f->engine, NULL, &f->err)) != ENGINE_DONE) {
+        assert_int_not_equal(s, ENGINE_FAILED);
+        if (s == ENGINE_WAITING) clock_nap();
+    }
+}
+
+static void as_much_runs_ahead_as_hides_how_late_answers_come(void **state) {
+    (void)state;
+    Fake f;
+    i32 fixed[40], measured[40];
+    int most;
+    // an answer is seen every 20 ms, and a step takes 1 ms: four tokens a tick, or all
+    open_planted(&f, 4, 1, 20);
+    double slow = ms_a_token(&f, fixed, &most);
+    assert_true(most <= 4 && slow > 3);
+    fake_close(&f);
+    open_planted(&f, 0, 1, 20);
+    double quick = ms_a_token(&f, measured, &most);
+    if (most < 20 || quick > slow / 2)
+        fail_msg("%d in flight: %.2f ms a token, with four %.2f", most, quick, slow);
+    assert_memory_equal(fixed, measured, sizeof fixed);
+    fake_close(&f);
+    // answers come at once, and a step takes 4 ms: one runs and one waits
+    open_planted(&f, 0, 4, 0);
+    ms_a_token(&f, measured, &most);
+    if (most > 3) fail_msg("%d in flight for nothing", most);
+    assert_memory_equal(fixed, measured, sizeof fixed);
+    fake_close(&f);
+}
+
 static void nothing_is_asked_past_max_tokens(void **state) {
     (void)state;
     Fake f;
@@ -349,6 +412,7 @@ int main(void) {
         cmocka_unit_test(answers_end_at_an_end_token),
         cmocka_unit_test(prefill_goes_in_chunks),
         cmocka_unit_test(decode_runs_ahead_on_a_device_that_answers_later),
+        cmocka_unit_test(as_much_runs_ahead_as_hides_how_late_answers_come),
         cmocka_unit_test(nothing_is_asked_past_max_tokens),
         cmocka_unit_test(a_full_context_ends_with_length),
         cmocka_unit_test(a_prompt_longer_than_the_context_is_refused_and_nothing_is_lost),
