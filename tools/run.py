@@ -44,13 +44,17 @@ def has_display():
 
 
 def ask(url):
-    chrome = setup().find_chrome()
-    if not chrome:
+    """In Chromium, or in the Firefox that the environment names."""
+    firefox = os.environ.get("FIREFOX", "")
+    if firefox and not shutil.which(firefox):
+        die("FIREFOX=%s: this is no program; give the path of a Firefox" % firefox)
+    chrome = "" if firefox else setup().find_chrome()
+    if not chrome and not firefox:
         code = subprocess.call([sys.executable, os.path.join(ROOT, "tools", "setup"), "browser"])
         chrome = setup().find_chrome()
         if code != 0 or not chrome:
             die("ASK: no browser is found to ask the page in; install Chromium, Chrome or Edge, or set CHROME to its path")
-    env = dict(os.environ, HOB_URL=url, CHROME=chrome, HOB_TEMP=os.environ.get("TEMP", ""))
+    env = dict(os.environ, HOB_URL=url, CHROME=chrome, FIREFOX=shutil.which(firefox) or "", HOB_TEMP=os.environ.get("TEMP", ""))
     env.pop("TEMP", None)  # programs take it for the folder of temporary files
     program = subprocess.Popen(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")], env=env)
     while True:

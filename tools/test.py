@@ -19,7 +19,7 @@ from functools import partial
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = os.environ.get("JOBS", "2")
 FUZZ_SECONDS = 5  # from a fixed seed: `make fuzz` looks for new inputs
-ALONE = ("forced", "front", "kernels_wgsl", "size", "web")  # suites that open a browser, or build what others use
+ALONE = ("firefox", "forced", "front", "kernels_wgsl", "size", "web")  # suites that open a browser, or build what others use
 LIMIT = {"unit": 300, "fuzz": 120, "suite": 900}
 
 passed, failed, skipped, times = 0, [], [], []

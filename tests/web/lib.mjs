@@ -41,7 +41,7 @@ export async function startServer() {
     return { url: `http://127.0.0.1:${port}/`, stop: () => child.kill() };
 }
 
-const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
+const TYPES = { ".css": "text/css", ".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
 
 /** Headers by which a page may share memory, and those by which another may read from here. */
 export const ISOLATED = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
@@ -71,8 +71,9 @@ export function serveCheckout(headers = {}, spoilt = {}) {
 export const startBrowser = () => launch([OFFLINE]);
 
 // Runs in the worker before its own code: counts what the page asks of WebGPU.
-const COUNT = `
+export const COUNT = `
 globalThis.counts = {};
+addEventListener("message", ({ data, ports }) => data.tellCounts && ports[0].postMessage(counts));
 const count = (name) => (counts[name] = (counts[name] ?? 0) + 1);
 const wrap = (type, method, name) => {
     const own = type.prototype[method];
@@ -85,12 +86,12 @@ if (globalThis.GPUDevice) {
     GPUDevice.prototype.createComputePipelineAsync = function (d) { counts.names.push(d.label); return pipeline.call(this, d); };
     wrap(GPUDevice, "createComputePipelineAsync", "pipelines");
     wrap(GPUDevice, "createComputePipeline", "pipelines");
-    wrap(GPUQueue, "submit", "submits");
     let before = 0; // dispatches of each submit, those without any left out
     const submit = GPUQueue.prototype.submit;
     counts.each = [];
     GPUQueue.prototype.submit = function (...a) {
         const all = counts.dispatches ?? 0;
+        if (a[0].length) count("submits"); // an empty one makes Firefox look for what is done
         if (all > before) counts.each.push(all - before);
         before = all;
         return submit.apply(this, a);
@@ -136,6 +137,33 @@ GPU.prototype.requestAdapter = async function (o) {
 };
 `;
 
+/** What serveCheckout shall give for the page's worker: its text with another before it. */
+export function workerWith(before) {
+    const folder = "web/dist/assets", name = fs.readdirSync(path.join(ROOT, folder)).find((f) => /^worker-.*\.js$/.test(f));
+    return { [`/${folder}/${name}`]: before + fs.readFileSync(path.join(ROOT, folder, name), "utf8") };
+}
+
+/** The page as serveCheckout gives it, with the default model. */
+export const pageAt = (server, query) =>
+    `http://127.0.0.1:${server.address().port}/web/dist/index.html?model=/${path.relative(ROOT, MODEL)}&temperature=0&${query}`;
+
+// Tokens on their way at most, here: four, until it is measured how many are best (src/engine/engine.c).
+export const DEPTH = 8;
+
+/**
+ * What an answer asks of the device: prefill makes the first token, every other is one submit. An answer that ends by
+ * itself was found to end up to DEPTH - 1 submits later; one that reached its length asks for nothing past it.
+ */
+export function mustBeFrugal(before, after, answer) {
+    const grew = (name) => (after[name] ?? 0) - (before[name] ?? 0);
+    must(grew("groups") === 0, `${grew("groups")} bind groups were made during an answer`);
+    must(grew("pipelines") === 0, `${grew("pipelines")} pipelines were made during an answer`);
+    const submits = grew("submits"), tokens = answer.answer_tokens;
+    const most = answer.finish_reason === "length" ? tokens : tokens + DEPTH;
+    must(submits >= tokens && submits <= most, `${submits} submits for ${tokens} tokens, ended by ${answer.finish_reason}`);
+    return `${submits} submits, ${grew("dispatches")} dispatches for ${tokens} tokens`;
+}
+
 /** A page that is watched: its errors, every address it asks for, and the page's own announcements. */
 export async function openPage(browser, url, { before = "", context = {} } = {}) {
     const c = await browser.newContext(context);
@@ -148,23 +176,37 @@ export async function openPage(browser, url, { before = "", context = {} } = {})
         const reply = await route.fetch();
         await route.fulfill({ response: reply, body: COUNT + before + (await reply.text()) });
     };
-    await c.route(/\/worker-[^/]*\.js$/, (route) => withCounts(route).catch((e) => void (closing || seen.errors.push(e.message))));
+    await c.route?.(/\/worker-[^/]*\.js$/, (route) => withCounts(route).catch((e) => void (closing || seen.errors.push(e.message))));
     await page.exposeFunction("testHears", (what, detail) => seen.events.push({ what, detail }));
     await page.addInitScript(() => {
         for (const what of ["ready", "text", "end", "error"])
             document.addEventListener(`hob:${what}`, (e) => window.testHears(what, e.detail));
     });
+    await page.addInitScript(() => {
+        window.Worker = class extends Worker {
+            constructor(...a) {
+                super(...a);
+                window.askWorker = (what) => new Promise((done) => {
+                    const { port1, port2 } = new MessageChannel();
+                    port1.onmessage = (e) => done(e.data);
+                    this.postMessage(what, [port2]);
+                });
+            }
+        };
+    });
     if (before === NO_WEBGPU) await page.addInitScript(NO_WEBGPU);
     await page.goto(url);
     const last = (what) => seen.events.filter((e) => e.what === what).at(-1)?.detail;
-    const count = () => page.workers()[0].evaluate(() => ({ ...globalThis.counts, each: [...(globalThis.counts.each ?? [])] }));
+    const askWorker = (what) => page.evaluate((what) => window.askWorker(what), what);
+    const count = () => askWorker({ tellCounts: true });
     const close = () => ((closing = true), c.close());
-    return { page, context: c, seen, last, count, close };
+    return { page, context: c, seen, last, count, askWorker, close };
 }
 
 export async function untilReady(p, ms = 240_000) {
     await p.page.waitForFunction(() => document.body.dataset.state === "ready" || !document.getElementById("error").hidden,
         null, { timeout: ms });
+    while (!p.last("ready") && !p.last("error")) await p.page.waitForTimeout(10); // Firefox tells it a little later
     const error = p.last("error");
     if (error) throw new Error(error.message);
 }

@@ -5,24 +5,12 @@ import fs from "node:fs";
 import path from "node:path";
 import zlib from "node:zlib";
 import {
-    AS_GPU, MODEL, NO_WEBGPU, ROOT, ask, failures, must, openPage, screenshot, slowClock, smallLimits, startBrowser, startServer, test, untilReady,
+    AS_GPU, DEPTH, MODEL, NO_WEBGPU, ROOT, ask, failures, must, mustBeFrugal, openPage, screenshot, slowClock, smallLimits, startBrowser, startServer, test, untilReady,
 } from "./lib.mjs";
 import { packageTests } from "./package.mjs";
 import { threadTests } from "./threads.mjs";
 
-const DEPTH = 4, TRIAL = 1; // tokens on their way at most (src/engine/load.c); pipelines that the trial of WebGPU makes
-// What an answer asks of the device: prefill makes the first token, every other is one submit. An answer that ends by
-// itself was found to end up to DEPTH - 1 submits later; one that reached its length asks for nothing past it.
-function mustBeFrugal(before, after, answer) {
-    const grew = (name) => (after[name] ?? 0) - (before[name] ?? 0);
-    must(grew("groups") === 0, `${grew("groups")} bind groups were made during an answer`);
-    must(grew("pipelines") === 0, `${grew("pipelines")} pipelines were made during an answer`);
-    const submits = grew("submits"), tokens = answer.answer_tokens;
-    const most = answer.finish_reason === "length" ? tokens : tokens + DEPTH;
-    must(submits >= tokens && submits <= most, `${submits} submits for ${tokens} tokens, ended by ${answer.finish_reason}`);
-    return `${submits} submits, ${grew("dispatches")} dispatches for ${tokens} tokens`;
-}
-
+const TRIAL = 1; // pipelines that the trial of WebGPU makes
 /** Both devices' figures are on the page, whichever runs. */
 async function mustShowFigures(p) {
     for (const name of ["webgpu", "cpu"]) {

@@ -14,9 +14,32 @@ export interface AdapterInfo {
 export interface Opened {
     device: GPUDevice;
     info: AdapterInfo;
+    /** This browser looks only now and then whether the device is done. */
+    late: boolean;
 }
 
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|basic render|\bwarp\b/i;
+
+const LATE_MS = 25; // of a read-back on a device with nothing to do; where nobody waits for a tick it takes 1 or 2
+let late: boolean | undefined; // it is the browser's way: once is enough
+
+// Firefox looks for what is done every 100 ms, and at each submit. Of two read-backs in a row the second waits for a whole tick.
+async function looksLate(device: GPUDevice): Promise<boolean> {
+    let ms = 0;
+    for (let i = 0; i < 2; i++) {
+        const from = device.createBuffer({ size: 4, usage: GPUBufferUsage.COPY_SRC });
+        const to = device.createBuffer({ size: 4, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+        const encoder = device.createCommandEncoder();
+        encoder.copyBufferToBuffer(from, 0, to, 0, 4);
+        const start = performance.now();
+        device.queue.submit([encoder.finish()]);
+        await to.mapAsync(GPUMapMode.READ);
+        ms = performance.now() - start;
+        from.destroy();
+        to.destroy();
+    }
+    return ms > LATE_MS;
+}
 
 /** null: this browser has no adapter for us; the string says why. */
 export async function openAdapter(): Promise<Opened | string> {
@@ -36,7 +59,8 @@ export async function openAdapter(): Promise<Opened | string> {
                 maxStorageBufferBindingSize: l.maxStorageBufferBindingSize,
             },
         });
-        return { device, info: describe(adapter, device.limits, subgroup) };
+        late ??= await looksLate(device);
+        return { device, info: describe(adapter, device.limits, subgroup), late };
     } catch (e) {
         return (e as Error).message;
     }

@@ -3,7 +3,8 @@
 // Nothing is decided here: sizes, offsets and grids come in the list. Answers are collected and told to the core
 // between its steps (`drain`), because the core must not be entered while it is running. A token comes back through
 // a ring of little staging buffers, so that several tokens are on their way at once. A pipeline is made when a step
-// that needs it is handed over, or somewhat earlier; what follows such a step waits behind it.
+// that needs it is handed over, or somewhat earlier; what follows such a step waits behind it. Where the browser looks
+// for answers only now and then (adapter.ts), empty submits make it look while something is awaited.
 import { OP, keep, u64 } from "./commands.js";
 import type { AdapterInfo } from "./adapter.js";
 import { Pipelines, type Kernel } from "./pipelines.js";
@@ -11,6 +12,7 @@ import { Tracer } from "./trace.js";
 import type { Trace } from "./types.js";
 
 const NO_READ = 0xffffffff;
+const NUDGE_MS = 4; // the least that a timer waits
 const LOW_TICKETS_MAX = 16; // staging buffers at the start; more are made when more is in flight
 
 interface BoundStep {
@@ -44,11 +46,14 @@ export class Gpu {
     private wake: (() => void) | null = null;
     private closed = false;
     private tracer: Tracer | null = null;
+    private awaited = 0;
+    private nudges: ReturnType<typeof setInterval> | undefined;
     private later: Uint32Array[] | null = null; // lists that wait for pipelines, oldest first
 
     constructor(
         readonly device: GPUDevice,
         readonly adapter: AdapterInfo,
+        private readonly late: boolean,
         private readonly memory: () => ArrayBufferLike,
     ) {
         this.pipelines = new Pipelines(device, (message) => this.fail(message));
@@ -111,10 +116,17 @@ export class Gpu {
         this.wake?.();
     }
 
+    /** The promise, which the browser keeps soon. */
+    private soon<T>(promise: Promise<T>): Promise<T> {
+        if (!this.late) return promise;
+        if (this.awaited++ === 0) this.nudges = setInterval(() => this.device.queue.submit([]), NUDGE_MS);
+        return promise.finally(() => --this.awaited || clearInterval(this.nudges));
+    }
+
     private answerWhenDone(tickets: number[]): void {
         if (tickets.length === 0) return;
         const all = (ok: boolean) => tickets.forEach((t) => this.answer(t, ok));
-        this.device.queue.onSubmittedWorkDone().then(
+        this.soon(this.device.queue.onSubmittedWorkDone()).then(
             () => all(true),
             () => all(false),
         );
@@ -203,7 +215,7 @@ export class Gpu {
             const encoder = this.device.createCommandEncoder();
             encoder.copyBufferToBuffer(this.buffers[id]!, off, staging, 0, n);
             this.device.queue.submit([encoder.finish()]);
-            await staging.mapAsync(GPUMapMode.READ);
+            await this.soon(staging.mapAsync(GPUMapMode.READ));
             new Uint8Array(this.memory(), at, n).set(new Uint8Array(staging.getMappedRange()));
             this.answer(ticket);
         } catch {
@@ -309,7 +321,7 @@ export class Gpu {
         encoder.copyBufferToBuffer(bound.ring, read! * 4, staging, 0, 4);
         queue.submit([encoder.finish()]);
         timed?.read();
-        staging.mapAsync(GPUMapMode.READ).then(
+        this.soon(staging.mapAsync(GPUMapMode.READ)).then(
             () => {
                 const token = new Int32Array(staging.getMappedRange())[0]!;
                 staging.unmap();

@@ -151,7 +151,7 @@ async function openModel(m: Open): Promise<void> {
         core.c.hob_w_mode(core.page, m.mode === "fast" ? 1 : 0);
         if (memory === shared) await team.start(wanted, kernelModule, memory, (n) => core.c.hob_w_room(core.page, n));
         if (typeof adapter !== "string") {
-            gpu = new Gpu(adapter.device, adapter.info, () => memory.buffer);
+            gpu = new Gpu(adapter.device, adapter.info, adapter.late, () => memory.buffer);
             const ok = core.c.hob_w_adapter(core.page, ...core.arg(0, adapter.info.base), ...core.arg(1, adapter.info.profile));
             if (!ok) {
                 adapter = core.error().message;

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { chromium } from "playwright-core";
 
 // Where no GPU is to be seen, Chromium's software adapter is asked for by name: it hides otherwise.
-const noGpu = process.platform === "linux" && !fs.existsSync("/dev/dri") && !fs.existsSync("/dev/nvidia0");
+export const noGpu = process.platform === "linux" && !fs.existsSync("/dev/dri") && !fs.existsSync("/dev/nvidia0");
 
 const wish = process.env.HOB_ADAPTER; // swiftshader, or none at all
 export const FLAGS = [
