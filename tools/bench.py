@@ -8,7 +8,7 @@ browser have at most (PSS) while it loads, beyond those with a blank page. A pee
 makes the run fail; one that is not here reads `not run: why`. Writes bench/RESULTS.md and bench/RESULTS.svg.
 
 Environment: RUNS (5), TOKENS (64) of an answer, PROMPT (256) tokens of a native prompt, PEERS_WEBLLM_LIB,
-ONLY=native,threads,page,first,memory,webgpu,checks,compile. With OUT=FOLDER the results go there instead.
+ONLY=native,threads,page,first,memory,webgpu,checks,firefox,compile. With OUT=FOLDER the results go there instead.
 """
 import contextlib
 import functools
@@ -108,12 +108,20 @@ def why_no_peers():
     return ""
 
 
-def chrome():
+def browser(find, what):
     import run as front  # tools/run.py knows how set-up finds one
-    path = front.setup().find_chrome()
+    path = getattr(front.setup(), find)()
     if not path:
-        raise Missing("needs Chromium, Chrome or Edge")
+        raise Missing("needs %s" % what)
     return path
+
+
+def chrome():
+    return browser("find_chrome", "Chromium, Chrome or Edge")
+
+
+def firefox():
+    return browser("find_firefox", "Firefox")
 
 
 @contextlib.contextmanager
@@ -173,6 +181,16 @@ def wllama(threads, turn):
 def wllama_best():
     """The number of threads, one or a core each, that gives it its first token sooner."""
     return min((1, os.cpu_count() or 1), key=lambda threads: wllama_cold(threads, 1)["first_ms"])
+
+
+@functools.lru_cache(maxsize=None)
+def hob_firefox(turn):
+    """In one page: decode, and the same steps with no read-back at all. Once a turn: a line has both."""
+    out = run(["node", os.path.join("bench", "firefox.mjs"), SHORT, str(TOKENS), "1"], env=dict(FIREFOX=firefox()))
+    both = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    if len(both) != 2 or both[0]["answer_tokens"] != both[1]["answer_tokens"]:
+        raise Failed("the page in Firefox answered %s" % out)
+    return both
 
 
 NO_WEBGPU = dict(HOB_ADAPTER="none")  # as the peer's browser is started
@@ -301,6 +319,9 @@ class Line:
         return statistics.median(values) if values else None
 
 
+ITSELF = ("checks", "firefox")  # groups whose lines hold hob beside itself
+
+
 def wanted(group):
     only = [o for o in os.environ.get("ONLY", "").split(",") if o]
     return not only or group in only
@@ -326,6 +347,8 @@ def lines_wanted():
         Line("checks", "page on WebGPU, Chromium's robustness checks off", lambda: hob_page("webgpu", gpu_tokens, question=SHORT, HOB_DAWN="disable_robustness"),
              lambda: hob_page("webgpu", gpu_tokens, question=SHORT), "hob with them on", HOB_MODE, None, ["decode_tps"],
              lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT)),
+        Line("firefox", "page on WebGPU, in Firefox", lambda: hob_firefox(turn_now())[0], lambda: hob_firefox(turn_now())[1], "hob with no read-back at all", HOB_MODE,
+             0.9, ["decode_tps"], lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT)),
     ]
     return [l for l in all_lines if wanted(l.group)]
 
@@ -335,7 +358,9 @@ def prepare(line):
         raise Missing("needs models/%s; make setup" % os.path.basename(MODEL))
     if line.group in ("page", "first", "memory", "webgpu", "checks"):
         chrome()
-    line.peer_why = "" if line.group == "checks" else why_no_peers()
+    if line.group == "firefox":
+        firefox()
+    line.peer_why = "" if line.group in ITSELF else why_no_peers()
 
 
 TURN = [0]
@@ -483,7 +508,7 @@ def report(lines, other, compiled, load):
             ratio, least = ratio_of(key, ours, theirs), l.goal.get(key)
             goal = l.void if l.void else "" if least is None else "at least %.2f: %s" % (least, "met" if ratio >= least else "missed")
             out.append("| %s | %s | %s | %.1f %s, %s | %.2f | %s | %s |" % (l.name, what, shown, theirs * scale, unit, l.peer_name, ratio, spread(ratios), goal))
-            if l.group != "checks":  # hob beside itself
+            if l.group not in ITSELF:
                 bars.append(("%s, %s" % (l.name, what.split(",")[0]), *((theirs, ours) if less else (ours, theirs)), l.peer_name))
     out.append("| WebLLM | | | %s | | | %s |" % (other[1], other[0].splitlines()[0] if other[0] else "a model of its own, no ratio"))
     out += ["", "![hob's speed as a multiple of the peer's](RESULTS.svg)" if bars else "", "",
@@ -502,7 +527,7 @@ def main():
         say("build/hob is not there; make")
         return 1
     lines = lines_wanted()
-    if any(wanted(group) for group in ("page", "first", "memory", "webgpu", "checks", "compile")):
+    if any(wanted(group) for group in ("page", "first", "memory", "webgpu", "checks", "firefox", "compile")):
         subprocess.call(["make", "web"], cwd=ROOT)
     load = os.getloadavg()[0]
     measure(lines)

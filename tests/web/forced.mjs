@@ -10,7 +10,7 @@
 // software, so that the schedules of a GPU run. Jobs for the CPU run in a page of their own, beside those for WebGPU.
 import fs from "node:fs";
 import path from "node:path";
-import { OFFLINE, launch } from "../../web/tools/chrome.mjs";
+import { OFFLINE, launch } from "../../web/tools/browser.mjs";
 import { AS_GPU, NO_WEBGPU, serveCheckout } from "./lib.mjs";
 
 // In the page.

@@ -1,4 +1,4 @@
-// Runs printed WGSL in a headless Chromium and compares what it wrote with the float64 referee.
+// Runs printed WGSL in a headless browser and compares what it wrote with the float64 referee.
 //
 //     node kernels.mjs DIR     DIR/cases.json and DIR/cases.bin as tests/emit/wgsl_cases.c writes them
 //
@@ -7,8 +7,9 @@
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
-import { launch, OFFLINE } from "../../web/tools/chrome.mjs";
+import { launch, OFFLINE } from "../../web/tools/browser.mjs";
 
+const ELSEWHERE = process.env.CHROME ? "with f16" : "with subgroups"; // the other browser's adapter has them
 const TOLERANCE = 2e-4; // relative to max(1, |want|)
 
 // In the page: one group of cases in one module, one submit, one read-back.
@@ -105,20 +106,26 @@ async function main() {
         const missing = await page.evaluate(async (tolerance) => {
             const adapter = await navigator.gpu?.requestAdapter();
             if (!adapter) return "no WebGPU adapter";
-            const requiredFeatures = adapter.features.has("subgroups") ? ["subgroups"] : [];
+            const requiredFeatures = ["subgroups", "shader-f16"].filter((f) => adapter.features.has(f));
             window.device = await adapter.requestDevice({ requiredFeatures });
             window.words = new Uint32Array(await (await fetch("/cases.bin")).arrayBuffer());
             window.tolerance = tolerance;
-            window.lanes = requiredFeatures.length ? adapter.info.subgroupMinSize : 0;
-            return adapter.info.subgroupMinSize === adapter.info.subgroupMaxSize ? "" : "subgroups of several sizes";
+            window.lanes = requiredFeatures.includes("subgroups") ? adapter.info.subgroupMinSize : 0;
+            window.f16 = requiredFeatures.includes("shader-f16");
+            return !window.lanes || window.lanes === adapter.info.subgroupMaxSize ? "" : "subgroups of several sizes";
         }, TOLERANCE);
         if (missing) return console.log(`SKIP printed_wgsl: ${missing}`);
-        const lanes = await page.evaluate(() => window.lanes);
+        const [lanes, f16] = await page.evaluate(() => [window.lanes, window.f16]);
         const groups = Map.groupBy ? Map.groupBy(cases, (c) => `${c.rule} on ${c.profile}`) : group(cases);
         for (const [name, list] of groups) {
             const title = name.replace(/[, ]+/g, "_");
+            if (name.includes(ELSEWHERE) || !name.includes(process.env.ONLY ?? "")) continue;
             if (name.includes("with subgroups") && lanes !== 4) {
                 console.log(`SKIP ${title}: the adapter has subgroups of ${lanes} lanes, the profile of 4`);
+                continue;
+            }
+            if (name.includes("with f16") && !f16) {
+                console.log(`SKIP ${title}: the adapter has no 16-bit floats`);
                 continue;
             }
             const wrong = [];

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
-import { OFFLINE, launch } from "../../web/tools/chrome.mjs";
+import { OFFLINE, launch } from "../../web/tools/browser.mjs";
 
 export const ROOT = path.resolve(import.meta.dirname, "../..");
 export const MODEL = path.join(ROOT, "models", "SmolLM2-135M-Instruct.Q4_1.gguf");

@@ -12,7 +12,7 @@ import { Tracer } from "./trace.js";
 import type { Trace } from "./types.js";
 
 const NO_READ = 0xffffffff;
-const NUDGE_MS = 4; // the least that a timer waits
+const NUDGE_MS = 4, NUDGE_MS_MAX = 16; // the least that a timer waits; less than a tick by far
 const LOW_TICKETS_MAX = 16; // staging buffers at the start; more are made when more is in flight
 
 interface BoundStep {
@@ -47,7 +47,7 @@ export class Gpu {
     private closed = false;
     private tracer: Tracer | null = null;
     private awaited = 0;
-    private nudges: ReturnType<typeof setInterval> | undefined;
+    private timer: ReturnType<typeof setTimeout> | undefined;
     private later: Uint32Array[] | null = null; // lists that wait for pipelines, oldest first
 
     constructor(
@@ -119,8 +119,19 @@ export class Gpu {
     /** The promise, which the browser keeps soon. */
     private soon<T>(promise: Promise<T>): Promise<T> {
         if (!this.late) return promise;
-        if (this.awaited++ === 0) this.nudges = setInterval(() => this.device.queue.submit([]), NUDGE_MS);
-        return promise.finally(() => --this.awaited || clearInterval(this.nudges));
+        if (this.awaited++ === 0) this.nudge(NUDGE_MS);
+        return promise.finally(() => {
+            clearTimeout(this.timer);
+            if (--this.awaited) this.nudge(NUDGE_MS);
+        });
+    }
+
+    // What takes long is looked for seldom: looking takes the processor's time, which a software adapter wants.
+    private nudge(ms: number): void {
+        this.timer = setTimeout(() => {
+            this.device.queue.submit([]);
+            this.nudge(Math.min(ms * 2, NUDGE_MS_MAX));
+        }, ms);
     }
 
     private answerWhenDone(tickets: number[]): void {

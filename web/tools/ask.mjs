@@ -1,6 +1,6 @@
 // Asks the chat page one question in a headless browser, streams its answer, and ends with one line of figures.
 // Everything comes by the environment: HOB_URL, CHROME or FIREFOX, ASK, DEVICE, N, HOB_TEMP, THREADS, KERNELS, MODE (of the page's options), JSON.
-const { launch } = await import(process.env.CHROME ? "./chrome.mjs" : "./firefox.mjs");
+import { launch } from "./browser.mjs";
 
 const { HOB_URL, ASK, DEVICE, N, HOB_TEMP, THREADS, KERNELS, MODE, JSON: asJson } = process.env;
 const json = asJson === "1";

@@ -62,7 +62,7 @@ async function newContext(browser, { viewport } = {}) {
 
 export async function launch(extra = []) {
     const executablePath = process.env.FIREFOX;
-    if (!executablePath) throw new Error("FIREFOX must name a Firefox");
+    if (!executablePath) throw new Error("CHROME must name a Chromium, Chrome or Edge, or FIREFOX a Firefox");
     const env = { ...process.env, ...driver(), MOZ_CRASHREPORTER_DISABLE: "1" };
     const browser = await puppeteer.launch({ browser: "firefox", executablePath, headless: true, env, extraPrefsFirefox: Object.assign({}, PREFS, ...extra) });
     return withNames(browser, {
