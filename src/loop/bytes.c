@@ -1,8 +1,13 @@
-// loop/bytes.c: the primitive that multiplies four bytes at once.
+// loop/bytes.c: the primitives that multiply several bit fields at once.
 //
 // `dot` takes a loop of four out of an integer sum of products of bit fields: where iteration j
 // multiplies bits of byte j of one word by bits of byte j of another, the four products are one
 // DOT4 of the two words.
+//
+// `pairs` takes a loop of two out of such a sum: fields 16 bits apart stay in their word, the two
+// bytes that they meet become the halves of another, the first one's on top; the upper half of the
+// words' product is then the sum of both products. Words are summed, and who reads the sum takes
+// its upper half: for devices that have multiplications of 32 bits and nothing better.
 #include "loop/loop_int.h"
 
 enum { MOST_FACTORS = 4, DOT_BYTES = 4 };
@@ -79,22 +84,29 @@ static int fields_at(Exprs *x, const Expr *body, const Var *v, int j, Field *out
     return n;
 }
 
-bool prim_dot(Nest *n, Str loop, Err *e) {
-    int at;
-    NestStage *p = nest_loop(n, loop, &at, e);
-    if (!p) return false;
-    Exprs *x = n->x;
-    NestLoop l = p->loop[at];
+// A serial loop of `ext` iterations in a sum of integers whose loops all divide?
+static bool is_byte_sum(const NestStage *p, int at, Str loop, i64 want, Err *e) {
+    const NestLoop *l = &p->loop[at];
     i64 ext;
-    if (!l.reduce || l.kind != LOOP_SERIAL || p->def.op != RED_SUM || p->def.out->type != TY_I32)
+    if (!l->reduce || l->kind != LOOP_SERIAL || p->def.op != RED_SUM || p->def.out->type != TY_I32)
         return err_set(e, ERR_SCHED_ILLEGAL, "%S is not a serial loop of an integer sum", loop);
-    if (!extent_const(l.extent, &ext) || ext != DOT_BYTES)
-        return err_set(e, ERR_SCHED_ILLEGAL, "%S does not run over the four bytes of a word", loop);
+    if (!extent_const(l->extent, &ext) || ext != want)
+        return err_set(e, ERR_SCHED_ILLEGAL, "%S does not run over %D fields of a word", loop,
+                       want);
     for (int i = 0; i < p->def.nred; i++)
         if (p->red_inexact[i])
             return err_set(e, ERR_SCHED_ILLEGAL,
                            "the reduction of %s does not divide; split by a factor of it",
                            p->def.name);
+    return true;
+}
+
+bool prim_dot(Nest *n, Str loop, Err *e) {
+    int at;
+    NestStage *p = nest_loop(n, loop, &at, e);
+    if (!p || !is_byte_sum(p, at, loop, DOT_BYTES, e)) return false;
+    Exprs *x = n->x;
+    NestLoop l = p->loop[at];
     const Expr *body = stage_body_in_loops(n, p);
     Field first[2], f[2];
     bool ok = fields_at(x, body, l.var, 0, first) == 2;
@@ -118,5 +130,96 @@ bool prim_dot(Nest *n, Str loop, Err *e) {
     w.def.body = expr_simplify(x, expr_subst(x, sum, w.old, w.neu, w.n));
     stage_take(p, &w);
     nest_log(n, "dot %S", loop);
+    return true;
+}
+
+// The bytes f[0] and f[1] of a word, 16 bits apart, as signed numbers: f[0] * 65536 + f[1].
+static const Expr *crossed(Exprs *x, const Field *f) {
+    const Expr *half = ex_uint(x, 16), *sign = ex_int(x, 0x00800080);
+    const Expr *turned = ex_or(x, ex_shl(x, f->word, half), ex_shr(x, f->word, half));
+    const Expr *down = ex_shr(x, turned, ex_cast(x, TY_U32, expr_simplify(x, f->shift)));
+    const Expr *bytes = ex_cast(x, TY_I32, ex_and(x, down, ex_uint(x, 0x00ff00ff)));
+    return ex_cast(x, TY_U32, ex_sub(x, ex_xor(x, bytes, sign), sign));
+}
+
+static bool is_pair(Exprs *x, const Field *f, const Field *g, i64 most) {
+    i64 by, lo, hi;
+    if (f->word != g->word || f->width != g->width || f->sign != g->sign || !f->shift || !g->shift)
+        return false;
+    expr_range(expr_simplify(x, f->shift), &lo, &hi);
+    return expr_is_int(expr_simplify(x, ex_sub(x, g->shift, f->shift)), &by) && by == 16 &&
+           lo >= 0 && hi <= most;
+}
+
+typedef struct Moved { // a stage's result has another type
+    const Buffer *from, *to;
+    bool upper; // half of it is read
+} Moved;
+
+// What was read, as a number: the upper half rounded as if the lower one had a sign.
+static const Expr *number_of(void *user, Exprs *x, const Expr *e) {
+    const Moved *m = user;
+    if (e->op != EX_LOAD || e->buf != m->from) return e;
+    const Expr *word = ex_load(x, m->to, e->args);
+    if (!m->upper) return ex_cast(x, TY_I32, word);
+    const Expr *sum = ex_add(x, word, ex_uint(x, 0x8000));
+    return ex_shr(x, ex_cast(x, TY_I32, sum), ex_uint(x, 16));
+}
+
+// A stage's integers as words.
+static void as_words(Nest *n, NestStage *p, bool upper) {
+    Moved m = {p->def.out, stage_temp(n, p->def.name, TY_U32, p->def.nax, p->def.ax), upper};
+    p->def.body = ex_cast(n->x, TY_U32, p->def.body);
+    p->def.out = m.to;
+    for (int i = 0; i < n->nstages; i++)
+        if (!n->stage[i]->inlined) stage_rewrite(n->stage[i], n->x, number_of, &m);
+}
+
+bool prim_pairs(Nest *n, Str loop, Err *e) {
+    int at;
+    NestStage *p = nest_loop(n, loop, &at, e);
+    if (!p || !is_byte_sum(p, at, loop, 2, e)) return false;
+    Exprs *x = n->x;
+    i64 count = 1, ext;
+    for (int i = 0; i < p->nloops; i++) {
+        if (!p->loop[i].reduce) continue;
+        if (!extent_const(p->loop[i].extent, &ext) || ext > INT16_MAX) ext = INT16_MAX;
+        count = MIN2(count * ext, INT16_MAX);
+    }
+    const Expr *body = stage_body_in_loops(n, p);
+    Field f[2], g[2];
+    bool ok = fields_at(x, body, p->loop[at].var, 0, f) == 2 &&
+              fields_at(x, body, p->loop[at].var, 1, g) == 2 && f[0].sign != f[1].sign;
+    int s = ok && f[1].sign; // which of them is the byte
+    ok = ok && f[!s].width <= 8 && is_pair(x, &f[s], &g[s], 8) &&
+         is_pair(x, &f[!s], &g[!s], 16 - f[!s].width);
+    if (!ok)
+        return err_set(e, ERR_SCHED_ILLEGAL,
+                       "%S does not multiply fields by bytes that are 16 bits apart in their words",
+                       loop);
+    i64 most = ((1 << f[!s].width) - 1) * 128;
+    if (count * most > INT16_MAX)
+        return err_set(e, ERR_SCHED_ILLEGAL,
+                       "%s sums %D products that reach %D: more than half a word holds; rfactor it "
+                       "first",
+                       p->def.name, count, most);
+    const Expr *down =
+        ex_shr(x, f[!s].word, ex_cast(x, TY_U32, expr_simplify(x, f[!s].shift)));
+    const Expr *two = ex_and(x, down, ex_uint(x, (u32)(most / 128) * 0x00010001u));
+    WithoutLoop w;
+    if (!stage_without_loop(n, p, at, &w, e)) return false;
+    const Expr *sum = ex_mul(x, two, crossed(x, &f[s]));
+    w.def.body = expr_simplify(x, expr_subst(x, sum, w.old, w.neu, w.n));
+    const Buffer *was = p->def.out;
+    const Expr *load[2];
+    stage_take(p, &w);
+    for (int i = 0; i < n->nstages; i++) { // who sums the halves, sums words: no intervals for them
+        NestStage *r = n->stage[i];
+        if (!r->inlined && r->def.op == RED_SUM && r->def.out->type == TY_I32 &&
+            stage_reads(r, was, load, 2))
+            as_words(n, r, false);
+    }
+    as_words(n, p, true);
+    nest_log(n, "pairs %S", loop);
     return true;
 }

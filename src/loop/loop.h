@@ -166,6 +166,7 @@ bool prim_factor(Nest *n, Str loop,
                           // x): what does not depend on the inner reduction loop is taken out of it
 bool prim_guard(Nest *n, Str stage, Str axis, Err *e); // an axis, or a reduction axis
 bool prim_dot(Nest *n, Str loop, Err *e);              // bytes.c: four products of bytes at a time
+bool prim_pairs(Nest *n, Str loop, Err *e);            // two products in one of whole words
 bool prim_set(Nest *n, Str key, i64 value, Err *e);    // a parameter of a directly built nest
 NestStage *nest_stage(const Nest *n, Str name);        // NULL: none
 

@@ -122,11 +122,12 @@ bool lower_pack(Lower *l, const Node *nd) {
     const Expr *first = ex_add(x, ex_mul(x, b, ex_int(x, PACK_BLOCK / 4)), w);
     for (int i = 0; i < 4; i++) {
         v = lower_read(l, nd->in[0], "x", k, n, element_at(x, nd->attr.bits, first, i));
-        const Expr *whole = ex_cast(x, TY_I32, rounded(x, v, inverse)), *byte[2] = {whole, whole};
+        const Expr *whole = ex_cast(x, TY_U32, ex_cast(x, TY_I32, rounded(x, v, inverse)));
+        const Expr *byte[2] = {whole, whole};
         // whole = 256 * high + low, low from -128 to 127: the low byte is that of whole
-        if (wide) byte[0] = ex_shr(x, ex_add(x, whole, ex_int(x, 128)), ex_uint(x, 8));
+        if (wide) byte[0] = ex_shr(x, ex_add(x, whole, ex_uint(x, 128)), ex_uint(x, 8));
         for (int p = 0; p <= wide; p++) {
-            const Expr *bits = ex_and(x, ex_cast(x, TY_U32, byte[p]), ex_uint(x, 255));
+            const Expr *bits = ex_and(x, byte[p], ex_uint(x, 255));
             word[p] = ex_or(x, word[p], ex_shl(x, bits, ex_uint(x, 8 * (u32)i)));
         }
     }

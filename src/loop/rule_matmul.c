@@ -457,11 +457,27 @@ static void byte_lanes(RuleWriter *w, const NestStage *s, const char *loops, i64
     lanes_of(w, name, o, vec);
 }
 
-// The sum of a block's products, four at a time, where its scale is applied.
+// The sum of a block's products, four at a time, where its scale is applied; two at a time where
+// the device has nothing for four.
 static void sum_block(RuleWriter *w, const MatmulShape *m, const NestStage *s, i64 vec) {
     const char *dot = s->def.name;
+    const Profile *p = w->t->profile;
     rule_line(w, "compute_at %s %s.%s", dot, m->acc->def.name, axis_of_sum(m->acc));
     rule_line(w, "split %s.%s %D kw kj", dot, axis_of_sum(s), 32 / m->bits);
+    if (m->bits == 4 && p->gpu && !p->dot4) {
+        const char *half = str_eq(str_c(dot), S("dot")) ? "dot_h" : "low_h"; // 16 products each
+        rule_line(w, "split %s.kw 2 g ki", dot);
+        rule_line(w, "split %s.kj 4 p h", dot);
+        rule_line(w, "rfactor %s.g %s", dot, half);
+        byte_lanes(w, s, "g", vec);
+        rule_line(w, "compute_at %s %s.g", half, dot);
+        rule_line(w, "pairs %s.p", half);
+        if (w->ok) byte_lanes(w, nest_stage(w->t, str_c(half)), "ki h", vec);
+        rule_line(w, "unroll %s.ki", half);
+        rule_line(w, "unroll %s.h", half);
+        rule_line(w, "unroll %s.g", dot);
+        return;
+    }
     if (m->bits == 4) {
         rule_line(w, "split %s.kj 2 jj h", dot);
         rule_line(w, "dot %s.jj", dot);
@@ -518,7 +534,7 @@ static void choose_bytes(const Nest *n, i64 *params) {
     MatmulShape m;
     must(find(n, &m));
     if (p->gpu) {
-        params[BYTES_VECS] = 1;
+        params[BYTES_VECS] = m.n_most > 1 ? 1 : 4;
     } else if (m.n_most > 1) { // sums of integers and of floats, both in registers
         params[BYTES_TILE] = p->vec > 8 ? 8 : 4;
         params[BYTES_VECS] = 1;

@@ -233,7 +233,7 @@ bool prim_compute_at(Nest *n, Str stage, Str loop, Err *e) {
     if (!c) return false;
     if (p == c || p->def.nstores)
         return err_set(e, ERR_SCHED_ILLEGAL, "stage %S is not read by %s", stage, c->def.name);
-    if (p->touched || p->at)
+    if (p->touched) // one that rfactor made has its place already, and may go further inside
         return err_set(e, ERR_SCHED_ILLEGAL, "stage %S has a schedule already; place it first",
                        stage);
     bool read = false;

@@ -6,9 +6,11 @@
 // weights and in the logits, numbers have 16 bits. requires: joined weights.
 #include "pass/pass.h"
 
-// The bits of a weight's fields where packed activations meet them; 0: they do not.
-static i64 field_bits(const Weight *w) {
-    return w->cols % PACK_BLOCK ? 0 : quant_field_bits(w->encoding);
+// The bits of a weight's fields where packed activations meet them; 0: they do not. Bytes gain
+// nothing where a device cannot multiply four of them at once: their products fill a word.
+static i64 field_bits(const Profile *p, const Weight *w) {
+    i64 bits = w->cols % PACK_BLOCK ? 0 : quant_field_bits(w->encoding);
+    return bits == 8 && p->gpu && !p->dot4 ? 0 : bits;
 }
 
 static bool is_delicate(const Graph *g, int tensor, bool with_bias) {
@@ -36,7 +38,7 @@ bool pass_pack(PassContext *c, Graph *g) {
     was.nodes.n = n;
     for (size_t i = 0; i < n; i++) {
         Node nd = old[i];
-        i64 bits = nd.op == OP_matmul ? field_bits(g->tensors.at[nd.in[1]].weight) : 0;
+        i64 bits = nd.op == OP_matmul ? field_bits(c->profile, g->tensors.at[nd.in[1]].weight) : 0;
         if (bits) {
             i64 wide = is_delicate(&was, nd.out, false);
             int found = -1;
