@@ -462,7 +462,8 @@ static void byte_lanes(RuleWriter *w, const NestStage *s, const char *loops, i64
 static void sum_block(RuleWriter *w, const MatmulShape *m, const NestStage *s, i64 vec) {
     const char *dot = s->def.name;
     const Profile *p = w->t->profile;
-    rule_line(w, "compute_at %s %s.%s", dot, m->acc->def.name, axis_of_sum(m->acc));
+    bool one = p->gpu && w->ok && has_loop(m->acc, "ov"); // a vector of rows at a time
+    rule_line(w, "compute_at %s %s.%s", dot, m->acc->def.name, one ? "ov" : axis_of_sum(m->acc));
     rule_line(w, "split %s.%s %D kw kj", dot, axis_of_sum(s), 32 / m->bits);
     if (m->bits == 4 && p->gpu && !p->dot4) {
         const char *half = str_eq(str_c(dot), S("dot")) ? "dot_h" : "low_h"; // 16 products each
@@ -520,6 +521,8 @@ static bool apply_bytes(Nest *n, const i64 *p, Err *err) {
     }
     rule_line(&w, "compute_at %s out.%s", acc, at);
     byte_lanes(&w, m.acc, axis_of_sum(m.acc), vec);
+    if (n->profile->gpu && w.ok && has_loop(m.acc, "ov"))
+        rule_line(&w, "reorder %s ov %s", acc, axis(m.acc, 0));
     for (int i = n->nstages - 1; i >= 0; i--) // of wide activations there are two
         if (n->stage[i]->def.op == RED_SUM && n->stage[i]->def.nax == 3)
             sum_block(&w, &m, n->stage[i], vec);
