@@ -196,7 +196,7 @@ static void row_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
             NestStage *f = w->t->stage[i];
             if (!f->at || strcmp(f->at->def.name, acc) || !has_loop(f, "ki")) continue;
             const char *name = f->def.name;
-            if (!has_loop(f, ao) && vec > 1 && block >= 2 * vec && block % vec == 0) {
+            if (!prof->gpu && !has_loop(f, ao) && vec > 1 && block >= 2 * vec && block % vec == 0) {
                 sum_in_lanes(w, name, vec);
                 continue;
             }
@@ -206,6 +206,8 @@ static void row_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
                 rule_line(w, "split %s.ki %D kw kj", name, p[ROW_UNROLL]);
                 rule_line(w, "unroll %s.kj", name);
             } else {
+                if (prof->gpu && w->ok && has_loop(f, "ov")) // one vector's sums fit the registers
+                    rule_line(w, "reorder %s ov ki", name);
                 rule_line(w, "unroll %s.ki", name);
             }
         }
@@ -280,8 +282,10 @@ static bool apply_row(Nest *n, const i64 *params, Err *err) {
 static void choose_row(const Nest *n, i64 *params) {
     // One vector of rows is one chain of additions: a processor, a software adapter's too, needs
     // several to be busy between them. Branches are free, the instruction cache and the compiler's
-    // time are not: a word's elements at a time.
-    if (barriers_are_dear(n->profile)) params[ROW_VECS] = 4, params[ROW_UNROLL] = 8;
+    // time are not: a word's elements at a time. A software adapter has no loops over scalars: what
+    // x is loaded and scaled for is kept for all rows.
+    if (barriers_are_dear(n->profile))
+        params[ROW_VECS] = 4, params[ROW_UNROLL] = n->profile->gpu ? 32 : 8;
 }
 
 // One row of activations: every weight is read once.
