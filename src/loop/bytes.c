@@ -151,28 +151,50 @@ static bool is_pair(Exprs *x, const Field *f, const Field *g, i64 most) {
            lo >= 0 && hi <= most;
 }
 
-typedef struct Moved { // a stage's result has another type
-    const Buffer *from, *to;
-    bool upper; // half of it is read
-} Moved;
-
-// What was read, as a number: the upper half rounded as if the lower one had a sign.
-static const Expr *number_of(void *user, Exprs *x, const Expr *e) {
-    const Moved *m = user;
-    if (e->op != EX_LOAD || e->buf != m->from) return e;
-    const Expr *word = ex_load(x, m->to, e->args);
-    if (!m->upper) return ex_cast(x, TY_I32, word);
-    const Expr *sum = ex_add(x, word, ex_uint(x, 0x8000));
-    return ex_shr(x, ex_cast(x, TY_I32, sum), ex_uint(x, 16));
+// Bits `mask` of a word that is shifted down. As a float: what is masked has at most 20 bits from
+// its highest to its lowest, so that a product with a power of two is exact, and so is the sum with
+// 3 * 2^22, which leaves the number in the lowest bits; a sign is beyond the mask.
+static const Expr *masked(Exprs *x, const Profile *p, const Expr *word, const Expr *shift,
+                          u32 mask) {
+    const Expr *m = ex_uint(x, mask), *by = ex_cast(x, TY_U32, expr_simplify(x, shift));
+    const Expr *shifted = ex_and(x, ex_shr(x, word, by), m);
+    if (!p->slow_shift) return shifted;
+    const Expr *in_place = ex_cast(x, TY_I32, ex_and(x, word, ex_shl(x, m, by)));
+    const Expr *power = ex_shl(x, ex_sub(x, ex_uint(x, 127), by), ex_uint(x, 23));
+    const Expr *moved = ex_mul(x, ex_cast(x, TY_F32, in_place), ex_bitcast(x, TY_F32, power));
+    const Expr *low = ex_bitcast(x, TY_U32, ex_add(x, moved, ex_f32(x, 3 << 22)));
+    return ex_select(x, ex_eq(x, by, ex_uint(x, 0)), shifted, ex_and(x, low, m));
 }
 
-// A stage's integers as words.
-static void as_words(Nest *n, NestStage *p, bool upper) {
-    Moved m = {p->def.out, stage_temp(n, p->def.name, TY_U32, p->def.nax, p->def.ax), upper};
-    p->def.body = ex_cast(n->x, TY_U32, p->def.body);
+typedef struct Moved { // a stage's result is of another type
+    const Buffer *from, *to;
+} Moved;
+
+// The upper half of a sum of words, rounded as if the lower one had a sign: all of it as a float,
+// whose rounding is far below a half.
+static const Expr *upper_half(void *user, Exprs *x, const Expr *e) {
+    const Moved *m = user;
+    if (e->op != EX_LOAD || e->buf != m->from) return e;
+    const Expr *sum = ex_cast(x, TY_F32, ex_cast(x, TY_I32, ex_load(x, m->to, e->args)));
+    const Expr *half = ex_add(x, ex_mul(x, sum, ex_f32(x, 0x1p-16)), ex_f32(x, 0.5));
+    return ex_cast(x, TY_I32, ex_un(x, EX_FLOOR, half));
+}
+
+static const Expr *as_float(void *user, Exprs *x, const Expr *e) {
+    const Moved *m = user;
+    if (e->op == EX_LOAD && e->buf == m->from)
+        return ex_cast(x, TY_I32, ex_load(x, m->to, e->args));
+    bool twice = e->op == EX_CAST && e->type == TY_F32 && e->args[0]->op == EX_CAST;
+    if (!twice) return e;
+    const Expr *load = e->args[0]->args[0];
+    return load->op == EX_LOAD && load->buf == m->to ? load : e;
+}
+
+static void retype(Nest *n, NestStage *p, Type t, ExprMap readers) {
+    Moved m = {p->def.out, stage_temp(n, p->def.name, t, p->def.nax, p->def.ax)};
     p->def.out = m.to;
     for (int i = 0; i < n->nstages; i++)
-        if (!n->stage[i]->inlined) stage_rewrite(n->stage[i], n->x, number_of, &m);
+        if (!n->stage[i]->inlined) stage_rewrite(n->stage[i], n->x, readers, &m);
 }
 
 bool prim_pairs(Nest *n, Str loop, Err *e) {
@@ -203,23 +225,22 @@ bool prim_pairs(Nest *n, Str loop, Err *e) {
                        "%s sums %D products that reach %D: more than half a word holds; rfactor it "
                        "first",
                        p->def.name, count, most);
-    const Expr *down =
-        ex_shr(x, f[!s].word, ex_cast(x, TY_U32, expr_simplify(x, f[!s].shift)));
-    const Expr *two = ex_and(x, down, ex_uint(x, (u32)(most / 128) * 0x00010001u));
+    const Expr *two = masked(x, n->profile, f[!s].word, f[!s].shift, (u32)(most / 128) * 0x00010001u);
     WithoutLoop w;
     if (!stage_without_loop(n, p, at, &w, e)) return false;
     const Expr *sum = ex_mul(x, two, crossed(x, &f[s]));
     w.def.body = expr_simplify(x, expr_subst(x, sum, w.old, w.neu, w.n));
-    const Buffer *was = p->def.out;
     const Expr *load[2];
     stage_take(p, &w);
-    for (int i = 0; i < n->nstages; i++) { // who sums the halves, sums words: no intervals for them
+    retype(n, p, TY_U32, upper_half);
+    for (int i = 0; i < n->nstages; i++) { // who sums the halves, sums floats, which is exact
         NestStage *r = n->stage[i];
-        if (!r->inlined && r->def.op == RED_SUM && r->def.out->type == TY_I32 &&
-            stage_reads(r, was, load, 2))
-            as_words(n, r, false);
+        if (r->inlined || r->def.op != RED_SUM || r->def.out->type != TY_I32 ||
+            stage_reads(r, p->def.out, load, 2) != 1 || r->def.body->op != EX_CAST)
+            continue;
+        r->def.body = r->def.body->args[0];
+        retype(n, r, TY_F32, as_float);
     }
-    as_words(n, p, true);
     nest_log(n, "pairs %S", loop);
     return true;
 }

@@ -50,6 +50,7 @@ bool profile_named(Str name, Profile *out) {
         p.gpu = 1;
         p.barrier_cost = 4000;
         p.fuse_norm = 0;
+        p.slow_shift = 1;
         p.attn_parts = 4;
     } else {
         return false;
