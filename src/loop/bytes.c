@@ -225,7 +225,8 @@ bool prim_pairs(Nest *n, Str loop, Err *e) {
                        "%s sums %D products that reach %D: more than half a word holds; rfactor it "
                        "first",
                        p->def.name, count, most);
-    const Expr *two = masked(x, n->profile, f[!s].word, f[!s].shift, (u32)(most / 128) * 0x00010001u);
+    const Expr *two =
+        masked(x, n->profile, f[!s].word, f[!s].shift, (u32)(most / 128) * 0x00010001u);
     WithoutLoop w;
     if (!stage_without_loop(n, p, at, &w, e)) return false;
     const Expr *sum = ex_mul(x, two, crossed(x, &f[s]));

@@ -6,7 +6,8 @@
 //     shared among profiles
 //
 // Nothing is compared here. Profiles: one row a thread without barriers; shared memory with and
-// without subgroups; and a device that takes so few workgroups in x that grids are folded into y.
+// without subgroups, and packed dot products; and a device that takes so few workgroups in x that
+// grids are folded into y.
 #include <stdio.h>
 #include "../loop/cases.h"
 #include "emit/emit.h"
@@ -15,12 +16,13 @@ enum { MOST_OUTPUTS = 64 };
 
 static const struct {
     const char *label, *base;
-    int subgroup, max_grid, kinds;
+    int subgroup, dot4, max_grid, from, to;
 } profiles[] = {
-    {"software", "software", 0, 65535, KIND_COUNT},
-    {"gpu with subgroups", "gpu", 4, 65535, KIND_COUNT},
-    {"gpu without subgroups", "gpu", 0, 65535, KIND_COUNT},
-    {"software, folded grid", "software", 0, 5, KIND_ROW + 1}, // the other kinds use y themselves
+    {"software", "software", 0, 0, 65535, 0, KIND_COUNT},
+    {"gpu with subgroups", "gpu", 4, 0, 65535, 0, KIND_COUNT},
+    {"gpu without subgroups", "gpu", 0, 0, 65535, 0, KIND_COUNT},
+    {"gpu with dot4", "gpu", 0, 1, 65535, KIND_BYTES, KIND_COUNT},
+    {"software, folded grid", "software", 0, 0, 5, 0, KIND_ROW + 1}, // other kinds use y themselves
 };
 static const char *const kinds[KIND_COUNT] = {"matmul_row", "matmul_rows", "row_reduce",
                                               "map",        "attention",   "matmul_bytes"};
@@ -131,8 +133,9 @@ int main(int argc, char **argv) {
         Profile p;
         must(profile_named(str_c(profiles[i].base), &p));
         p.subgroup = profiles[i].subgroup;
+        p.dot4 = profiles[i].dot4;
         p.max_grid = profiles[i].max_grid;
-        for (int kind = 0; kind < profiles[i].kinds; kind++)
+        for (int kind = profiles[i].from; kind < profiles[i].to; kind++)
             for (int k = 0; k < (atoi(argv[1]) + 2) / 3; k++) {
                 if (!write_case(json, bin, &p, profiles[i].label, kind, &r, first)) return 1;
                 first = false;

@@ -21,6 +21,7 @@ static Nest *nest_of(Arena *a, Rng *r, int kind, Case *c, Profile *p) {
     assert_true(profile_named(str_c(profile_names[which]), p));
     p->dims = 0;
     if (which == 4) p->subgroup = 4;
+    p->dot4 = rnd(r) % 2;
     Nest *n = random_nest(a, r, kind, p, c);
     size_t end = strlen(c->what);
     snprintf(c->what + end, sizeof c->what - end, " for %s%s", profile_names[which],

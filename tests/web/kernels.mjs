@@ -116,6 +116,7 @@ async function main() {
         }, TOLERANCE);
         if (missing) return console.log(`SKIP printed_wgsl: ${missing}`);
         const [lanes, f16] = await page.evaluate(() => [window.lanes, window.f16]);
+        const dot4 = await page.evaluate(() => navigator.gpu.wgslLanguageFeatures.has("packed_4x8_integer_dot_product"));
         const groups = Map.groupBy ? Map.groupBy(cases, (c) => `${c.rule} on ${c.profile}`) : group(cases);
         for (const [name, list] of groups) {
             const title = name.replace(/[, ]+/g, "_");
@@ -126,6 +127,10 @@ async function main() {
             }
             if (name.includes("with f16") && !f16) {
                 console.log(`SKIP ${title}: the adapter has no 16-bit floats`);
+                continue;
+            }
+            if (name.includes("with dot4") && !dot4) {
+                console.log(`SKIP ${title}: the browser's WGSL has no packed dot products`);
                 continue;
             }
             const wrong = [];

@@ -79,7 +79,10 @@ function describe(adapter: GPUAdapter, l: GPUSupportedLimits, subgroup: number):
     const words = [info.vendor, info.architecture, info.device, info.description].filter(Boolean);
     const label = [...new Set(words)].join(" ") || "a GPU of no name";
     const isFallback = Boolean(info.isFallbackAdapter) || Boolean((adapter as { isFallbackAdapter?: boolean }).isFallbackAdapter);
+    const base = isFallback || SOFTWARE.test(label) ? "software" : "gpu";
     const fields: Record<string, number> = {
+        // a processor's own vectors have no such product, so that a software adapter takes it apart
+        dot4: base === "gpu" && navigator.gpu.wgslLanguageFeatures?.has("packed_4x8_integer_dot_product") ? 1 : 0,
         max_wg_size: powerBelow(Math.min(l.maxComputeInvocationsPerWorkgroup, l.maxComputeWorkgroupSizeX, 1024)),
         wg_size: powerBelow(Math.min(64, l.maxComputeInvocationsPerWorkgroup)),
         shared_bytes: Math.min(l.maxComputeWorkgroupStorageSize, 1 << 20),
@@ -91,7 +94,7 @@ function describe(adapter: GPUAdapter, l: GPUSupportedLimits, subgroup: number):
         max_grid: Math.min(l.maxComputeWorkgroupsPerDimension, 2 ** 31),
     };
     const profile = Object.entries(fields).map(([name, value]) => `${name} = ${value}\n`);
-    return { label, base: isFallback || SOFTWARE.test(label) ? "software" : "gpu", profile: profile.join("") };
+    return { label, base, profile: profile.join("") };
 }
 
 function powerBelow(n: number): number {
