@@ -212,14 +212,19 @@ static bool apply(Nest *n, const i64 *p, Err *err) {
     const Profile *prof = n->profile;
     if (!prof->gpu) {
         rule_line(&w, "set block %D", p[ATT_BLOCK]);
-    } else if (prof->barrier_cost < 1000) { // a workgroup shares a head
+    } else if (p[ATT_LANES] > 1) { // a workgroup shares a head
         i64 lanes = prof->subgroup >= 8 ? prof->subgroup : p[ATT_LANES];
         rule_line(&w, "set lanes %D", lanes);
     } else {
-        rule_line(&w, "set block %D", MIN2(p[ATT_BLOCK], 4));
+        rule_line(&w, "set block %D", p[ATT_BLOCK]);
         rule_line(&w, "set threads %D", p[ATT_THREADS]);
     }
     return w.ok;
+}
+
+static void choose(const Nest *n, i64 *params) {
+    if (!n->profile->gpu || n->profile->barrier_cost < 1000) return;
+    params[ATT_BLOCK] = 4, params[ATT_LANES] = 1;
 }
 
 // On-line softmax over the cache.
@@ -227,7 +232,8 @@ const Rule rule_attention = {
     .name = "attention",
     .match = match,
     .apply = apply,
+    .choose = choose,
     .param = {[ATT_BLOCK] = {"block", {8, 4, 16, 1}, 4},
-              [ATT_LANES] = {"lanes", {32, 16, 64}, 3},
+              [ATT_LANES] = {"lanes", {32, 16, 64, 1}, 4},
               [ATT_THREADS] = {"threads", {16, 8, 32}, 3}},
 };

@@ -20,9 +20,10 @@ void rule_inline_all(RuleWriter *w, const char *keep);
 NestStage *rule_out(const Nest *n); // the stage with stores
 i64 rule_divisor(i64 n, i64 most);  // the largest divisor of n that is <= most
 bool rule_loop_extent(const NestStage *s, const char *loop, i64 *ext); // constant extent of a loop
-// Opens `loop` of the result to the device's parallel levels: a CPU's threads, or workgroups of
-// threads.
-void rule_bind_flat(RuleWriter *w, const char *stage, const char *loop);
+// Opens `loop` of the result to the device's parallel levels: a CPU's threads, or workgroups of so
+// many threads (0: as suits the profile and the loop).
+void rule_bind_flat(RuleWriter *w, const char *stage, const char *loop, i64 threads);
+#define RULE_WG {"wg", {0, 16, 32, 64, 128}, 5} // the parameter for it
 
 extern const Rule rule_matmul_row, rule_matmul_rows, rule_matmul_bytes, rule_attention,
     rule_row_reduce, rule_map;

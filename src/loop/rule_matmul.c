@@ -151,7 +151,7 @@ static void sum_in_lanes(RuleWriter *w, const char *stage, i64 vec) {
 }
 
 // ---- one row ------------------------------------------------------------------------------------
-enum { ROW_VECS, ROW_FACTOR, ROW_UNROLL, ROW_LANES };
+enum { ROW_VECS, ROW_FACTOR, ROW_UNROLL, ROW_LANES, ROW_WG };
 
 static bool match_row(const Nest *n) {
     MatmulShape m;
@@ -175,7 +175,7 @@ static void row_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
         Str loops[2] = {S("ob"), str_c(n)};
         rule_line(w, "reorder out %S %S", loops[0], loops[1]);
     }
-    rule_bind_flat(w, "out", "ob");
+    rule_bind_flat(w, "out", "ob", p[ROW_WG]);
     rule_line(w, "compute_at %s out.%s", acc, n);
     place_others(w, m, n);
     i64 block = k_block(m);
@@ -272,7 +272,7 @@ static bool apply_row(Nest *n, const i64 *params, Err *err) {
     rule_inline_all(&w, NULL);
     if (w.ok) w.ok = find_stride(&w, &m);
     if (!w.ok) return false;
-    if (barriers_are_dear(n->profile))
+    if (params[ROW_LANES] == 1 || !n->profile->gpu)
         row_by_thread(&w, &m, params);
     else
         row_by_lanes(&w, &m, params);
@@ -284,8 +284,8 @@ static void choose_row(const Nest *n, i64 *params) {
     // several to be busy between them. Branches are free, the instruction cache and the compiler's
     // time are not: a word's elements at a time. A software adapter has no loops over scalars: what
     // x is loaded and scaled for is kept for all rows.
-    if (barriers_are_dear(n->profile))
-        params[ROW_VECS] = 4, params[ROW_UNROLL] = n->profile->gpu ? 32 : 8;
+    if (!barriers_are_dear(n->profile)) return;
+    params[ROW_VECS] = 4, params[ROW_UNROLL] = n->profile->gpu ? 32 : 8, params[ROW_LANES] = 1;
 }
 
 // One row of activations: every weight is read once.
@@ -297,11 +297,12 @@ const Rule rule_matmul_row = {
     .param = {[ROW_VECS] = {"vecs", {1, 2, 4}, 3},
               [ROW_FACTOR] = {"factor", {1, 0}, 2},
               [ROW_UNROLL] = {"unroll", {32, 8, 16}, 3},
-              [ROW_LANES] = {"lanes", {32, 16, 64}, 3}},
+              [ROW_LANES] = {"lanes", {32, 16, 64, 1}, 4}, // 1: a thread has whole rows
+              [ROW_WG] = RULE_WG},
 };
 
 // ---- many rows ----------------------------------------------------------------------------------
-enum { ROWS_TILE, ROWS_VECS, ROWS_UNROLL };
+enum { ROWS_TILE, ROWS_VECS, ROWS_UNROLL, ROWS_SIDE, ROWS_WG };
 
 static bool match_rows(const Nest *n) {
     MatmulShape m;
@@ -326,7 +327,7 @@ static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
     if (prof->gpu) { // rows of activations over the second dimension of the grid
         rule_line(w, "reorder out nb ob");
         rule_line(w, "bind out.nb wg.y");
-        rule_bind_flat(w, "out", "ob");
+        rule_bind_flat(w, "out", "ob", p[ROWS_WG]);
         at = "th";
     } else {
         rule_line(w, "bind out.ob cpu");
@@ -356,18 +357,17 @@ static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
 // Tiles of x and of dequantised w in workgroup memory; each thread owns a few rows by one vector.
 static void rows_by_tile(RuleWriter *w, MatmulShape *m, const i64 *p) {
     const Profile *prof = w->t->profile;
-    enum { TX = 8, TY = 8 };
-    i64 vec = MAX2(prof->vec, 1), nt = p[ROWS_TILE];
+    i64 vec = MAX2(prof->vec, 1), nt = p[ROWS_TILE], side = p[ROWS_SIDE];
     NestStage *out = rule_out(w->t);
     const char *acc = m->acc->def.name, *n = axis(out, 0), *o = axis(out, m->o_axis),
                *k = m->acc->def.red[0].var->name;
     const char *an = axis(m->acc, 0), *ao = axis(m->acc, 1), *wn = m->w->def.name;
     i64 kt = MIN2(k_block(m), 32);
     i64 each = MAX2(vec / m->stride, 1);
-    rule_line(w, "split out.%s %D ob ot", o, each * TX);
+    rule_line(w, "split out.%s %D ob ot", o, each * side);
     rule_line(w, "split out.ot %D ox oi", each);
     if (w->ok && nest_stage(w->t, S("out"))->inexact[m->o_axis]) rule_line(w, "guard out %s", o);
-    rule_line(w, "split out.%s %D nb nt", n, nt * TY);
+    rule_line(w, "split out.%s %D nb nt", n, nt * side);
     rule_line(w, "split out.nt %D ny ni", nt);
     if (w->ok && nest_stage(w->t, S("out"))->inexact[0]) rule_line(w, "guard out %s", n);
     rule_line(w, "reorder out nb ob ny ox ni oi");
@@ -389,8 +389,8 @@ static void rows_by_tile(RuleWriter *w, MatmulShape *m, const i64 *p) {
     // the dequantised tile: threads over rows of w, the words of k over the second dimension
     rule_line(w, "compute_at %s %s.kb", wn, acc);
     const char *wo = axis(m->w, 0), *wk = axis(m->w, 1);
-    rule_line(w, "split %s.%s %D ot ox", wn, wo, (i64)TX);
-    i64 ks = rule_divisor(kt, TY);
+    rule_line(w, "split %s.%s %D ot ox", wn, wo, side);
+    i64 ks = rule_divisor(kt, side);
     rule_line(w, "split %s.%s %D ky kj", wn, wk, kt / ks);
     rule_line(w, "reorder %s ot ox ky kj", wn);
     rule_line(w, "bind %s.ox thread.x", wn);
@@ -398,8 +398,8 @@ static void rows_by_tile(RuleWriter *w, MatmulShape *m, const i64 *p) {
     rule_line(w, "unroll %s.kj", wn);
     if (cached) { // the tile of x: its rows over the second dimension, k over the first
         rule_line(w, "compute_at xs %s.kb", acc);
-        rule_line(w, "split xs.%s %D nt ny", an, (i64)TY);
-        rule_line(w, "split xs.%s %D kt kx", k, rule_divisor(kt, TX));
+        rule_line(w, "split xs.%s %D nt ny", an, side);
+        rule_line(w, "split xs.%s %D kt kx", k, rule_divisor(kt, side));
         rule_line(w, "reorder xs nt ny kt kx");
         rule_line(w, "bind xs.ny thread.y");
         rule_line(w, "bind xs.kx thread.x");
@@ -413,10 +413,12 @@ static bool apply_rows(Nest *n, const i64 *params, Err *err) {
     RuleWriter w = {.t = n, .err = err, .ok = true};
     MatmulShape m;
     must(find(w.t, &m));
-    i64 rows;
-    bool tiles = !barriers_are_dear(n->profile) && m.n_most >= 16 &&
-                 extent_const(m.acc->def.ax[1].extent, &rows) &&
-                 rows % (8 * n->profile->vec) == 0 && k_block(&m) >= 8;
+    i64 rows, side = params[ROWS_SIDE];
+    bool tiles =
+        side && n->profile->gpu && side * side <= n->profile->max_wg_size && m.n_most >= 16 &&
+        extent_const(m.acc->def.ax[1].extent, &rows) && rows % (side * n->profile->vec) == 0 &&
+        k_block(&m) >= 8 &&
+        (params[ROWS_TILE] + n->profile->vec) * side * k_block(&m) * 4 <= n->profile->shared_bytes;
     rule_inline_all(&w, tiles ? m.w->def.name : NULL);
     if (w.ok) w.ok = find_stride(&w, &m);
     if (!w.ok) return false;
@@ -432,6 +434,7 @@ static void choose_rows(const Nest *n, i64 *params) {
     if (want == 1 || want == 2 || want == 4 || want == 8) params[ROWS_TILE] = want;
     // Software adapters check every load: two vectors of w's rows for each x.
     if (n->profile->gpu && barriers_are_dear(n->profile)) params[ROWS_VECS] = 2;
+    if (barriers_are_dear(n->profile)) params[ROWS_SIDE] = 0;
 }
 
 // Several rows of activations share each dequantised weight.
@@ -442,11 +445,13 @@ const Rule rule_matmul_rows = {
     .choose = choose_rows,
     .param = {[ROWS_TILE] = {"rows", {4, 2, 8, 1}, 4},
               [ROWS_VECS] = {"vecs", {1, 2}, 2},
-              [ROWS_UNROLL] = {"unroll", {8, 4, 16}, 3}},
+              [ROWS_UNROLL] = {"unroll", {8, 4, 16}, 3},
+              [ROWS_SIDE] = {"side", {8, 4, 16, 0}, 4}, // 0: nothing is shared
+              [ROWS_WG] = RULE_WG},
 };
 
 // ---- packed activations -------------------------------------------------------------------------
-enum { BYTES_TILE, BYTES_VECS };
+enum { BYTES_TILE, BYTES_VECS, BYTES_WG };
 
 static bool match_bytes(const Nest *n) {
     MatmulShape m;
@@ -517,7 +522,7 @@ static bool apply_bytes(Nest *n, const i64 *p, Err *err) {
     if (n->profile->gpu) { // rows of activations over the second dimension of the grid
         rule_line(&w, "reorder out nb ob ni oi");
         rule_line(&w, "bind out.nb wg.y");
-        rule_bind_flat(&w, "out", "ob");
+        rule_bind_flat(&w, "out", "ob", p[BYTES_WG]);
         at = "th";
     } else {
         rule_line(&w, "reorder out ob nb ni oi");
@@ -556,5 +561,7 @@ const Rule rule_matmul_bytes = {
     .match = match_bytes,
     .apply = apply_bytes,
     .choose = choose_bytes,
-    .param = {[BYTES_TILE] = {"tile", {4, 2, 1, 8}, 4}, [BYTES_VECS] = {"vecs", {4, 2, 1}, 3}},
+    .param = {[BYTES_TILE] = {"tile", {4, 2, 1, 8}, 4},
+              [BYTES_VECS] = {"vecs", {4, 2, 1}, 3},
+              [BYTES_WG] = RULE_WG},
 };

@@ -6,7 +6,7 @@
 // in parallel.
 #include "loop/rule_int.h"
 
-enum { REDUCE_LANES, MAP_VEC = 0 };
+enum { REDUCE_LANES, REDUCE_WG, MAP_VEC = 0, MAP_WG };
 
 static bool any_reduction(const Nest *n) {
     for (int i = 0; i < n->nstages; i++)
@@ -59,7 +59,7 @@ static bool apply_reduce(Nest *n, const i64 *params, Err *err) {
     rule_inline_all(&w, NULL);
     if (!w.ok) return false;
     NestStage *out = rule_out(w.t);
-    bool threads = p->gpu && p->barrier_cost < 1000;
+    bool threads = p->gpu && params[REDUCE_LANES] > 1;
     i64 lanes = threads ? MIN2(params[REDUCE_LANES], p->wg_size) : p->vec;
     // The axes that the reductions' results depend on stay outside; the rest of the result runs
     // inside.
@@ -92,7 +92,7 @@ static bool apply_reduce(Nest *n, const i64 *params, Err *err) {
     } else if (threads) {
         rule_line(&w, "bind out.%s wg.x", first);
     } else {
-        rule_bind_flat(&w, "out", first);
+        rule_bind_flat(&w, "out", first, params[REDUCE_WG]);
         if (row == first) row = "th";
     }
     for (int i = w.t->nstages - 1; i >= 0 && w.ok; i--) {
@@ -130,12 +130,18 @@ static bool apply_reduce(Nest *n, const i64 *params, Err *err) {
     return w.ok;
 }
 
+static void choose_reduce(const Nest *n, i64 *params) {
+    if (n->profile->barrier_cost >= 1000) params[REDUCE_LANES] = 1;
+}
+
 // Reductions along a row, computed where the row is.
 const Rule rule_row_reduce = {
     .name = "row_reduce",
     .match = match_reduce,
     .apply = apply_reduce,
-    .param = {[REDUCE_LANES] = {"lanes", {64, 32, 128}, 3}},
+    .choose = choose_reduce,
+    .param = {[REDUCE_LANES] = {"lanes", {64, 32, 128, 1}, 4}, // 1: a thread has the row
+              [REDUCE_WG] = RULE_WG},
 };
 
 // ---- maps ---------------------------------------------------------------------------------------
@@ -170,7 +176,7 @@ static bool apply_map(Nest *n, const i64 *params, Err *err) {
         return w.ok;
     }
     if (last == 0) {
-        rule_bind_flat(&w, "out", first);
+        rule_bind_flat(&w, "out", first, params[MAP_WG]);
         return w.ok;
     }
     if (lanes && rule_loop_extent(out, inner, &ext) && ext > vec) {
@@ -184,7 +190,7 @@ static bool apply_map(Nest *n, const i64 *params, Err *err) {
     if (last > 1) { // axes between: loops inside
         rule_line(&w, "reorder out %s %s", inner, out->def.ax[1].var->name);
     }
-    rule_bind_flat(&w, "out", inner);
+    rule_bind_flat(&w, "out", inner, params[MAP_WG]);
     return w.ok;
 }
 
@@ -193,5 +199,5 @@ const Rule rule_map = {
     .name = "map",
     .match = match_map,
     .apply = apply_map,
-    .param = {[MAP_VEC] = {"vec", {1, 0}, 2}},
+    .param = {[MAP_VEC] = {"vec", {1, 0}, 2}, [MAP_WG] = RULE_WG},
 };

@@ -93,19 +93,19 @@ static i64 software_threads(i64 ext, i64 most) {
     return 0;
 }
 
-void rule_bind_flat(RuleWriter *w, const char *stage, const char *loop) {
+void rule_bind_flat(RuleWriter *w, const char *stage, const char *loop, i64 want) {
     const Profile *p = w->t->profile;
     if (!p->gpu) {
         rule_line(w, "bind %s.%s cpu", stage, loop);
         return;
     }
     NestStage *s = nest_stage(w->t, str_c(stage));
-    i64 ext, threads = p->wg_size;
+    i64 ext, most = want ? MIN2(want, p->max_wg_size) : p->wg_size, threads = most;
     if (rule_loop_extent(s, loop, &ext)) {
-        i64 d = rule_divisor(ext, p->wg_size);
-        threads = d >= 16 || ext < 16 ? d : MIN2(p->wg_size, ext);
-        if (p->barrier_cost >= 1000 && software_threads(ext, p->wg_size))
-            threads = software_threads(ext, p->wg_size);
+        i64 d = rule_divisor(ext, most);
+        threads = d >= 16 || d == want || ext < 16 ? d : MIN2(most, ext);
+        if (!want && p->barrier_cost >= 1000 && software_threads(ext, most))
+            threads = software_threads(ext, most);
     }
     rule_line(w, "split %s.%s %D wg th", stage, loop, threads);
     for (int i = 0; i < s->def.nax && w->ok; i++)
