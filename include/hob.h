@@ -62,6 +62,8 @@ typedef struct hob_open_desc {
                              integers; "reference": activations are f32. NULL: reference */
     const char *graph;    /* edited graph text (file), replaces the model's */
     const char *schedule; /* edited schedules (file) */
+    const char *tuned;    /* schedules measured by `hob tune` (file); NULL: none. A file that is not
+                             there or broken is not used, which the log says */
     int threads;          /* CPU threads; 0: all cores */
     int ctx;              /* context length; 0: the model's, at most 2,048 */
     /* Text that repeats what was said is drafted and several tokens tried at once: 0: where that is

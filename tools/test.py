@@ -18,6 +18,7 @@ from functools import partial
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = os.environ.get("JOBS", "2")
+os.environ["HOB_TUNED"] = "off"  # what was measured on this machine is no part of a test
 FUZZ_SECONDS = 5  # from a fixed seed: `make fuzz` looks for new inputs
 ALONE = ("firefox", "forced", "front", "kernels_wgsl", "size", "web")  # suites that open a browser, or build what others use
 LIMIT = {"unit": 300, "fuzz": 120, "suite": 900}

@@ -19,6 +19,8 @@ typedef struct Model {
     Graph *graph;
     Device *device;
     Profile profile;
+    TunedList tuned;        // schedules that were measured before; may be empty
+    CompileOptions options; // what the program was compiled with
     Program *program;
     Engine *engine;
     Checker *checker;
@@ -39,7 +41,15 @@ bool model_device(Model *m, Str name, const DeviceOptions *o, Err *err);
 bool model_mode(Model *m, Str mode, Err *err); // fast or reference; empty: as the profile has it
 bool model_profile(Model *m, Str name, Str text, Str file,
                    Err *err); // a built-in profile by name, or a file's text
+void model_say(const Model *m, const Err *why, const char *what); // to the log: it went on without
+// Schedules that were measured on this adapter before. A list that cannot be read is not used, and
+// said.
+void model_tuned(Model *m, Str text, Str file);
 bool model_compile(Model *m, CompileOptions *o, Err *err);
+// A tuner for a loaded model; best, samples and the like are the caller's. NULL: err.
+Tuner *model_tuner(const Model *m, TuneOptions *o, Err *err);
+// What it found, put into the model's list.
+void model_keep(Model *m, const Tuner *t);
 bool model_start(Model *m, Err *err); // an engine, not loaded yet
 EngineState model_load_step(Model *m, Err *err);
 bool model_tokenizer(const Model *m, Err *err); // false: the file has no vocabulary

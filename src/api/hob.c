@@ -70,6 +70,8 @@ bool model_profile_given(Model *m, Str given, Err *err) {
 static bool open_stages(hob_model *h, const hob_open_desc *d, Err *err) {
     Model *m = h->m;
     CompileOptions o = {.graph_file = str_c(d->graph), .schedule_file = str_c(d->schedule)};
+    Str tuned = S("");
+    Err why = {0};
     if (d->threads < 0 || d->ctx < 0 || d->rows < 0)
         return err_set(err, ERR_USAGE, "threads, ctx and rows are 0 or more");
     if (!source_file_open(m->arena, str_c(d->path), &h->source, err) ||
@@ -84,9 +86,14 @@ static bool open_stages(hob_model *h, const hob_open_desc *d, Err *err) {
     if (!model_graph(m, &mo, err) || !model_device(m, str_c(d->device), &dopt, err)) return false;
     if (!model_profile_given(m, str_c(d->profile), err) || !model_mode(m, str_c(d->mode), err) ||
         !text_of(m->arena, d->graph, &o.graph_text, err) ||
-        !text_of(m->arena, d->schedule, &o.schedule_text, err) || !model_compile(m, &o, err) ||
-        !model_start(m, err))
+        !text_of(m->arena, d->schedule, &o.schedule_text, err))
         return false;
+    if (d->tuned && !source_file_text(m->arena, str_c(d->tuned), &tuned, &why)) {
+        err_file(&why, str_c(d->tuned));
+        model_say(m, &why, " (no measured schedules are used)");
+    }
+    model_tuned(m, tuned, str_c(d->tuned));
+    if (!model_compile(m, &o, err) || !model_start(m, err)) return false;
     for (EngineState s; (s = model_load_step(m, err)) != ENGINE_DONE;) {
         if (s == ENGINE_FAILED) return false;
         if (s == ENGINE_WAITING) clock_nap();

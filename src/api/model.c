@@ -83,12 +83,53 @@ bool model_mode(Model *m, Str mode, Err *err) {
     return true;
 }
 
+void model_say(const Model *m, const Err *why, const char *what) {
+    char text[640];
+    Buf b = {.ptr = text, .cap = sizeof text};
+    if (!m->log) return;
+    err_print(why, &b);
+    buf_add(&b, str_c(what));
+    m->log(m->user, buf_str(&b));
+}
+
+void model_tuned(Model *m, Str text, Str file) {
+    Err why = {0};
+    m->tuned.adapter = m->device->adapter;
+    if (!text.len || tuned_read(m->arena, text, &m->tuned, &why)) return;
+    m->tuned.all.n = 0;
+    err_file(&why, file);
+    model_say(m, &why, " (it is not used)");
+}
+
 bool model_compile(Model *m, CompileOptions *o, Err *err) {
+    Err why = {0};
     o->profile = &m->profile;
     if (!o->dialect && m->profile.gpu) o->dialect = &dialect_wgsl;
-    if (!compile_program(m->arena, m->graph, o, &m->program, err))
-        return err_file(err, gguf_source(m->file)->name);
-    return program_verify(m->program, err);
+    m->options = *o;
+    if (m->tuned.all.n) {
+        o->tuned = tuned_schedule;
+        o->tuned_user = &m->tuned;
+    }
+    bool ok = compile_program(m->arena, m->graph, o, &m->program, o->tuned ? &why : err);
+    if (!ok && o->tuned) { // what was found best once may be refused by now
+        model_say(m, &why, " (schedules that were measured are not used)");
+        o->tuned = NULL;
+        ok = compile_program(m->arena, m->graph, o, &m->program, err);
+    }
+    return ok ? program_verify(m->program, err) : err_file(err, gguf_source(m->file)->name);
+}
+
+Tuner *model_tuner(const Model *m, TuneOptions *o, Err *err) {
+    o->graph = m->graph;
+    o->compile = &m->options;
+    return tuner_new(m->engine, o, err);
+}
+
+void model_keep(Model *m, const Tuner *t) {
+    int n;
+    const TuneResult *r = tuner_results(t, &n);
+    for (int i = 0; i < n; i++)
+        tuned_put(m->arena, &m->tuned, &(Tuned){m->device->adapter, r[i].nest_key, r[i].schedule});
 }
 
 bool model_start(Model *m, Err *err) {

@@ -30,7 +30,8 @@ typedef struct Command {
     const char *page;  // the prose of its help page
     int (*run)(const struct Command *c, int argc, char **argv);
 } Command;
-extern const Command cmd_run, cmd_chat, cmd_tokenize, cmd_eval, cmd_bake, cmd_bench, cmd_inspect;
+extern const Command cmd_run, cmd_chat, cmd_tokenize, cmd_eval, cmd_bake, cmd_bench, cmd_tune,
+    cmd_inspect;
 
 typedef enum Parsed { PARSED_OK, PARSED_HELP, PARSED_WRONG } Parsed;
 // Fills the options from argv[1..]. Words that are no options go to words[] (at most max_words;
@@ -62,6 +63,7 @@ bool prompt_text(Arena *a, Str given, Str *out, Err *err); // the text itself; "
 // ---- open.c: the options that every command with a model on a device has ------------------------
 typedef struct OpenArgs {
     Str model, device, mode, profile, graph, schedule;
+    Str tuned;     // a file of measured schedules; off; empty: the user's own, if there is one
     Str speculate; // auto, off or a number; empty: off
     i64 threads, ctx, rows;
     int drafts; // the same as in hob.h, once open_check saw it
@@ -78,10 +80,13 @@ typedef struct OpenArgs {
     MODE_OPT(o),                                                                                                        \
     {"--profile", NULL, OPT_STR, &(o).profile, 0, 0, "F", "device profile: a file (or -), or cpu, cpu4, cpu16, gpu, software"},      \
     {"--graph", NULL, OPT_STR, &(o).graph, 0, 0, "F", "an edited graph (.hgraph, or -) in place of the model's own"},        \
-    {"--schedule", NULL, OPT_STR, &(o).schedule, 0, 0, "F", "edited schedules (.hsch, or -), by kernel"}
+    {"--schedule", NULL, OPT_STR, &(o).schedule, 0, 0, "F", "edited schedules (.hsch, or -), by kernel"},            \
+    {"--tuned", NULL, OPT_STR, &(o).tuned, 0, 0, "F", "what hob tune found [the user's cache, hob/tuned.json]; off: as the rules say"}
 #define SPECULATE_OPT(o)                                                                                               \
     {"--speculate", NULL, OPT_STR, &(o).speculate, 0, 0, "N", "try up to N (1 to 7) tokens of text that repeats at once; auto, where it pays; off"}
 // clang-format on
+// The file that `hob tune` writes: o->tuned, else in $XDG_CACHE_HOME or ~/.cache. Empty: none.
+Str tuned_path(Arena *a, const OpenArgs *o);
 // Is a model named, and standard input (-) read for one thing at most? `also` is a command's own
 // text. false: wrong use, and said. Names the device file in place of -, for files are opened by
 // name.
@@ -89,6 +94,7 @@ bool open_check(const Command *c, OpenArgs *o, Str also);
 hob_model *open_model(const OpenArgs *o, hob_error *error);
 int report_hob(const hob_error *e); // to standard error; returns EXIT_FAILED
 bool sigint_catch(hob_session *s);  // Ctrl-C cancels this session's answer; NULL: as usual again
+bool sigint_watch(void);            // Ctrl-C is only noted
 bool sigint_take(void);             // was there one since the last call?
 bool eval_ids_check(const TokenIds *ids, u32 vocab,
                     Err *err); // eval.c: enough, and of this vocabulary

@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 
 static const Command *const commands[] = {
-    &cmd_run, &cmd_chat, &cmd_tokenize, &cmd_eval, &cmd_bake, &cmd_bench, &cmd_inspect,
+    &cmd_run, &cmd_chat, &cmd_tokenize, &cmd_eval, &cmd_bake, &cmd_bench, &cmd_tune, &cmd_inspect,
 };
 
 static void print_overview(FILE *f) {

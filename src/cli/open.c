@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,7 +46,20 @@ bool open_check(const Command *c, OpenArgs *o, Str also) {
 
 static const char *or_null(Str s) { return s.len ? s.ptr : NULL; }
 
+Str tuned_path(Arena *a, const OpenArgs *o) {
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    Str given = o->tuned.len ? o->tuned : str_c(getenv("HOB_TUNED"));
+    if (str_eq(given, S("off"))) return (Str){0};
+    if (given.len) return given;
+    if (cache && *cache) return str_fmt(a, "%s/hob/tuned.json", cache);
+    return home && *home ? str_fmt(a, "%s/.cache/hob/tuned.json", home) : (Str){0};
+}
+
 hob_model *open_model(const OpenArgs *o, hob_error *error) {
+    Arena *a = arena_new(NULL);
+    Str tuned = a ? tuned_path(a, o) : (Str){0};
+    // nothing was measured yet: no reason for a word, unless a file was named
+    if (!o->tuned.len && tuned.len && access(tuned.ptr, F_OK) != 0) tuned = (Str){0};
     // words of the command line end in a 0 byte, so their Str is a C string too
     hob_open_desc d = {.path = o->model.ptr,
                        .device = or_null(o->device),
@@ -53,6 +67,7 @@ hob_model *open_model(const OpenArgs *o, hob_error *error) {
                        .profile = or_null(o->profile),
                        .graph = or_null(o->graph),
                        .schedule = or_null(o->schedule),
+                       .tuned = or_null(tuned),
                        .threads = (int)o->threads,
                        .ctx = (int)o->ctx,
                        .rows = (int)o->rows,
@@ -62,6 +77,7 @@ hob_model *open_model(const OpenArgs *o, hob_error *error) {
                        .user = (void *)(uintptr_t)o};
     hob_model *m = hob_open(&d, error);
     progress_end();
+    arena_free(a);
     return m;
 }
 
@@ -104,13 +120,18 @@ static void on_sigint(int sig) {
     if (to_cancel) hob_cancel(to_cancel);
 }
 
-bool sigint_catch(hob_session *s) {
-    struct sigaction act = {.sa_handler =
-                                s ? on_sigint : SIG_DFL}; // no SA_RESTART: reading a line ends too
-    to_cancel = s;
+static bool handle(void (*by)(int)) {
+    struct sigaction act = {.sa_handler = by}; // no SA_RESTART: reading a line ends too
     sigemptyset(&act.sa_mask);
     return sigaction(SIGINT, &act, NULL) == 0;
 }
+
+bool sigint_catch(hob_session *s) {
+    to_cancel = s;
+    return handle(s ? on_sigint : SIG_DFL);
+}
+
+bool sigint_watch(void) { return handle(on_sigint); }
 
 bool sigint_take(void) {
     bool was = interrupted;

@@ -33,8 +33,8 @@ static int section_line(const Compile *c, Str section) {
     return line;
 }
 
-static bool schedule_nest(Compile *c, Nest *n, Str name, bool *edited) {
-    Str mine = {0};
+static bool schedule_nest(Compile *c, Nest *n, Str name, u64 key, bool *edited) {
+    Str mine = {0}, tuned = {0};
     if (TEXTS && c->o->schedule_text.len > 0) mine = schedule_section(c->o->schedule_text, name);
     *edited = mine.len > 0;
     if (TEXTS && *edited) {
@@ -48,7 +48,8 @@ static bool schedule_nest(Compile *c, Nest *n, Str name, bool *edited) {
         c->err->line += section_line(c, mine);
         return false;
     }
-    return rule_apply(n, c->err);
+    if (c->o->tuned && !c->p->dims) tuned = c->o->tuned(c->o->tuned_user, key);
+    return tuned.len > 0 ? schedule_apply(n, tuned, S("tuned"), c->err) : rule_apply(n, c->err);
 }
 
 static bool print_kernel(Compile *c, ProgKernel *k) {
@@ -81,6 +82,17 @@ static void blame_section(Compile *c, Str name) {
     err_file(c->err, c->o->schedule_file);
 }
 
+// What a kernel's record says of its loop IR; name, nest key and schedule are known.
+static void describe(const Compile *c, ProgKernel *k, Kernel *ir) {
+    u64 version = c->o->dialect != NULL ? dialect_version(c->o->dialect) : 0;
+    k->kernel_key = hash_bytes(hash_str(k->nest_key, k->schedule), &version, sizeof version);
+    k->nbind = ir->nargs;
+    for (int i = 0; i < 3; i++) k->wg[i] = ir->wg[i];
+    for (int i = 0; i < ir->nargs; i++) k->writes[i] = ir->arg[i]->written;
+    ir->name = k->name;
+    k->ir = ir;
+}
+
 // A lowered group -> a kernel of the program, unless one with the same nest is there, or one for
 // more rows that was scheduled alike. Its loop IR is made again where it was not kept: the grid of
 // these dimensions wants it.
@@ -91,7 +103,8 @@ static bool make_kernel(Compile *c, Lowered *l, int *out, const Kernel **built) 
     ProgKernel k = {.nest_key = key};
     k.name = *out >= 0 ? c->kernels.at[*out].name : unique_name(c, l->nest->f->name);
     bool own;
-    if (!schedule_nest(c, l->nest, k.name, &own)) return err_subject(c->err, k.name);
+    if (c->work == c->arena) k.naive = nest_again(l->nest);
+    if (!schedule_nest(c, l->nest, k.name, key, &own)) return err_subject(c->err, k.name);
     wide = hash_str(wide, buf_str(&l->nest->log));
     for (size_t i = 0; i < c->kernels.n && *out < 0 && !own; i++)
         if (c->wide_keys.at[i] == wide && covers(&c->kernels.at[i], l->nest->f)) *out = (int)i;
@@ -103,22 +116,16 @@ static bool make_kernel(Compile *c, Lowered *l, int *out, const Kernel **built) 
     }
     *built = ir;
     if (*out >= 0) return true;
-    bool edited = c->o->schedule_text.len > 0 || c->o->graph_text.len > 0;
+    bool edited = c->o->schedule_text.len > 0 || c->o->graph_text.len > 0 || c->o->tuned;
     if (TEXTS && (edited || c->o->verify) && !c->p->dims && !kernel_verify(ir, c->p, c->err)) {
         if (own) blame_section(c, k.name);
         return err_subject(c->err, k.name);
     }
-    ir->name = k.name;
     k.schedule = arena_str(c->arena, buf_str(&l->nest->log));
-    u64 version = c->o->dialect != NULL ? dialect_version(c->o->dialect) : 0;
-    k.kernel_key = hash_bytes(hash_str(key, k.schedule), &version, sizeof version);
+    describe(c, &k, ir);
     // A kernel made at build time is found by its nest, whatever the schedule: not the one this
     // schedule asks for.
     if (own && c->p->dims) k.nest_key = k.kernel_key;
-    k.nbind = ir->nargs;
-    for (int i = 0; i < 3; i++) k.wg[i] = ir->wg[i];
-    for (int i = 0; i < ir->nargs; i++) k.writes[i] = ir->arg[i]->written;
-    k.ir = ir;
     k.formula = l->nest->f;
     *out = (int)c->kernels.n;
     vec_push(c->arena, &c->kernels, k);
@@ -375,6 +382,22 @@ static bool has_logits(const Graph *g, Err *err) {
     }
     return n == 1 || err_set(err, ERR_GRAPH_TYPE,
                              "%d results are marked `logits`; mark one: `logits NAME = ...`", n);
+}
+
+bool compile_again(Arena *a, const Program *p, const ProgKernel *k, Str schedule, u32 n,
+                   const Dialect *d, ProgKernel *out, GridDim grid[3], Err *err) {
+    CompileOptions o = {.dialect = d};
+    Compile c = {.arena = a, .work = a, .o = &o, .p = &p->profile, .err = err};
+    Nest *nest = nest_again(k->naive);
+    Kernel *ir;
+    *out = (ProgKernel){
+        .name = k->name, .nest_key = k->nest_key, .formula = k->formula, .naive = k->naive};
+    if (!schedule_apply(nest, schedule, S("tuner"), err) || !nest_build(a, nest, &ir, err))
+        return false;
+    if (TEXTS && !kernel_verify(ir, c.p, err)) return false;
+    out->schedule = arena_str(a, buf_str(&nest->log));
+    describe(&c, out, ir);
+    return grid_make(&c, ir, NULL, n, grid) && print_kernel(&c, out);
 }
 
 bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program **out, Err *err) {

@@ -22,9 +22,18 @@ typedef struct CompileOptions {
                  // Regime.m
     bool heaviest; // of each regime only the step of a layer that reads most weights, as its first
     bool verify;   // check every graph and kernel on the way; always so with an edited text
+    // The schedule that was found best for the nest of this key; empty: its rule's. Not asked for
+    // kernels that are made at build time.
+    Str (*tuned)(const void *user, u64 nest_key);
+    const void *tuned_user;
 } CompileOptions;
 
 bool compile_program(Arena *a, const Graph *g, const CompileOptions *o, Program **out, Err *err);
+
+// The same kernel by another schedule, for steps of up to n rows: k must have its naive nest. The
+// text is printed where a dialect is given. What is made lives in k's nest's arena too.
+bool compile_again(Arena *a, const Program *p, const ProgKernel *k, Str schedule, u32 n,
+                   const Dialect *d, ProgKernel *out, GridDim grid[3], Err *err);
 
 // menu.c: the kernels that a build for the CPU carries: every encoding and operator as the passes
 // make them with this profile, from small made-up graphs. isa: a row of its table.

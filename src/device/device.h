@@ -91,6 +91,7 @@ struct Device {
     const DeviceVt *vt;
     Arena *arena;
     bool lost;
+    Str adapter; // its name and its driver: what was measured on it holds there alone
     int timed;   // the most steps of one submit that it can time; 0: none
     u64 submits; // handed over so far
     DeviceTables *tables;

@@ -704,6 +704,8 @@ static bool device_make(Device *d, Err *err) {
     bool stamps = CALL(w, AdapterHasFeature, w->adapter, WG_FEATURE_TIMESTAMP) != 0;
     if (stamps) features[nfeatures++] = WG_FEATURE_TIMESTAMP;
     w->profile.name = arena_str(d->arena, str_wg(info.device));
+    d->adapter = str_fmt(d->arena, "%S, %S, %x:%x", str_wg(info.device), str_wg(info.description),
+                         info.vendor_id, info.device_id);
     CALL(w, AdapterInfoFreeMembers, info);
     WgDeviceDesc desc = {.nfeatures = nfeatures,
                          .features = features,

@@ -419,12 +419,30 @@ static bool gen_from(Build *b, NestStage *s, int i, Block *into) {
     return ok;
 }
 
+// The dimensions of threads that are told apart by the loops around a stage: bit 0 x, bit 1 y.
+static int threads_around(const NestStage *s) {
+    int dims = 0;
+    for (; s->at; s = s->at)
+        for (int i = 0; i < s->at->nloops; i++) {
+            const NestLoop *l = &s->at->loop[i];
+            if (loop_is_thread(l->kind)) dims |= 1 << loop_thread_dim(l->kind);
+            if (l->var == s->at_var) break;
+        }
+    return dims;
+}
+
 static bool gen_stage(Build *b, NestStage *s, Block *into) {
     Exprs *x = b->x;
     int self = index_of(b->n, s);
     bool threads = false, barrier = false;
-    for (int i = 0; i < s->nloops; i++)
+    int outer = threads_around(s);
+    for (int i = 0; i < s->nloops; i++) {
         threads |= loop_is_thread(s->loop[i].kind) && !s->loop[i].reduce;
+        if (loop_is_thread(s->loop[i].kind) && outer >> loop_thread_dim(s->loop[i].kind) & 1)
+            return err_set(b->err, ERR_SCHED_ILLEGAL,
+                           "%s.%s is bound to threads inside a loop that is bound to them already",
+                           s->def.name, s->loop[i].var->name);
+    }
     for (int i = 0; i < s->def.nax; i++)
         if (s->inexact[i] && !s->guarded[i])
             return err_set(b->err, ERR_SCHED_NEEDS_GUARD,
@@ -454,6 +472,11 @@ static bool gen_stage(Build *b, NestStage *s, Block *into) {
         }
         const Expr *one = ex_int(x, 1);
         Scope scope = threads && s->at && !b->spread[self] ? SCOPE_SHARED : SCOPE_REG;
+        if (scope == SCOPE_SHARED && outer)
+            return err_set(b->err, ERR_SCHED_ILLEGAL,
+                           "threads share stage %s inside a loop that is bound to threads; "
+                           "compute_at a workgroup's loop",
+                           s->def.name);
         if (threads && !s->at)
             return err_set(b->err, ERR_SCHED_ILLEGAL,
                            "stage %s is bound to threads but stands at the root; compute_at a "

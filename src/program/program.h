@@ -112,6 +112,7 @@ typedef struct ProgKernel {
     bool writes[STEP_MAX_BINDINGS]; // read_write rather than read
     const Kernel *ir;
     const struct Formula *formula; // what it computes, for the check on the device
+    const struct Nest *naive;      // its nest before any schedule; NULL where it was not kept
 } ProgKernel;
 
 // A number of workgroups: ceil(max(n*a + b, 1) / c) * d, with n = PARAM_N (or m where `by_m`).

@@ -81,10 +81,10 @@ static const Weight *weight_at(const Program *p, const Binding *b) {
     return NULL;
 }
 
-static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err) {
-    const Program *p = engine_program(e);
-    const Regime *r = &p->regimes[regime];
-    c->step = &r->steps[step];
+static bool begin(Checker *c, const CheckAsk *ask, Err *err) {
+    const Program *p = ask->program;
+    const Regime *r = &p->regimes[ask->regime];
+    c->step = &r->steps[ask->step];
     c->kernel = &p->kernels[c->step->kernel];
     c->f = c->kernel->formula;
     c->start_ms = clock_ms();
@@ -103,7 +103,7 @@ static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err) {
     // binding.
     c->program = *p;
     c->one = *c->kernel;
-    c->one_handle = engine_bind(e)->kernels[c->step->kernel];
+    c->one_handle = ask->kernels[c->step->kernel];
     c->one_step = *c->step;
     c->one_step.kernel = 0;
     memset(c->buffers, 0, sizeof c->buffers);
@@ -145,22 +145,22 @@ static bool begin(Checker *c, const Engine *e, int regime, u32 step, Err *err) {
     c->program.buf_ring = 1;
     c->program.buf_logits = 0;
     memset(c->program.regimes, 0, sizeof c->program.regimes);
-    c->program.regimes[regime] = (Regime){.n = r->n,
-                                          .m = r->m,
-                                          .nsteps = 1,
-                                          .head = 1,
-                                          .greedy = 1,
-                                          .sample = 1,
-                                          .steps = &c->one_step};
+    c->program.regimes[ask->regime] = (Regime){.n = r->n,
+                                               .m = r->m,
+                                               .nsteps = 1,
+                                               .head = 1,
+                                               .greedy = 1,
+                                               .sample = 1,
+                                               .steps = &c->one_step};
     for (int i = 0; i < c->nbuffers; i++)
-        if (!device_buffer_make(engine_device(e), c->buffers[i].size, c->buffers[i].kind,
-                                &c->handles[i], err))
+        if (!device_buffer_make(ask->device, c->buffers[i].size, c->buffers[i].kind, &c->handles[i],
+                                err))
             return false;
     c->bind = (DeviceBind){&c->program, c->handles, &c->one_handle};
     c->filling = 0;
     c->filled = 0;
     c->phase = CHECK_FILL;
-    return device_bind(engine_device(e), &c->bind, &c->bound, err);
+    return device_bind(ask->device, &c->bind, &c->bound, err);
 }
 
 static void end(Checker *c, Device *d) {
@@ -200,10 +200,9 @@ static bool fill(Checker *c, Device *d, Err *err) {
     return ok;
 }
 
-static bool run(Checker *c, const Engine *e, int regime, Err *err) {
-    (void)e;
+static bool run(Checker *c, const CheckAsk *ask, Err *err) {
     Submit s = {.bound = c->bound,
-                .regime = regime,
+                .regime = ask->regime,
                 .last = 1,
                 .n = c->n,
                 .m = c->m,
@@ -211,7 +210,7 @@ static bool run(Checker *c, const Engine *e, int regime, Err *err) {
                 .params = c->params,
                 .read_ring = -1};
     c->phase = CHECK_READ;
-    return device_submit(engine_device(e), &s, err) != 0;
+    return device_submit(ask->device, &s, err) != 0;
 }
 
 static bool read_back(Checker *c, Device *d, Err *err) {
@@ -387,14 +386,14 @@ static bool compare(Checker *c, Err *err) {
 
 // ---- the state machine --------------------------------------------------------------------------
 
-EngineState tune_check_kernel(void *checker, const Engine *e, int regime, u32 step, Err *err) {
-    Checker *c = checker;
-    Device *d = engine_device(e);
-    const Program *p = engine_program(e);
+EngineState checker_step(Checker *c, const CheckAsk *ask, Err *err) {
+    Device *d = ask->device;
+    const Program *p = ask->program;
     c->advice = advice(d);
     if (c->phase == CHECK_NONE) {
-        if (!p->kernels[p->regimes[regime].steps[step].kernel].formula) return ENGINE_DONE;
-        if (begin(c, e, regime, step, err)) return ENGINE_WORKING;
+        if (!p->kernels[p->regimes[ask->regime].steps[ask->step].kernel].formula)
+            return ENGINE_DONE;
+        if (begin(c, ask, err)) return ENGINE_WORKING;
         end(c, d);
         return ENGINE_FAILED;
     }
@@ -404,7 +403,7 @@ EngineState tune_check_kernel(void *checker, const Engine *e, int regime, u32 st
     if (ok) {
         switch (c->phase) {
         case CHECK_FILL: ok = fill(c, d, err); break;
-        case CHECK_RUN: ok = run(c, e, regime, err); break;
+        case CHECK_RUN: ok = run(c, ask, err); break;
         case CHECK_READ: ok = read_back(c, d, err); break;
         case CHECK_COMPARE:
             ok = compare(c, err);
@@ -419,4 +418,13 @@ EngineState tune_check_kernel(void *checker, const Engine *e, int regime, u32 st
     }
     if (!ok) end(c, d);
     return ok ? ENGINE_WORKING : ENGINE_FAILED;
+}
+
+void checker_stop(Checker *c, Device *d) {
+    if (c->phase != CHECK_NONE) end(c, d);
+}
+
+EngineState tune_check_kernel(void *checker, const Engine *e, int regime, u32 step, Err *err) {
+    CheckAsk ask = {engine_device(e), engine_program(e), engine_bind(e)->kernels, regime, step};
+    return checker_step(checker, &ask, err);
 }

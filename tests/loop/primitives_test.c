@@ -118,6 +118,27 @@ static void what_would_be_wrong_is_refused(void **s) {
     }
 }
 
+// Each line is legal by itself; together they would have threads stand for two loops at once, or
+// share what each of them has of its own.
+static void threads_inside_threads_are_refused(void **s) {
+    (void)s;
+    static const char *const around =
+        "split out.k 4 a b\nreorder out a b\nbind out.b thread.x\ncompute_at ss out.b\n"
+        "split ss.k 2 c d\nrfactor ss.d p\n";
+    static const char *const inside[] = {"bind p.d thread.x\n", "bind p.d thread.y\n", ""};
+    for (size_t i = 0; i < COUNT_OF(inside); i++) {
+        Fixture t;
+        Err e = {0};
+        Kernel *k;
+        Nest *n = start(&t, NORM, "gpu", 12);
+        assert_true(schedule_apply(n, str_c(around), S("test"), &e));
+        assert_true(schedule_apply(n, str_c(inside[i]), S("test"), &e));
+        assert_true(nest_build(t.a, n, &k, &e) == !*inside[i]);
+        assert_int_equal(e.id, *inside[i] ? ERR_SCHED_ILLEGAL : ERR_NONE);
+        arena_free(t.a);
+    }
+}
+
 static const struct {
     int what;
     const char *profile;
@@ -195,6 +216,7 @@ static void a_tail_without_its_guard_is_not_built(void **s) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_would_be_wrong_is_refused),
+        cmocka_unit_test(threads_inside_threads_are_refused),
         cmocka_unit_test(what_is_accepted_means_the_same),
         cmocka_unit_test(a_tail_without_its_guard_is_not_built),
     };

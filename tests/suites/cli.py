@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 import terminal
 HOB = os.path.join(ROOT, "build", "hob")
 MODEL = os.path.join(ROOT, "models", "SmolLM2-135M-Instruct.Q4_1.gguf")
-COMMANDS = ["run", "chat", "tokenize", "eval", "bake", "bench", "inspect"]
+COMMANDS = ["run", "chat", "tokenize", "eval", "bake", "bench", "tune", "inspect"]
 
 
 def case(name, good, why=""):
@@ -45,7 +45,7 @@ def wrong_use():
              ["eval", "-m", "x", "--tokens", "-", "--schedule", "-"],
              ["inspect", "-m", "x", "--plan", "--with-graph", "-", "--schedule", "-"], ["eval"], ["eval", "-m", "x"], ["bench"],
              ["run", "-m", "x", "-p", "x", "--speculate", "8"], ["chat", "-m", "x", "--speculate", "maybe"],
-             ["bench", "-m", "x", "--speculate", "--kernels"],
+             ["bench", "-m", "x", "--speculate", "--kernels"], ["tune"], ["tune", "-m", "x", "--best", "0"],
              ["eval", "-m", "x", "--tokens", "a", "--perplexity", "b"],
              ["eval", "-m", "x", "--tokens", "-", "--agreement"], ["eval", "-m", "x", "--perplexity", "a", "--agreement"],
              ["eval", "-m", "x", "--tokens", "a", "--agreement", "--mode", "fast"], ["run", "-m", "x", "-p", "a", "--mode", "slow"], ["bake"], ["bake", "-m", "x"],

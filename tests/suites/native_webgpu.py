@@ -84,6 +84,33 @@ def kernels(model):
         say("bench_times_each_kernel_on_" + device, "" if good else "%d rows: %s" % (len(rows), p.stderr.decode()[-200:]))
 
 
+def tune(model, tokens, want):
+    """What was found is kept and used; what the model says stays the same; a broken list is passed over with a word."""
+    path = os.path.join(OUT, "deep", "tuned.json")
+    if os.path.exists(path):
+        os.unlink(path)
+    ask = ("tune", "-m", model, "--device", "webgpu", "--json", "--best", "2", "--samples", "1", "--draws", "5", "--tuned", path)
+    try:
+        first, again = hob(*ask), hob(*ask, "--seconds", "0.001")
+        with open(path) as f:
+            kept = json.load(f)
+    except (RuntimeError, ValueError, OSError, subprocess.TimeoutExpired) as e:
+        return say("tune_keeps_what_it_finds", str(e))
+    found = [k["schedule"] for k in first["kernels"] if k["schedule"]]
+    here = [s["schedule"] for s in kept["schedules"] if s["adapter"] == first["device"]]
+    say("tune_keeps_what_it_finds", "" if kept["hob_tuned"] == 1 and set(found) == set(here) and len(first["kernels"]) > 9
+        and {r["rule"] for r in first["rules"]} >= {"matmul_row", "map"} and not again["kernels"]
+        else "%d found, %d kept, %d kernels" % (len(found), len(here), len(first["kernels"])))
+    os.environ["HOB_TUNED"] = path
+    compare("tuned", model, tokens, want, 7)
+    with open(path, "w") as f:
+        f.write('{"hob_tuned": 1, "schedules": [{"adapter": "a", "nest": "1"')
+    p = subprocess.run([HOB, "eval", "-m", model, "--tokens", "-", "--json"], cwd=ROOT, input=b"[1, 2, 3]", stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE)
+    del os.environ["HOB_TUNED"]
+    say("a_broken_list_is_not_used_and_said", "" if p.returncode == 0 and b"not used" in p.stderr else p.stderr.decode())
+
+
 def main():
     try:
         import numpy  # noqa: F401
@@ -112,6 +139,7 @@ def main():
             if os.path.exists(os.path.join(ROOT, "third_party", "wgpu", "wgpu.h")):
                 layouts()
             kernels(model)
+            tune(model, want["tokens"], want)
         rows = (1, 7, 64)[i % 3]
         compare("%s_by_%d" % (name, rows), model, want["tokens"], want, rows)
         compare("%s_by_%d_as_on_a_gpu" % (name, rows), model, want["tokens"], want, rows, profile)

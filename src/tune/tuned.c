@@ -1,0 +1,77 @@
+// tune/tuned.c: the list of schedules that were found best, and its file.
+//
+// The file is JSON that anyone may have written: {"hob_tuned": 1, "schedules": [{"adapter", "nest",
+// "schedule"}]}. A schedule is text that the primitives check as they check a user's, so the worst
+// that a wrong entry can do is to be slow; one that fits its nest no more is not used.
+#include "tune/tune.h"
+
+enum { VERSION = 1, FILE_MAX = 8 << 20 };
+
+static Str text_of(JVal o, Str key) {
+    JVal v;
+    return jval_dict_get(o, key, &v) && v.type == J_STR ? v.s : (Str){0};
+}
+
+static bool key_of(Str hex, u64 *out) {
+    *out = 0;
+    for (size_t i = 0; i < hex.len; i++) {
+        u32 c = (u8)hex.ptr[i], d = c - '0' < 10 ? c - '0' : c - 'a' < 6 ? c - 'a' + 10 : 16;
+        if (d > 15) return false;
+        *out = *out << 4 | d;
+    }
+    return hex.len > 0 && hex.len <= 16;
+}
+
+bool tuned_read(Arena *a, Str text, TunedList *out, Err *err) {
+    JVal root = {0}, version = {0}, list = {0};
+    bool ok = text.len <= FILE_MAX && jval_from_json(a, text, &root, err) && root.type == J_DICT &&
+              jval_dict_get(root, S("hob_tuned"), &version) && version.type == J_INT &&
+              version.i == VERSION && jval_dict_get(root, S("schedules"), &list) &&
+              list.type == J_LIST && jval_len(list) <= TUNED_MOST;
+    for (size_t i = 0; ok && i < jval_len(list); i++) {
+        JVal one = jval_list_at(list, i);
+        Tuned t = {0};
+        ok = one.type == J_DICT && key_of(text_of(one, S("nest")), &t.nest_key);
+        if (!ok) break;
+        t.adapter = text_of(one, S("adapter"));
+        t.schedule = text_of(one, S("schedule"));
+        ok = t.schedule.len > 0 && t.schedule.len <= TUNED_SCHEDULE_MAX && t.adapter.len <= 512;
+        if (ok) tuned_put(a, out, &t);
+    }
+    return ok || err_set(err, ERR_TUNED, "this is no list of schedules of this version of hob");
+}
+
+void tuned_put(Arena *a, TunedList *l, const Tuned *t) {
+    size_t at = 0;
+    while (at < l->all.n &&
+           !(l->all.at[at].nest_key == t->nest_key && str_eq(l->all.at[at].adapter, t->adapter)))
+        at++;
+    if (at == l->all.n && at == TUNED_MOST) at = 0;
+    if (at < l->all.n) {
+        l->all.n--;
+        memmove(l->all.at + at, l->all.at + at + 1, (l->all.n - at) * sizeof *l->all.at);
+    }
+    if (t->schedule.len) // empty: what was found before holds no more
+        vec_push(a, &l->all,
+                 ((Tuned){arena_str(a, t->adapter), t->nest_key, arena_str(a, t->schedule)}));
+}
+
+void tuned_print(const TunedList *l, Buf *out) {
+    buf_fmt(out, "{\"hob_tuned\": %d, \"schedules\": [", (i32)VERSION);
+    for (size_t i = 0; i < l->all.n; i++) {
+        buf_add(out, i ? S(",\n{\"adapter\": ") : S("\n{\"adapter\": "));
+        json_str(out, l->all.at[i].adapter);
+        buf_fmt(out, ", \"nest\": \"%X\", \"schedule\": ", l->all.at[i].nest_key);
+        json_str(out, l->all.at[i].schedule);
+        buf_char(out, '}');
+    }
+    buf_add(out, S("]}\n"));
+}
+
+Str tuned_schedule(const void *list, u64 nest_key) {
+    const TunedList *l = list;
+    for (size_t i = 0; i < l->all.n; i++)
+        if (l->all.at[i].nest_key == nest_key && str_eq(l->all.at[i].adapter, l->adapter))
+            return l->all.at[i].schedule;
+    return (Str){0};
+}
