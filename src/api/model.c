@@ -89,7 +89,7 @@ void model_say(const Model *m, const Err *why, const char *what) {
     if (!m->log) return;
     err_print(why, &b);
     buf_add(&b, str_c(what));
-    m->log(m->user, buf_str(&b));
+    (m->log)(m->user, buf_str(&b)); // a page has a macro of that name
 }
 
 void model_tuned(Model *m, Str text, Str file) {
