@@ -221,6 +221,14 @@ bool page_device(Page *p, Model *m, bool gpu, Err *err) {
 // Activations of 8 and 16 bits from here on, where weights take them; else f32.
 EXPORT(hob_w_mode) void hob_w_mode(Page *p, bool fast) { p->fast = fast; }
 
+// What was measured before (hob_w_tune's text, or none), and the adapter with its driver, whose
+// schedules hold for the GPU.
+EXPORT(hob_w_tuned)
+void hob_w_tuned(Page *p, const char *adapter, u32 adapter_n, const char *text, u32 n) {
+    p->adapter = arena_str(p->arena, (Str){adapter, adapter_n});
+    p->tuned = arena_str(p->arena, (Str){text, n});
+}
+
 // Compiles for the chosen device and begins to load; then step until PAGE_READY.
 EXPORT(hob_w_load) bool hob_w_load(Page *p, bool gpu) {
     p->err = (Err){0};
@@ -234,7 +242,12 @@ EXPORT(hob_w_load) bool hob_w_load(Page *p, bool gpu) {
         o.few_m = SPECULATE_MOST + 1;
     }
     Arena *work = o.work = arena_new(NULL);
-    bool ok = page_device(p, p->m, gpu, &p->err) && model_compile(p->m, &o, &p->err);
+    bool ok = page_device(p, p->m, gpu, &p->err);
+    if (ok && gpu) {
+        p->m->device->adapter = p->adapter;
+        model_tuned(p->m, p->tuned, S("measured schedules"));
+    }
+    ok = ok && model_compile(p->m, &o, &p->err);
     arena_free(work);
     p->compile_ms = clock_ms() - start;
     ok = ok && model_start(p->m, &p->err);
@@ -287,7 +300,11 @@ EXPORT(hob_w_info) void hob_w_info(Page *p) {
                 "\"compile_ms\":%.1f",
                 m->program->ctx, m->program->vocab, m->program->weight_bytes, m->program->kv_bytes,
                 m->program->nkernels, p->compile_ms);
-        buf_fmt(&p->out, ",\"steps\":%d", m->program->regimes[REGIME_ROW].nsteps);
+        u32 tuned = 0;
+        for (int i = 0; i < m->program->nkernels; i++)
+            tuned += tuned_schedule(&m->tuned, m->program->kernels[i].nest_key).len > 0;
+        buf_fmt(&p->out, ",\"steps\":%d,\"tuned\":%u", m->program->regimes[REGIME_ROW].nsteps,
+                tuned);
     }
     buf_char(&p->out, '}');
 }
@@ -444,6 +461,28 @@ static PageState eval_step(Page *p) {
     double last = r->tokens[r->done];
     buf_add(&p->out, (Str){(const char *)&last, sizeof last});
     p->stage = STAGE_READY;
+    return PAGE_END;
+}
+
+// ---- measuring schedules, while nothing is asked for --------------------------------------------
+
+// A little of it, on the GPU of a model that is ready. TEXT: one kernel is done, and out the list
+// to be kept; END: all are. Nothing is out on the device but after WAITING.
+EXPORT(hob_w_tune) PageState hob_w_tune(Page *p) {
+    TuneOptions o = {.best = 3, .changes = 1, .samples = 3, .sample_ms = 10};
+    if (p->stage != STAGE_READY || !p->m->profile.gpu) return PAGE_IDLE;
+    p->err = (Err){0};
+    if (!p->tuner && !(p->tuner = model_tuner(p->m, &o, &p->err))) return PAGE_END;
+    EngineState s = tuner_step(p->tuner, &p->err);
+    if (s == ENGINE_WORKING) return PAGE_WORKING;
+    if (s == ENGINE_WAITING) return PAGE_WAITING;
+    if (s == ENGINE_FAILED) return page_fail(p); // the device is gone, and the tuner of no use
+    model_keep(p->m, p->tuner);
+    out_clear(p);
+    tuned_print(&p->m->tuned, &p->out);
+    if (s == ENGINE_TOKEN) return PAGE_TEXT;
+    tuner_free(p->tuner);
+    p->tuner = NULL;
     return PAGE_END;
 }
 

@@ -62,7 +62,9 @@ typedef struct Page {
     WebgpuHost host;
     bool has_gpu, fast; // fast: see hob_w_mode
     Probe *probe;
-    Device *gpu; // whom answers are for
+    Device *gpu;        // whom answers are for
+    Tuner *tuner;       // once something was measured
+    Str adapter, tuned; // see hob_w_tuned
     double compile_ms;
     int threads; // of the CPU's kernels
     // the answer being made

@@ -39,6 +39,8 @@ interface Exports {
     hob_w_probe_products(page: number): number;
     hob_w_probe_end(page: number): void;
     hob_w_mode(page: number, fast: number): void;
+    hob_w_tuned(page: number, adapter: number, adapterN: number, text: number, n: number): void;
+    hob_w_tune(page: number): number;
     hob_w_load(page: number, gpu: number): number;
     hob_w_load_done(page: number): number;
     hob_w_load_total(page: number): number;

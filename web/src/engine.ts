@@ -220,7 +220,7 @@ class PageEngine implements Engine {
             if (named === undefined && !(Number.isInteger(drafts) && drafts >= 1 && drafts <= 7))
                 return fail(failure("ENGINE_OPTION", `speculate is ${options.speculate}; give "auto", "off" or 1 to 7`));
             const sizes: Sizes = [options.ctx ?? 0, options.chunk ?? 0, options.rows ?? 0, drafts];
-            this.post({ type: "open", id, source: input, device, sizes, threads, kernels, mode }, transfer);
+            this.post({ type: "open", id, source: input, device, sizes, threads, kernels, mode, tune: options.tune ?? true }, transfer);
         });
     }
 

@@ -37,6 +37,8 @@ export class Gpu {
     /** The first thing that went wrong, in WebGPU's words. */
     failed: string | null = null;
     lost = false;
+    /** While kernels are only tried: what goes wrong is theirs, not the device's. */
+    trying = false;
     private readonly buffers: (GPUBuffer | undefined)[] = [];
     private readonly kernels: (Kernel | undefined)[] = [];
     private readonly bounds: (Bound | undefined)[] = [];
@@ -108,7 +110,7 @@ export class Gpu {
     }
 
     private fail(message: string): void {
-        this.failed ??= message;
+        if (!this.trying) this.failed ??= message;
     }
 
     private answer(ticket: number, ok = true, token = 0): void {
@@ -251,7 +253,7 @@ export class Gpu {
         const first = 6 + a[4]!;
         for (let i = 0; i < a[5]!; i++) {
             const { kernel } = steps[a[first + i * 4]!]!;
-            if (!kernel.pipeline) missing.add(kernel);
+            if (!kernel.pipeline && !kernel.broken) missing.add(kernel);
         }
         return missing.size ? [...missing] : null;
     }
@@ -298,7 +300,8 @@ export class Gpu {
         const [ticket, id, regime, read, head, nsteps] = a as unknown as number[];
         const bound = this.bounds[id!]!;
         const steps = bound.regimes[regime!]!;
-        if (this.failed !== null) return this.answer(ticket!, false);
+        const broken = Array.from({ length: nsteps! }, (_, i) => steps[a[6 + head! + i * 4]!]!).some((s) => !s.kernel.pipeline);
+        if (this.failed !== null || broken) return this.answer(ticket!, false);
         const queue = this.device.queue;
         let at = 6;
         queue.writeBuffer(bound.params, 0, a as GPUAllowSharedBufferSource, at, head!);

@@ -4,6 +4,7 @@
 export interface Kernel {
     pipeline: GPUComputePipeline | null;
     making: Promise<void> | null;
+    broken: boolean; // it was made in vain
     layout: GPUBindGroupLayout;
     name: string;
     code: string;
@@ -18,7 +19,7 @@ export class Pipelines {
     ) {}
 
     kernel(name: string, code: string, nbind: number, writes: number): Kernel {
-        return { pipeline: null, making: null, layout: this.layout(nbind, writes), name, code };
+        return { pipeline: null, making: null, broken: false, layout: this.layout(nbind, writes), name, code };
     }
 
     private layout(nbind: number, writes: number): GPUBindGroupLayout {
@@ -48,7 +49,10 @@ export class Pipelines {
             })
             .then(
                 (pipeline) => void (k.pipeline = pipeline),
-                (e: Error) => this.fail(`kernel ${k.name}: ${e.message}`),
+                (e: Error) => {
+                    k.broken = true;
+                    this.fail(`kernel ${k.name}: ${e.message}`);
+                },
             );
         return k.making;
     }

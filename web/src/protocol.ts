@@ -13,6 +13,7 @@ export interface Open {
     threads: number; // 0: by trial
     kernels: KernelSet | null; // null: the best
     mode: Mode;
+    tune: boolean;
 }
 
 export type ToWorker =

@@ -101,6 +101,8 @@ export interface EngineInfo {
     kv_bytes: number;
     kernels: number;
     steps: number;
+    /** Kernels whose schedule was measured here before. */
+    tuned: number;
     /** Threads that run the CPU's kernels, and which set those are; 1 where the GPU runs. */
     threads: number;
     kernel_set: KernelSet;
@@ -142,6 +144,11 @@ export interface EngineOptions {
     kernels?: KernelSet;
     /** `fast`: weights of 4 and 8 bits are multiplied as integers, by activations of 8 and 16 bits; `reference`, the default: by f32. */
     mode?: Mode;
+    /**
+     * Whether schedules are measured on WebGPU while nothing is asked for (some seconds after the first answer, the rest
+     * later), and those that were measured before are used; true by default. The page's private file system keeps them.
+     */
+    tune?: boolean;
     onProgress?: (p: Progress) => void;
     onLog?: (line: string) => void;
     /** Ends the opening; once the engine is there, nothing more comes of it. */

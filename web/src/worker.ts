@@ -8,6 +8,7 @@ import { modules, plainMemory, sharedMemory } from "./modules.js";
 import type { FromWorker, Open, ToWorker } from "./protocol.js";
 import { openSource, type ModelSource } from "./source.js";
 import { Team } from "./team.js";
+import { Tuning, adapterName, readTuned } from "./tuning.js";
 import type { AnswerStats, DeviceName, EngineInfo, EvaluateRequest, Progress, Trial } from "./types.js";
 
 const TRIAL_MS = { cpu: 80, webgpu: 120 }; // running products; what is made for them comes before
@@ -108,6 +109,7 @@ function speed(stage: "store" | "load"): (done: number, total: number) => void {
 }
 
 function drop(): void {
+    void open?.tuning?.stop();
     open?.gpu?.close();
     open?.team.close();
     open = null;
@@ -117,6 +119,7 @@ interface Opening {
     core: Core;
     gpu: Gpu | null;
     team: Team;
+    tuning?: Tuning | null;
 }
 
 async function openModel(m: Open): Promise<void> {
@@ -172,6 +175,7 @@ async function openModel(m: Open): Promise<void> {
         }
         core.c.hob_w_threads(core.page, team.size);
         progress({ stage: "compile" });
+        if (gpu) core.c.hob_w_tuned(core.page, ...core.arg(0, adapterName(gpu)), ...core.arg(1, m.tune ? await readTuned() : ""));
         await breathe();
         if (!core.c.hob_w_load(core.page, device === "webgpu" ? 1 : 0)) throw explain(core, gpu);
         if (source!.size > BOTH_MAX) drop(); // until here, a failure takes nothing away
@@ -180,7 +184,7 @@ async function openModel(m: Open): Promise<void> {
         if ((await run(core, gpu, step, told)) !== STATE.READY) throw explain(core, gpu);
         told();
         drop();
-        open = { core, gpu, team };
+        open = { core, gpu, team, tuning: gpu && m.tune ? new Tuning(core, gpu, tell, log) : null };
         const info: EngineInfo = { ...core.info<EngineInfo>(), why, trials, kernel_set, mode: m.mode, threads: team.size };
         info.load_ms = performance.now() - start;
         info.heap_bytes = core.heapBytes;
@@ -272,10 +276,11 @@ async function make(id: number, begin: (core: Core) => number, piece: (core: Cor
     try {
         if (!open) throw failure("ENGINE_BUSY", "no model is open; open one first");
         if (asking) throw failure("ENGINE_BUSY", "an answer is being made; stop it first");
-        const { core, gpu } = open;
+        const { core, gpu, tuning } = open;
         const { c, page } = core;
-        if (!begin(core)) throw core.error();
         asking = id;
+        await tuning?.stop();
+        if (!begin(core)) throw core.error();
         let state: number;
         do {
             const step = () => {
@@ -297,6 +302,7 @@ async function make(id: number, begin: (core: Core) => number, piece: (core: Cor
         post({ type: "error", id, error: errorBody(e) });
     }
     open?.gpu?.traceEnd();
+    open?.tuning?.idle();
 }
 
 /** Of what is handed over from now on; at the end of an answer, or when another trace begins, it has what it has. */
