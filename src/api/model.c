@@ -98,7 +98,7 @@ void model_tuned(Model *m, Str text, Str file) {
     if (!text.len || tuned_read(m->arena, text, &m->tuned, &why)) return;
     m->tuned.all.n = 0;
     err_file(&why, file);
-    model_say(m, &why, " (it is not used)");
+    model_say(m, &why, " (not used)");
 }
 
 bool model_compile(Model *m, CompileOptions *o, Err *err) {
@@ -112,7 +112,7 @@ bool model_compile(Model *m, CompileOptions *o, Err *err) {
     }
     bool ok = compile_program(m->arena, m->graph, o, &m->program, o->tuned ? &why : err);
     if (!ok && o->tuned) { // what was found best once may be refused by now
-        model_say(m, &why, " (schedules that were measured are not used)");
+        model_say(m, &why, " (not used)");
         o->tuned = NULL;
         ok = compile_program(m->arena, m->graph, o, &m->program, err);
     }

@@ -105,6 +105,9 @@ const EngineStats *engine_stats(const Engine *e);
 // Takes a device's answers until at most `keep` tickets are out. WORKING: so it is; WAITING: not
 // yet; FAILED: see the error.
 EngineState engine_settle(Device *d, int keep, Err *err);
+// Fills the engine's parameter block for rows at positions [pos, pos + n), m of which (the last
+// ones) get logits, and the submit but for its steps.
+void engine_params(Engine *e, u32 pos, u32 n, u32 m, Submit *s);
 const Program *engine_program(const Engine *e);
 Device *engine_device(const Engine *e);
 const DeviceBind *engine_bind(const Engine *e);

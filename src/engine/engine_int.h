@@ -93,10 +93,7 @@ struct Engine {
     EngineStats stats;
 };
 
-// Fills the parameter block for rows at positions [pos, pos + n), m of which (the last ones) get
-// logits, and the submit but for its steps.
-void engine_params(Engine *e, u32 pos, u32 n, u32 m, Submit *s);
-// The same, and hands over the steps.
+// engine_params, and hands over the steps.
 typedef enum RunSampler { RUN_NONE, RUN_GREEDY, RUN_SAMPLE } RunSampler;
 int engine_regime(const Engine *e, u32 n);
 // Has the program steps for this? An edited graph may lack them: old numbers would be the answer.

@@ -91,7 +91,7 @@ typedef struct TuneResult {
     int ranked, measured, wrong;
 } TuneResult;
 typedef struct Tuner Tuner;
-Tuner *tuner_new(const Engine *e, const TuneOptions *o, Err *err); // NULL: err
+Tuner *tuner_new(Engine *e, const TuneOptions *o, Err *err); // NULL: err
 void tuner_free(Tuner *t);                                         // NULL is fine
 // TOKEN: one more result; DONE: no more kernels, or the time is up; WORKING: nothing is out on the
 // device.

@@ -38,7 +38,7 @@ bool tuned_read(Arena *a, Str text, TunedList *out, Err *err) {
         ok = t.schedule.len > 0 && t.schedule.len <= TUNED_SCHEDULE_MAX && t.adapter.len <= 512;
         if (ok) tuned_put(a, out, &t);
     }
-    return ok || err_set(err, ERR_TUNED, "this is no list of schedules of this version of hob");
+    return ok || err_set(err, ERR_TUNED, "no list of schedules of this version");
 }
 
 void tuned_put(Arena *a, TunedList *l, const Tuned *t) {

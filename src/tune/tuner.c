@@ -18,7 +18,6 @@ typedef struct Target {
     int kernel, regime, nsteps;
     const Rule *rule;
     double ms, share; // of all its steps, by the rule's schedule; of the regime's
-    bool light;
 } Target;
 
 typedef struct Candidate {
@@ -36,7 +35,7 @@ typedef struct Candidate {
 
 struct Tuner {
     TuneOptions o;
-    const Engine *e;
+    Engine *e;
     Device *d;
     Arena *arena, *work; // of the tuner; of one target
     Program *p;          // as the engine's, its nests kept, by the rules' schedules
@@ -49,7 +48,6 @@ struct Tuner {
     Candidate *cand; // [0]: the rule's
     int ncand, cur, sample, ranked, wrong;
     int steps, repeats; // of the target's steps, how often: a sample
-    i32 *params;
     TuneResult *results;
     int nresults;
 };
@@ -58,7 +56,7 @@ static double now(const Tuner *t) { return t->o.clock ? t->o.clock(t->o.user) : 
 
 // ---- what there is to tune ----------------------------------------------------------------------
 
-static bool list_targets(Tuner *t) {
+static void list_targets(Tuner *t) {
     static const int order[] = {REGIME_ROW, REGIME_MANY, REGIME_FEW};
     const Program *p = t->p;
     bool *seen = NEW_N(t->arena, bool, p->nkernels + 1);
@@ -72,13 +70,10 @@ static bool list_targets(Tuner *t) {
             Target g = {.kernel = k, .regime = order[o]};
             for (int s = i; s < r->nsteps; s++) g.nsteps += (int)r->steps[s].kernel == k;
             g.rule = rule_for(p->kernels[k].naive);
-            g.light = str_starts(str_c(g.rule->name), S("map")) ||
-                      str_starts(str_c(g.rule->name), S("row_reduce"));
             t->target[t->ntargets++] = g;
         }
     }
     t->results = NEW_N(t->arena, TuneResult, t->ntargets + 1);
-    return true;
 }
 
 // Shares of their regimes, then the regimes one by one, of each the heaviest first.
@@ -131,6 +126,13 @@ static void offer(Tuner *t, const Target *g, Str schedule) {
     t->cand[at] = c;
 }
 
+#if !defined(HOB_PAGE)
+// Neither a product nor attention.
+static bool light(const Target *g) {
+    return !strcmp(g->rule->name, "map") || !strcmp(g->rule->name, "row_reduce");
+}
+#endif
+
 static void rank(Tuner *t, const Target *g) {
     const Nest *naive = t->p->kernels[g->kernel].naive;
     i64 own[RULE_MAX_PARAMS], value[RULE_MAX_PARAMS];
@@ -153,10 +155,10 @@ static void rank(Tuner *t, const Target *g) {
         if (i == np) break;
     }
 #if !defined(HOB_PAGE)
-    double light = 0;
+    double all = 0;
     for (int i = 0; i < t->ntargets; i++)
-        if (t->target[i].light && t->target[i].regime == g->regime) light += t->target[i].share;
-    for (int i = 0; g->light && light * 100 > LIGHT_PERCENT && i < t->o.draws; i++)
+        if (light(&t->target[i]) && t->target[i].regime == g->regime) all += t->target[i].share;
+    for (int i = 0; light(g) && all * 100 > LIGHT_PERCENT && i < t->o.draws; i++)
         offer(t, g, tune_draw(t->work, naive, t->p->kernels[g->kernel].nest_key + (u64)i));
 #endif
 }
@@ -188,38 +190,19 @@ static bool make(Tuner *t, const Target *g, Candidate *c, Err *err) {
     return device_bind(t->d, &c->bind, &c->bound, err);
 }
 
-// Rows past the conversation's end. false: there is no room for them.
-static bool fill_params(Tuner *t, const Regime *r, Submit *s) {
-    size_t known;
-    engine_tokens(t->e, &known);
-    u32 ctx = t->p->ctx, n = MIN2(r->n, ctx), pos = MIN2(ctx / 4, 256u);
-    if (pos + n > ctx) pos = ctx - n;
-    if (pos < known) pos = (u32)known;
-    if (pos + n > ctx) return false;
-    i32 *w = t->params;
-    memset(w, 0, program_param_words(t->p) * sizeof *w);
-    s->n = n, s->m = MIN2(r->m, n), s->t = pos + n;
-    w[PARAM_N] = (i32)n, w[PARAM_M] = (i32)s->m, w[PARAM_T] = (i32)s->t;
-    w[PARAM_TOP_K] = 40, w[PARAM_INV_TEMP] = 81920; // temperature 0.8
-    for (u32 i = 0; i < n; i++) {
-        i32 *row = w + PARAM_ROWS + ROW_WORDS * i;
-        row[ROW_POS] = (i32)(pos + i);
-        row[ROW_RING] = (i32)((pos + i) & (TOKEN_RING - 1));
-        if (i >= s->m) continue;
-        row[ROW_INDEX] = (i32)(n - s->m + i);
-        row[ROW_NEXT] = (i32)(pos + n - s->m + i + 1);
-    }
-    return true;
-}
-
+// Some steps, so often, for rows past the conversation's end, if there is room for them.
 static bool run(Tuner *t, const Target *g, const Candidate *c, int steps, int repeats, Err *err) {
     const Regime *r = &c->program.regimes[g->regime];
-    Submit s = {.bound = c->bound,
-                .regime = g->regime,
-                .last = steps,
-                .params = t->params,
-                .read_ring = -1};
-    if (!fill_params(t, r, &s)) return err_set(err, ERR_ENGINE_PROMPT, "the context is full");
+    u32 ctx = t->p->ctx, n = MIN2(r->n, ctx), pos = MIN2(ctx / 4, 256u);
+    size_t known;
+    Submit s;
+    engine_tokens(t->e, &known);
+    if (pos + n > ctx) pos = ctx - n;
+    if (pos < known) pos = (u32)known;
+    if (pos + n > ctx) return err_set(err, ERR_ENGINE_PROMPT, "the context is full");
+    engine_params(t->e, pos, n, MIN2(r->m, n), &s);
+    s.bound = c->bound;
+    s.last = steps;
     t->from_ms = now(t);
     for (int i = 0; i < repeats; i++)
         if (!device_submit(t->d, &s, err)) return false;
@@ -391,12 +374,12 @@ void tuner_progress(const Tuner *t, int *done, int *all) {
     *all = 2 * t->ntargets;
 }
 
-Tuner *tuner_new(const Engine *e, const TuneOptions *o, Err *err) {
+Tuner *tuner_new(Engine *e, const TuneOptions *o, Err *err) {
     Arena *a = arena_new(NULL), *work = arena_new(NULL);
     Tuner *t = a && work ? NEW(a, Tuner) : NULL;
     if (!t) {
         arena_free(a), arena_free(work);
-        err_set(err, ERR_OUT_OF_MEMORY, "no schedule can be measured");
+        err_set(err, ERR_OUT_OF_MEMORY, "nothing can be measured");
         return NULL;
     }
     *t = (Tuner){.o = *o, .e = e, .d = engine_device(e), .arena = a, .work = work};
@@ -409,12 +392,12 @@ Tuner *tuner_new(const Engine *e, const TuneOptions *o, Err *err) {
     c.dialect = NULL;
     c.work = NULL;
     c.tuned = NULL;
-    if (compile_program(a, o->graph, &c, &t->p, err) && list_targets(t)) {
-        t->params = NEW_N(a, i32, program_param_words(t->p));
-        return t;
+    if (!compile_program(a, o->graph, &c, &t->p, err)) {
+        tuner_free(t);
+        return NULL;
     }
-    tuner_free(t);
-    return NULL;
+    list_targets(t);
+    return t;
 }
 
 void tuner_free(Tuner *t) {
