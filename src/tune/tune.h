@@ -55,7 +55,7 @@ Str tune_draw(Arena *a, const Nest *naive, u64 seed);
 typedef struct Tuned {
     Str adapter; // and driver
     u64 nest_key;
-    Str schedule;
+    Str schedule; // empty: nothing is better than what the rule chooses
 } Tuned;
 typedef struct TunedList {
     VEC(Tuned) all;
@@ -66,14 +66,17 @@ enum { TUNED_MOST = 4096, TUNED_SCHEDULE_MAX = 4096 };
 bool tuned_read(Arena *a, Str text, TunedList *out, Err *err);
 void tuned_put(Arena *a, TunedList *l, const Tuned *t); // in place of an older one; the oldest goes
 void tuned_print(const TunedList *l, Buf *out);         // reads back
-Str tuned_schedule(const void *list, u64 nest_key);     // CompileOptions.tuned: of l->adapter
+// Of l->adapter; NULL: nothing was measured.
+const Tuned *tuned_find(const TunedList *l, u64 nest_key);
+Str tuned_schedule(const void *list, u64 nest_key); // CompileOptions.tuned
 
 // tuner.c: measures schedules on the device, beside a loaded engine that answers nothing meanwhile
 typedef struct TuneOptions {
     const Graph *graph; // what the engine's program was made of, and how
     const CompileOptions *compile;
-    int best;         // of a kernel's schedules are measured, beside the rule's own
-    int changes;      // parameters that differ from the rule's choice, at most
+    const TunedList *known; // what is in it is not measured again; NULL: all is
+    int best;               // of a kernel's schedules are measured, beside the rule's own
+    int changes;            // parameters that differ from the rule's choice, at most
     int draws;        // random schedules for each light kernel, where light ones count; 0: none
     int samples;      // of each, of which the median counts
     double sample_ms; // a sample lasts so long at least, for clocks are coarse
@@ -92,7 +95,7 @@ typedef struct TuneResult {
 } TuneResult;
 typedef struct Tuner Tuner;
 Tuner *tuner_new(Engine *e, const TuneOptions *o, Err *err); // NULL: err
-void tuner_free(Tuner *t);                                         // NULL is fine
+void tuner_free(Tuner *t);                                   // NULL is fine
 // TOKEN: one more result; DONE: no more kernels, or the time is up; WORKING: nothing is out on the
 // device.
 EngineState tuner_step(Tuner *t, Err *err);

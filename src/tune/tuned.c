@@ -35,25 +35,29 @@ bool tuned_read(Arena *a, Str text, TunedList *out, Err *err) {
         if (!ok) break;
         t.adapter = text_of(one, S("adapter"));
         t.schedule = text_of(one, S("schedule"));
-        ok = t.schedule.len > 0 && t.schedule.len <= TUNED_SCHEDULE_MAX && t.adapter.len <= 512;
+        ok = t.schedule.ptr && t.schedule.len <= TUNED_SCHEDULE_MAX && t.adapter.len <= 512;
         if (ok) tuned_put(a, out, &t);
     }
     return ok || err_set(err, ERR_TUNED, "no list of schedules of this version");
 }
 
+static size_t place_of(const TunedList *l, u64 nest_key, Str adapter) {
+    size_t i = 0;
+    while (i < l->all.n &&
+           !(l->all.at[i].nest_key == nest_key && str_eq(l->all.at[i].adapter, adapter)))
+        i++;
+    return i;
+}
+
 void tuned_put(Arena *a, TunedList *l, const Tuned *t) {
-    size_t at = 0;
-    while (at < l->all.n &&
-           !(l->all.at[at].nest_key == t->nest_key && str_eq(l->all.at[at].adapter, t->adapter)))
-        at++;
+    size_t at = place_of(l, t->nest_key, t->adapter);
     if (at == l->all.n && at == TUNED_MOST) at = 0;
     if (at < l->all.n) {
         l->all.n--;
         memmove(l->all.at + at, l->all.at + at + 1, (l->all.n - at) * sizeof *l->all.at);
     }
-    if (t->schedule.len) // empty: what was found before holds no more
-        vec_push(a, &l->all,
-                 ((Tuned){arena_str(a, t->adapter), t->nest_key, arena_str(a, t->schedule)}));
+    vec_push(a, &l->all,
+             ((Tuned){arena_str(a, t->adapter), t->nest_key, arena_str(a, t->schedule)}));
 }
 
 void tuned_print(const TunedList *l, Buf *out) {
@@ -68,10 +72,12 @@ void tuned_print(const TunedList *l, Buf *out) {
     buf_add(out, S("]}\n"));
 }
 
+const Tuned *tuned_find(const TunedList *l, u64 nest_key) {
+    size_t i = place_of(l, nest_key, l->adapter);
+    return i < l->all.n ? &l->all.at[i] : NULL;
+}
+
 Str tuned_schedule(const void *list, u64 nest_key) {
-    const TunedList *l = list;
-    for (size_t i = 0; i < l->all.n; i++)
-        if (l->all.at[i].nest_key == nest_key && str_eq(l->all.at[i].adapter, l->adapter))
-            return l->all.at[i].schedule;
-    return (Str){0};
+    const Tuned *t = tuned_find(list, nest_key);
+    return t ? t->schedule : (Str){0};
 }

@@ -24,7 +24,7 @@ typedef struct Candidate {
     Str schedule;
     u64 text; // hash of its primitives
     double cost, first_ms, ms[SAMPLES_MAX];
-    bool alive;
+    bool alive, own; // own: the engine's very kernel
     ProgKernel kernel;
     GridDim grid[3];
     KernelHandle handle;
@@ -65,7 +65,7 @@ static void list_targets(Tuner *t) {
         const Regime *r = &p->regimes[order[o]];
         for (int i = 0; i < r->nsteps; i++) {
             int k = (int)r->steps[i].kernel;
-            if (seen[k]) continue;
+            if (seen[k] || (t->o.known && tuned_find(t->o.known, p->kernels[k].nest_key))) continue;
             seen[k] = true;
             Target g = {.kernel = k, .regime = order[o]};
             for (int s = i; s < r->nsteps; s++) g.nsteps += (int)r->steps[s].kernel == k;
@@ -170,9 +170,15 @@ static bool make(Tuner *t, const Target *g, Candidate *c, Err *err) {
     const Regime *r = &t->p->regimes[g->regime];
     Ticket ticket;
     int n = 0;
-    if (!c->alive || !compile(t, g, c, t->o.compile->profile->gpu ? &dialect_wgsl : NULL) ||
-        !device_kernel_make(t->d, &c->kernel, &c->handle, &ticket, err))
+    if (!c->alive || !compile(t, g, c, t->o.compile->profile->gpu ? &dialect_wgsl : NULL))
         return false;
+    const Program *p = engine_program(t->e);
+    for (int i = 0; i < p->nkernels && !c->own; i++) {
+        c->own = p->kernels[i].nest_key == c->kernel.nest_key &&
+                 str_eq(p->kernels[i].schedule, c->kernel.schedule);
+        c->handle = engine_bind(t->e)->kernels[i];
+    }
+    if (!c->own && !device_kernel_make(t->d, &c->kernel, &c->handle, &ticket, err)) return false;
     Step *steps = NEW_N(t->work, Step, MIN2(g->nsteps, STEPS_MAX));
     for (int i = 0; i < r->nsteps && n < STEPS_MAX; i++) {
         if ((int)r->steps[i].kernel != g->kernel) continue;
@@ -212,7 +218,7 @@ static bool run(Tuner *t, const Target *g, const Candidate *c, int steps, int re
 static void end(Tuner *t) {
     for (int i = 0; i < t->ncand; i++) {
         device_unbind(t->d, t->cand[i].bound);
-        device_kernel_free(t->d, t->cand[i].handle);
+        if (!t->cand[i].own) device_kernel_free(t->d, t->cand[i].handle);
     }
     t->ncand = 0;
     t->phase = TUNE_PICK;
@@ -254,7 +260,7 @@ static EngineState decide(Tuner *t, Target *g) {
                       .ranked = t->ranked,
                       .measured = measured,
                       .wrong = t->wrong};
-    if (better) r->schedule = arena_str(t->arena, best->schedule);
+    r->schedule = better ? arena_str(t->arena, best->schedule) : (Str){0};
     t->nresults += t->tuning;
     end(t);
     return t->tuning ? ENGINE_TOKEN : ENGINE_WORKING;

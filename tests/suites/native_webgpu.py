@@ -97,7 +97,7 @@ def tune(model, tokens, want):
     except (RuntimeError, ValueError, OSError, subprocess.TimeoutExpired) as e:
         return say("tune_keeps_what_it_finds", str(e))
     found = [k["schedule"] for k in first["kernels"] if k["schedule"]]
-    here = [s["schedule"] for s in kept["schedules"] if s["adapter"] == first["device"]]
+    here = [s["schedule"] for s in kept["schedules"] if s["adapter"] == first["device"] and s["schedule"]]
     say("tune_keeps_what_it_finds", "" if kept["hob_tuned"] == 1 and set(found) == set(here) and len(first["kernels"]) > 9
         and {r["rule"] for r in first["rules"]} >= {"matmul_row", "map"} and not again["kernels"]
         else "%d found, %d kept, %d kernels" % (len(found), len(here), len(first["kernels"])))
