@@ -469,7 +469,8 @@ static PageState eval_step(Page *p) {
 // A little of it, on the GPU of a model that is ready. TEXT: one kernel is done, and out the list
 // to be kept; END: all are. Nothing is out on the device but after WAITING.
 EXPORT(hob_w_tune) PageState hob_w_tune(Page *p) {
-    TuneOptions o = {.known = &p->m->tuned, .best = 3, .changes = 1, .samples = 3, .sample_ms = 10};
+    TuneOptions o = {
+        .known = &p->m->tuned, .best = 3, .rows = 32, .changes = 1, .samples = 3, .sample_ms = 10};
     if (p->stage != STAGE_READY || !p->m->profile.gpu) return PAGE_IDLE;
     p->err = (Err){0};
     if (!p->tuner && !(p->tuner = model_tuner(p->m, &o, &p->err))) return PAGE_END;

@@ -152,6 +152,7 @@ static int run(const Command *c, int argc, char **argv) {
     }
     Model *m = hob_model_inside(h);
     TuneOptions to = {.best = (int)best,
+                      .rows = 64, // as many as tell
                       .changes = 2,
                       .draws = (int)draws,
                       .samples = (int)samples,

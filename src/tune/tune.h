@@ -76,6 +76,7 @@ typedef struct TuneOptions {
     const CompileOptions *compile;
     const TunedList *known; // what is in it is not measured again; NULL: all is
     int best;               // of a kernel's schedules are measured, beside the rule's own
+    u32 rows;               // of a prompt\'s chunk, at most; 0: all of it
     int changes;            // parameters that differ from the rule's choice, at most
     int draws;        // random schedules for each light kernel, where light ones count; 0: none
     int samples;      // of each, of which the median counts

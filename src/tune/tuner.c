@@ -6,7 +6,8 @@
 // whatever else the machine does meets them all. First every kernel is timed as it is: the heaviest
 // is tuned first, what takes next to nothing not at all.
 //
-// A state machine that never waits, for a page cannot. What runs here writes activations, and the
+// Regimes come one after another, a row first: it is what an answer waits for. A state machine that
+// never waits, for a page cannot. What runs here writes activations, and the
 // cache and the token ring past the conversation's end, where nothing is.
 #include "tune/tune.h"
 
@@ -41,8 +42,8 @@ struct Tuner {
     Program *p;          // as the engine's, its nests kept, by the rules' schedules
     Checker *checker;
     Target *target;
-    int ntargets, at;
-    bool tuning; // after every kernel was timed as it is
+    int ntargets, at, first, last; // the next one; of those of its regime
+    bool tuning;                   // after each of them was timed as it is
     double begin_ms, from_ms;
     enum { TUNE_PICK, TUNE_MAKE, TUNE_CHECK, TUNE_WARM, TUNE_WARMED, TUNE_RUN, TUNE_RAN } phase;
     Candidate *cand; // [0]: the rule's
@@ -76,16 +77,15 @@ static void list_targets(Tuner *t) {
     t->results = NEW_N(t->arena, TuneResult, t->ntargets + 1);
 }
 
-// Shares of their regimes, then the regimes one by one, of each the heaviest first.
+// Of the regime's targets the share that each has; the heaviest first.
 static void weigh(Tuner *t) {
-    double all[REGIME_COUNT] = {0};
-    for (int i = 0; i < t->ntargets; i++) all[t->target[i].regime] += t->target[i].ms;
-    for (int i = 0; i < t->ntargets; i++) {
+    double all = 1e-9;
+    for (int i = t->first; i < t->last; i++) all += t->target[i].ms;
+    for (int i = t->first; i < t->last; i++) {
         Target g = t->target[i];
-        g.share = g.ms / MAX2(all[g.regime], 1e-9);
+        g.share = g.ms / all;
         int k = i;
-        for (; k > 0 && t->target[k - 1].regime == g.regime && t->target[k - 1].ms < g.ms; k--)
-            t->target[k] = t->target[k - 1];
+        for (; k > t->first && t->target[k - 1].ms < g.ms; k--) t->target[k] = t->target[k - 1];
         t->target[k] = g;
     }
 }
@@ -156,8 +156,8 @@ static void rank(Tuner *t, const Target *g) {
     }
 #if !defined(HOB_PAGE)
     double all = 0;
-    for (int i = 0; i < t->ntargets; i++)
-        if (light(&t->target[i]) && t->target[i].regime == g->regime) all += t->target[i].share;
+    for (int i = t->first; i < t->last; i++)
+        if (light(&t->target[i])) all += t->target[i].share;
     for (int i = 0; light(g) && all * 100 > LIGHT_PERCENT && i < t->o.draws; i++)
         offer(t, g, tune_draw(t->work, naive, t->p->kernels[g->kernel].nest_key + (u64)i));
 #endif
@@ -199,7 +199,7 @@ static bool make(Tuner *t, const Target *g, Candidate *c, Err *err) {
 // Some steps, so often, for rows past the conversation's end, if there is room for them.
 static bool run(Tuner *t, const Target *g, const Candidate *c, int steps, int repeats, Err *err) {
     const Regime *r = &c->program.regimes[g->regime];
-    u32 ctx = t->p->ctx, n = MIN2(r->n, ctx), pos = MIN2(ctx / 4, 256u);
+    u32 ctx = t->p->ctx, n = MIN2(MIN2(r->n, ctx), t->o.rows), pos = MIN2(ctx / 4, 256u);
     size_t known;
     Submit s;
     engine_tokens(t->e, &known);
@@ -268,16 +268,24 @@ static EngineState decide(Tuner *t, Target *g) {
 
 // ---- the state machine --------------------------------------------------------------------------
 
+// Regime by regime: each kernel as it is, then the schedules of those that count.
 static EngineState pick(Tuner *t) {
     double elapsed = now(t) - t->begin_ms;
     if (t->o.budget_ms > 0 && elapsed > t->o.budget_ms) return ENGINE_DONE;
-    if (t->at == t->ntargets && !t->tuning) {
-        weigh(t);
-        t->tuning = true;
-        t->at = 0;
+    for (;;) {
+        while (t->tuning && t->at < t->last && t->target[t->at].share < LEAST_SHARE) t->at++;
+        if (t->at < t->last) break;
+        t->tuning = t->at > t->first && !t->tuning;
+        if (t->tuning) {
+            weigh(t);
+        } else {
+            t->first = t->last;
+            if (t->first == t->ntargets) return ENGINE_DONE;
+            while (t->last < t->ntargets && t->target[t->last].regime == t->target[t->first].regime)
+                t->last++;
+        }
+        t->at = t->first;
     }
-    while (t->tuning && t->at < t->ntargets && t->target[t->at].share < LEAST_SHARE) t->at++;
-    if (t->at == t->ntargets) return ENGINE_DONE;
     rank(t, &t->target[t->at++]);
     t->cur = t->sample = 0;
     t->phase = TUNE_MAKE;
@@ -376,7 +384,7 @@ const TuneResult *tuner_results(const Tuner *t, int *n) {
 }
 
 void tuner_progress(const Tuner *t, int *done, int *all) {
-    *done = t->at + (t->tuning ? t->ntargets : 0);
+    *done = t->first + t->at + (t->tuning ? t->last - t->first : 0);
     *all = 2 * t->ntargets;
 }
 
@@ -390,6 +398,7 @@ Tuner *tuner_new(Engine *e, const TuneOptions *o, Err *err) {
     }
     *t = (Tuner){.o = *o, .e = e, .d = engine_device(e), .arena = a, .work = work};
     t->o.best = MIN2(MAX2(o->best, 1), (int)BEST_MAX);
+    t->o.rows = o->rows ? o->rows : UINT32_MAX;
     t->o.samples = MIN2(MAX2(o->samples, 1), (int)SAMPLES_MAX);
     t->cand = NEW_N(a, Candidate, BEST_MAX + 1);
     t->checker = checker_new(a);
