@@ -94,6 +94,34 @@ export async function packageTests(browser) {
             fs.rmSync(baked);
         }
     });
+    await test("schedules are measured while nothing is asked for, and the next page uses what was found", async () => {
+        const folder = "build/fixtures/tiny";
+        if (!fs.existsSync(path.join(ROOT, folder, "index.json")))
+            execFileSync(path.join(ROOT, ".venv/bin/python"), ["tools/make_tiny_llamas.py", folder], { cwd: ROOT });
+        const [name] = JSON.parse(fs.readFileSync(path.join(ROOT, folder, "index.json"), "utf8"));
+        const { file, tokens } = JSON.parse(fs.readFileSync(path.join(ROOT, folder, `${name}.json`), "utf8"));
+        const [before, kept, after] = await page.evaluate(async ([model, tokens]) => {
+            const of = async (tune, wait) => {
+                const engine = await window.hob.createEngine({ model, device: "webgpu", tune });
+                const { logprob } = await engine.evaluate({ tokens, rows: 1 });
+                let text = "";
+                for (const end = performance.now() + wait; performance.now() < end && !text; await new Promise((d) => setTimeout(d, 300)))
+                    text = await navigator.storage.getDirectory()
+                        .then((f) => f.getFileHandle("hob-tuned.json")).then((h) => h.getFile()).then((f) => f.text()).catch(() => "");
+                const again = await engine.evaluate({ tokens, rows: 1 }); // it waits for what is out, and no longer
+                engine.close();
+                return [engine.info.tuned, [...logprob], [...again.logprob], text];
+            };
+            const first = await of(true, 60_000);
+            return [first, JSON.parse(first[3] || "{}"), await of(true, 0)];
+        }, [`/${folder}/${file}`, tokens.slice(0, 12)]);
+        must(before[0] === 0 && kept.hob_tuned === 1 && kept.schedules.length > 0, `${before[0]} known before, ${JSON.stringify(kept).slice(0, 80)}`);
+        must(before[1].join() === before[2].join(), "measuring changed what the model says");
+        must(after[0] > 0, "what was found is not used");
+        const apart = Math.max(...after[1].map((x, i) => Math.abs(x - before[1][i])));
+        must(apart < 1e-3, `tuned, the model says something else: ${apart}`);
+        return `${kept.schedules.length} kept after a moment, ${after[0]} used`;
+    });
     await test("a trace has a slice for each step of the submits that it is of, and changes no answer", async () => {
         const [two, plain, short] = await page.evaluate(async (model) => {
             const { open, outcome, say } = window;
