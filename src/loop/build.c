@@ -22,6 +22,7 @@ typedef struct Build {
     const Var *tid[2];
     i64 threads[2];
     bool wrapped; // the thread loops are open
+    bool late;    // a stage is read before it is computed
     int serial;   // open loops that repeat: memory shared between iterations needs a barrier before
                   // it is overwritten
     Block *top;   // where workgroup memory is declared
@@ -133,7 +134,12 @@ static const Expr *load_region(void *user, Exprs *x, const Expr *e) {
     for (int i = 0; i < b->n->nstages; i++) {
         const NestStage *p = b->n->stage[i];
         if (p->def.out != e->buf) continue;
-        must(b->real[i]);
+        if (!b->real[i]) { // moved behind who reads it
+            b->late = !err_set(b->err, ERR_SCHED_ILLEGAL,
+                               "stage %s is read before it is computed; compute_at an outer loop",
+                               p->def.name);
+            return e;
+        }
         const Expr *idx[BUFFER_MAX_DIMS];
         for (int d = 0; d < p->def.nax; d++)
             idx[d] = ex_sub(x, expr_subst(x, e->args[d], r->var, r->by, r->n), p->origin[d]);
@@ -550,6 +556,7 @@ bool nest_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
     for (int s = 0; s < n->nstages; s++)
         if (!n->stage[s]->inlined && !n->stage[s]->at && !gen_stage(&b, n->stage[s], &k->body))
             return false;
+    if (b.late) return false;
     allocs_first(a, b.top);
     kernel_unroll(a, k);
     kernel_join_lanes(a, k);
