@@ -8,7 +8,7 @@ browser have at most (PSS) while it loads, beyond those with a blank page. A pee
 makes the run fail; one that is not here reads `not run: why`. Writes bench/RESULTS.md and bench/RESULTS.svg.
 
 Environment: RUNS (5), TOKENS (64) of an answer, PROMPT (256) tokens of a native prompt, PEERS_WEBLLM_LIB,
-ONLY=native,threads,page,first,memory,webgpu,checks,firefox,compile. With OUT=FOLDER the results go there instead.
+ONLY=native,threads,page,first,memory,webgpu,checks,firefox,compile,tune. With OUT=FOLDER the results go there instead.
 """
 import contextlib
 import functools
@@ -53,6 +53,9 @@ ASKED = TEMPLATE % QUESTION
 SHORT = QUESTION.split(". ")[0] + "."  # for WebGPU, which is a program on the processor here
 HOB_MODE = "f32 activations, f32 cache"
 FAST_MODE = "8- and 16-bit activations (the fast mode), f32 cache"
+
+
+TUNE_S = 120  # of `hob tune`: decode's kernels, and the heaviest of prefill's
 
 
 class Missing(Exception):
@@ -430,6 +433,23 @@ def webllm():
     return "", "%s: prefill %.2f, decode %.2f tokens/s, once" % (r["device"], r["prefill_tps"], r["decode_tps"])
 
 
+# ---- how far the rules are from what is measured ---------------------------------------------------------------------
+def tuned_report():
+    """untuned / tuned by `hob tune` on native WebGPU, nothing kept: the lines of the report, and why where it failed."""
+    out = ["## Tuned", "", "`hob tune` on native WebGPU, once: a kernel's time by the rule's choice, by that of the best schedule measured.", ""]
+    if not wanted("tune"):
+        return out + ["not run: not asked for", ""], ""
+    try:
+        r = json.loads(run([HOB, "tune", "-m", MODEL, "--device", "webgpu", "--json", "--seconds", str(TUNE_S), "--tuned", "off"]))
+    except Failed as e:
+        gone = re.search(r"wgpu-native|no GPU speaks", str(e))
+        return out + ["%s: %s" % ("not run" if gone else "FAILED", str(e).splitlines()[0]), ""], "" if gone else str(e)
+    out += [r["device"] + "; kernels begun in the first %d s." % TUNE_S, "", "| Rule | Worst kernel | | All of the rule's |", "|---|---|---|---|"]
+    out += ["| %s | %.2f | %s | %.2f |" % (x["rule"], x["worst"], x["kernel"], x["all"]) for x in r["rules"]]
+    say("       untuned / tuned for the worst rule: %.2f" % r["worst"])
+    return out + ["", "Untuned / tuned for the worst rule: %.2f." % r["worst"], ""], ""
+
+
 # ---- the compiler in the page ---------------------------------------------------------------------------------------
 def compile_times():
     """Graph to WGSL text of the default model's kernels, in a page that opens it OPENED times: why not, {profile: [ms]}."""
@@ -488,7 +508,7 @@ def spread(values):
     return "%.2f–%.2f" % (min(values), max(values))
 
 
-def report(lines, other, compiled, load):
+def report(lines, other, compiled, tuned, load):
     out = ["# Measured by `make bench`", "",
            "%s; commit %s; %s; load average %.1f before, %.1f after on %d cores." % (
                time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), commit(), machine(), load, os.getloadavg()[0], os.cpu_count() or 1),
@@ -516,7 +536,7 @@ def report(lines, other, compiled, load):
                 bars.append(("%s, %s" % (l.name, what.split(",")[0]), *((theirs, ours) if less else (ours, theirs)), l.peer_name))
     out.append("| WebLLM | | | %s | | | %s |" % (other[1], other[0].splitlines()[0] if other[0] else "a model of its own, no ratio"))
     out += ["", "![hob's speed as a multiple of the peer's](RESULTS.svg)" if bars else "", "",
-            *compile_report(*compiled), "## Modes and agreement", "", "| Line | hob's mode | Agreement of the same binary and flags | Peer's mode |", "|---|---|---|---|"]
+            *compile_report(*compiled), *tuned, "## Modes and agreement", "", "| Line | hob's mode | Agreement of the same binary and flags | Peer's mode |", "|---|---|---|---|"]
     for l in lines:
         device = l.ours[-1].get("device", "") if l.ours else ""
         out.append("| %s | %s%s | %s | %s: %s |" % (l.name, l.mode, ", " + device if device else "", l.agreement or l.why.splitlines()[0], l.peer_name, l.peer_mode))
@@ -537,7 +557,8 @@ def main():
     measure(lines)
     other = webllm()
     compiled = compile_times() if wanted("compile") else ("not run: not asked for", {})
-    text, bars = report(lines, other, compiled, load)
+    tuned, untuned_why = tuned_report()
+    text, bars = report(lines, other, compiled, tuned, load)
     folder = os.environ.get("OUT") or os.path.join(ROOT, "bench")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "RESULTS.md"), "w", encoding="utf-8") as f:
@@ -550,6 +571,7 @@ def main():
     for l in bad:
         say("%s: %s" % (l.name, l.why or l.void))
     broken = [why for why, _ in (other, compiled) if why.startswith("FAILED")]
+    broken += [untuned_why] if untuned_why else []
     for why in broken:
         say(why)
     return 1 if bad or broken else 0
