@@ -11,8 +11,8 @@
 //
 // The depth is measured: a device must have work for as long as its answers take to come and the
 // next submit takes to go. How late it answers with nothing to do was measured while loading, what
-// a token takes is measured while they come; what is in flight lasts for twice the first. So what
-// an end makes vain takes about as long, however slow or quick a token is.
+// a token takes is measured while they come; what is in flight lasts for twice the first, and for a
+// few tokens more. So what an end makes vain takes no longer, however quick a token is.
 #include "engine/engine_int.h"
 
 const char *finish_name(Finish f) {
@@ -296,7 +296,7 @@ static EngineState begin_draft(Engine *e, Err *err) {
 static void measure_depth(Engine *e) {
     double ms = e->spec.ms[1];
     if (e->d.depth || e->late_ms <= 0 || ms <= 0) return;
-    e->depth = (int)MAX2(MIN2(2 * e->late_ms / ms + 2, DEPTH_MAX), 2);
+    e->depth = (int)MIN2(2 * e->late_ms / ms + DEPTH_LEAST, DEPTH_MAX);
 }
 
 static EngineState decode(Engine *e, Err *err) {

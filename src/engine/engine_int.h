@@ -6,7 +6,7 @@
 
 enum {
     CHUNKS_MAX = PARAM_SLOTS - 1, // of a prompt, on their way: who cancels waits for them
-    DEPTH_FIRST = 4,              // tokens in flight, until it is measured how many are best
+    DEPTH_LEAST = 4, // tokens in flight where answers come later: the host may be busy too
     DEPTH_MAX = 64,
     READ_BACKS = 3 // while loading: how late answers come
 };

@@ -23,7 +23,7 @@ bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err) {
     e->p = p;
     e->arena = a;
     if (!e->d.window) e->d.window = WINDOW_DEFAULT;
-    e->depth = d->depth ? d->depth : d->device->vt->async ? DEPTH_FIRST : 1;
+    e->depth = d->depth ? d->depth : d->device->vt->async ? DEPTH_LEAST : 1;
     if (e->depth < 1 || e->depth > DEPTH_MAX)
         return err_set(err, ERR_ENGINE_OPTION, "run-ahead of %d; give 1 to %d", d->depth,
                        DEPTH_MAX);

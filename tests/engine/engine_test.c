@@ -122,7 +122,7 @@ static void as_much_runs_ahead_as_hides_how_late_answers_come(void **state) {
         fail_msg("%d in flight: %.2f ms a token, with four %.2f", most, quick, slow);
     assert_memory_equal(fixed, measured, sizeof fixed);
     fake_close(&f);
-    // answers come at once, and a step takes 4 ms: one runs and one waits
+    // answers come at once, and a step takes 4 ms: no more than at first
     open_planted(&f, 0, 4, 0);
     ms_a_token(&f, measured, &most);
     if (most > 3) fail_msg("%d in flight for nothing", most);
