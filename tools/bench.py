@@ -7,8 +7,8 @@ navigation, and its memory is what all processes of the
 browser have at most (PSS) while it loads, beyond those with a blank page. A peer that is here and fails
 makes the run fail; one that is not here reads `not run: why`. Writes bench/RESULTS.md and bench/RESULTS.svg.
 
-Environment: RUNS (5), TOKENS (64) of an answer, PROMPT (256) tokens of a native prompt, PEERS_WEBLLM_LIB,
-ONLY=native,threads,page,first,memory,webgpu,checks,firefox,compile,tune. With OUT=FOLDER the results go there instead.
+Environment: RUNS (5), TOKENS (64) of an answer, PROMPT (512) tokens of a native prompt, PEERS_WEBLLM_LIB,
+ONLY=native,limit,context,page,first,memory,webgpu,reference,checks,firefox,compile,tune. With OUT=FOLDER the results go there instead.
 """
 import contextlib
 import functools
@@ -33,8 +33,11 @@ PEERS = os.path.join(ROOT, "bench", "peers")
 FIXTURES = os.path.join(ROOT, "tests", "fixtures")
 RUNS = int(os.environ.get("RUNS") or 5)
 TOKENS = int(os.environ.get("TOKENS") or 64)
-PROMPT = int(os.environ.get("PROMPT") or 256)
+PROMPT = int(os.environ.get("PROMPT") or 512)
+BUILD = os.path.join(ROOT, "build", "bench")
+FAR, NEAR = 4000, 64  # tokens of context
 CLEAR = 0.01  # a margin in logits under which two right answers may differ
+CLEAR_FAST = 0.25  # the same where activations are packed
 LIMIT = 900
 OPENED, COLD, COMPILE_MS = 15, 4, 30
 QUESTION = (
@@ -51,10 +54,7 @@ TEMPLATE = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, tr
             "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n")
 ASKED = TEMPLATE % QUESTION
 SHORT = QUESTION.split(". ")[0] + "."  # for WebGPU, which is a program on the processor here
-HOB_MODE = "f32 activations, f32 cache"
-FAST_MODE = "8- and 16-bit activations (the fast mode), f32 cache"
-
-
+MODES = {"reference": "f32 activations, f32 cache", "fast": "fast mode: 8- and 16-bit activations, f32 cache"}
 TUNE_S = 120  # of `hob tune`: decode's kernels, and the heaviest of prefill's
 
 
@@ -142,19 +142,94 @@ def page():
 
 
 # ---- measurements: each returns hob's keys -------------------------------------------------------------------------
-def hob_native(threads):
-    return figures([HOB, "bench", "-m", MODEL, "--threads", str(threads), "-p", str(PROMPT), "-n", str(TOKENS), "--runs", "1", "--json"])
+def processor_has(flag):
+    with contextlib.suppress(OSError):
+        with open("/proc/cpuinfo") as f:
+            return any(flag in l.split() for l in f if l.startswith("flags"))
+    return False
 
 
-def llamacpp(threads):
-    return figures(["node", os.path.join(PEERS, "llamacpp.mjs"), MODEL, str(threads), str(PROMPT), str(TOKENS)])
+def hob_native(threads, mode, isa=""):
+    """isa: the instruction set that the kernels are limited to; avx512: not run where the machine lacks it."""
+    if isa == "avx512" and not processor_has("avx512_vnni"):
+        raise Missing("no VNNI")
+    limit = ["--profile", "cpu"] if isa == "avx2" else []
+    r = figures([HOB, "bench", "-m", MODEL, "--threads", str(threads), "-p", str(PROMPT), "-n", str(TOKENS), "--runs", "1", "--json",
+                 "--mode", mode] + limit)
+    return dict(r, device="cpu, %d thread%s%s" % (threads, "s" * (threads > 1), isa and ", " + {"avx2": "limited to AVX2", "avx512": "AVX-512 VNNI"}[isa]))
 
 
-def hob_page(device, tokens, threads=1, kernels="", question=QUESTION, **more):
+def traced(threads, mode, prompt):
+    """What a trace says of decode behind a prompt of so many tokens, with the speed of an untraced run."""
+    os.makedirs(BUILD, exist_ok=True)
+    path = os.path.join(BUILD, "trace.json")
+    run([HOB, "bench", "-m", MODEL, "--threads", str(threads), "-p", str(prompt), "-n", str(TOKENS), "--ctx", str(max(2048, prompt + TOKENS + 96)),
+         "--runs", "1", "--mode", mode, "--trace", path])
+    with open(path) as f:
+        about = json.load(f)["otherData"]
+    decode, tps = about["decode"], about["untraced"]["decode_tps"]
+    return {"device": "cpu, %d threads" % threads, "decode_tps": tps, "bytes": decode["bytes"], "matmul_gbps": decode["matmul_gbps"],
+            "token_gbps": decode["bytes"] * tps / 1e9, "read_gbps": about["read_gbps"]}
+
+
+@functools.lru_cache(maxsize=None)
+def limit(threads, mode, turn):
+    return traced(threads, mode, NEAR)
+
+
+@functools.lru_cache(maxsize=None)
+def far(threads, mode, turn):
+    return traced(threads, mode, FAR)
+
+
+def predicted(threads, mode, turn):
+    """Decode far into the context, if it took as much longer than near its beginning as it reads more bytes."""
+    a, b = limit(threads, mode, turn), far(threads, mode, turn)
+    return {"decode_tps": a["decode_tps"] * a["bytes"] / b["bytes"]}
+
+
+def requantised(name):
+    """The model in another encoding, made once."""
+    path = os.path.join(BUILD, "model.%s.gguf" % name)
+    if not os.path.exists(path):
+        os.makedirs(BUILD, exist_ok=True)
+        say("%s: made from the model" % name)
+        run([sys.executable, os.path.join(ROOT, "tools", "requant.py"), MODEL, path + ".part", name])
+        os.replace(path + ".part", path)
+    return path
+
+
+@functools.lru_cache(maxsize=None)
+def llamacpp(threads, encoding, turn):
+    """Once a turn: several lines are held against it."""
+    model = MODEL if encoding == "Q4_1" else requantised(encoding)
+    return figures(["node", os.path.join(PEERS, "llamacpp.mjs"), model, str(threads), str(PROMPT), str(TOKENS)])
+
+
+@functools.lru_cache(maxsize=None)
+def llamacpp_best(encoding):
+    """The number of threads, one or a core each, with which it decodes faster."""
+    return max((1, os.cpu_count() or 1), key=lambda threads: llamacpp(threads, encoding, -1)["decode_tps"])
+
+
+@functools.lru_cache(maxsize=None)
+def llamacpp_flips():
+    """How often its first choice is not the float32 reference's, on the stored tokens."""
+    with open(os.path.join(FIXTURES, "smol_tokens.json")) as f:
+        top = figures(["node", os.path.join(PEERS, "llamacpp_eval.mjs"), MODEL, str(os.cpu_count() or 1)], stdin=f.read())["top"]
+    return sum(a != b for a, b in zip(top, reference()["top"]))
+
+
+def reference():
+    with open(os.path.join(FIXTURES, "smol_reference.json")) as f:
+        return json.load(f)
+
+
+def hob_page(device, tokens, threads=1, kernels="", question=QUESTION, mode="reference", **more):
     """more: HOB_DAWN: features of Chromium's WebGPU that are not on by themselves; HOB_ADAPTER: none."""
     with page() as url:
         env = dict(HOB_URL=url, CHROME=chrome(), ASK=question, DEVICE=device, N=str(tokens), HOB_TEMP="0", JSON="1",
-                   THREADS=str(threads), KERNELS=kernels, **more)
+                   THREADS=str(threads), KERNELS=kernels, MODE=mode, **more)
         r = figures(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")], env=env)
     if r["answer_tokens"] < tokens * 3 // 4:
         raise Failed("the page's answer ended after %d tokens" % r["answer_tokens"])
@@ -163,8 +238,8 @@ def hob_page(device, tokens, threads=1, kernels="", question=QUESTION, **more):
     return r
 
 
-def hob_cpu(threads, kernels):
-    r = hob_page("cpu", TOKENS, threads, kernels)
+def hob_cpu(threads, kernels, mode):
+    r = hob_page("cpu", TOKENS, threads, kernels, mode=mode)
     if r["kernel_set"] != kernels:
         raise Missing("this browser has no relaxed SIMD")
     return dict(r, device="cpu, %s" % {"relaxed": "relaxed SIMD", "simd128": "SIMD128"}[kernels])
@@ -259,49 +334,59 @@ def ceiling():
 
 
 # ---- agreement -------------------------------------------------------------------------------------------------------
-def hob_eval(tokens, threads, rows):
-    text = run([HOB, "eval", "-m", MODEL, "--threads", str(threads), "--tokens", "-", "--rows", str(rows), "--json"], stdin=json.dumps(tokens))
+def hob_eval(tokens, threads, rows, mode="reference", more=()):
+    text = run([HOB, "eval", "-m", MODEL, "--threads", str(threads), "--tokens", "-", "--rows", str(rows), "--mode", mode, "--json"] + list(more),
+               stdin=json.dumps(tokens))
     return json.loads(text[text.index("{"):])
 
 
-def agreement_native(threads):
+@functools.lru_cache(maxsize=None)
+def agreement_native(threads, mode, isa=""):
     """Forced decoding of the stored tokens against float32 logits of the same weights (tests/fixtures)."""
-    with open(os.path.join(FIXTURES, "smol_tokens.json")) as f:
+    path = os.path.join(FIXTURES, "smol_tokens.json")
+    with open(path) as f:
         tokens = json.load(f)
-    with open(os.path.join(FIXTURES, "smol_reference.json")) as f:
-        want = json.load(f)
-    parts = []
+    limit = ["--profile", "cpu"] if isa == "avx2" else []
+    want, parts, flips = reference(), [], 0
     for rows, what in ((1, "decode"), (32, "prefill")):
-        got = hob_eval(tokens, threads, rows)
+        got = hob_eval(tokens, threads, rows, mode, limit)
         n = min(len(got["top"]), len(want["logprob"]))
-        clear = [i for i in range(n) if want["margin"][i] > CLEAR]
+        clear = [i for i in range(n) if want["margin"][i] > (CLEAR_FAST if mode == "fast" else CLEAR)]
         same = sum(got["top"][i] == want["top"][i] for i in clear)
+        flips = sum(got["top"][i] != want["top"][i] for i in range(n))
         apart = max(abs(got["logprob"][i] - want["logprob"][i]) for i in range(n))
         parts.append("%s %d of %d, log-probabilities within %.1e" % (what, same, len(clear), apart))
-    return "top choice equal to the float32 reference's: " + "; ".join(parts)
+    text = "top choice equal to the float32 reference's where its margin is over %g: " % (CLEAR_FAST if mode == "fast" else CLEAR) + "; ".join(parts)
+    if mode == "fast":
+        both = json.loads(run([HOB, "eval", "-m", MODEL, "--threads", str(threads), "--tokens", path, "--agreement", "--json"] + limit))
+        text += "; mean KL to f32 %.2e" % both["mean_kl"]
+        if not why_no_peers():
+            text += "; first choices that differ: %d, llama.cpp's %d" % (flips, llamacpp_flips())
+    return text
 
 
-def agreement_page(answer, asked=ASKED):
+def agreement_page(answer, asked=ASKED, mode="reference"):
     """The page's own greedy answer, forced on the native tool: is each token its first choice too, where one is clear?"""
     ask = json.loads(run([HOB, "tokenize", "-m", MODEL, "--ids", "-"], stdin=asked))
     ids = json.loads(run([HOB, "tokenize", "-m", MODEL, "--ids", "-"], stdin=asked + answer["answer"]))
     if len(ask) != answer["prompt_tokens"] or ids[:len(ask)] != ask:
         raise Failed("the page read %d tokens of the question, %d were expected" % (answer["prompt_tokens"], len(ask)))
-    got = hob_eval(ids, 1, 1)
+    got = hob_eval(ids, 1, 1, mode)
     clear = same = 0
     for i in range(len(ask) - 1, len(ids) - 1):
         if got["top"][i] == ids[i + 1]:
             same, clear = same + 1, clear + 1
             continue
-        other = hob_eval(ids[:i + 1] + [got["top"][i]], 1, 1)
-        if other["logprob"][i] - got["logprob"][i] > CLEAR:
+        other = hob_eval(ids[:i + 1] + [got["top"][i]], 1, 1, mode)
+        if other["logprob"][i] - got["logprob"][i] > (CLEAR_FAST if mode == "fast" else CLEAR):
             clear += 1
     return "its greedy answer is native hob's first choice at %d of %d clear positions" % (same, clear)
 
 
 # ---- lines -----------------------------------------------------------------------------------------------------------
 # key: (what is measured, its unit, what is shown of it, is less better?)
-MEASURES = {"decode_tps": ("decode", "tokens/s", 1, False), "prefill_tps": ("prefill", "tokens/s", 1, False),
+MEASURES = {"matmul_gbps": ("matrix products read", "GB/s", 1, False), "token_gbps": ("a whole token reads", "GB/s", 1, False),
+            "decode_tps": ("decode", "tokens/s", 1, False), "prefill_tps": ("prefill", "tokens/s", 1, False),
             "first_ms": ("first token, from navigation", "s", 1e-3, True), "peak_mb": ("most memory while loading, beyond a blank page's", "MB", 1, True)}
 
 
@@ -310,7 +395,7 @@ def ratio_of(key, ours, theirs):
 
 
 class Line:
-    def __init__(self, group, name, hob, peer, peer_name, peer_mode, goal, keys, agree, mode=HOB_MODE):
+    def __init__(self, group, name, hob, peer, peer_name, peer_mode, goal, keys, agree, mode="reference"):
         self.group, self.name, self.hob, self.peer, self.peer_name, self.peer_mode = group, name, hob, peer, peer_name, peer_mode
         self.mode = mode
         self.goal, self.keys, self.agree = goal if isinstance(goal, dict) else {"decode_tps": goal}, keys, agree
@@ -324,7 +409,7 @@ class Line:
         return statistics.median(values) if values else None
 
 
-ITSELF = ("checks", "firefox")  # groups whose lines hold hob beside itself
+ITSELF = ("checks", "firefox", "limit", "context")  # lines that hold hob beside itself
 
 
 def wanted(group):
@@ -334,27 +419,39 @@ def wanted(group):
 
 def lines_wanted():
     q8 = "8-bit activations, f16 cache (its defaults)"
-    gpu_tokens = min(TOKENS, 32)
+    gpu_tokens, cores = min(TOKENS, 32), os.cpu_count() or 1
     both = ["decode_tps", "prefill_tps"]
     all_lines = [
-        Line("native", "native, 1 thread", lambda: hob_native(1), lambda: llamacpp(1), "llama.cpp", q8, 1.0, both, lambda l: agreement_native(1)),
-        Line("threads", "native, 2 threads", lambda: hob_native(2), lambda: llamacpp(2), "llama.cpp", q8, None, both, lambda l: agreement_native(2)),
-        *[Line("page", "page on the CPU, %d thread%s, %s" % (n, "s" * (n > 1), name), functools.partial(hob_cpu, n, kernels),
-               lambda n=n: wllama(n, turn_now()), "wllama", q8, goal, both, lambda l: agreement_page(l.ours[-1]))
+        *[Line("native", "native, %s%s" % (mode, {"": "", "avx512": ", AVX-512 VNNI", "avx2": ", AVX2"}[isa]),
+               functools.partial(hob_native, cores, mode, isa), lambda e=encoding: llamacpp(llamacpp_best(e), e, turn_now()),
+               "llama.cpp" if encoding == "Q4_1" else "llama.cpp, %s" % encoding, q8, goal, both,
+               lambda l, mode=mode, isa=isa: agreement_native(cores, mode, isa), mode)
+          for mode, isa, encoding, goal in (
+              ("fast", "avx512", "Q4_1", {"decode_tps": 2.0, "prefill_tps": 2.5}), ("fast", "avx512", "Q4_0", {"decode_tps": 1.5, "prefill_tps": 1.0}),
+              ("fast", "avx2", "Q4_1", {"decode_tps": 1.6}), ("fast", "avx2", "Q4_0", {"decode_tps": 1.2}), ("reference", "", "Q4_1", 1.0))],
+        Line("limit", "native, fast, share of the read bandwidth", lambda: limit(cores, "fast", turn_now()),
+             lambda: dict.fromkeys(("matmul_gbps", "token_gbps"), limit(cores, "fast", turn_now())["read_gbps"]), "memory, read in the run", "none",
+             {"matmul_gbps": 0.80, "token_gbps": 0.65}, ["matmul_gbps", "token_gbps"], lambda l: "as in the lines above", "fast"),
+        Line("context", "native, fast, at %d tokens of context" % FAR, lambda: far(cores, "fast", turn_now()),
+             lambda: predicted(cores, "fast", turn_now()), "what bytes predict from %d" % NEAR, "none", 0.85, ["decode_tps"],
+             lambda l: "as in the lines above", "fast"),
+        *[Line("page", "page on the CPU, %d thread%s, %s, %s" % (n, "s" * (n > 1), name, mode), functools.partial(hob_cpu, n, kernels, mode),
+               lambda n=n: wllama(n, turn_now()), "wllama", q8, goal, both, lambda l, mode=mode: agreement_page(l.ours[-1], mode=mode), mode)
           for n in (1, 2) for kernels, name, goal in (("relaxed", "relaxed SIMD", {"decode_tps": 8.0, "prefill_tps": 6.0}),
-                                                      ("simd128", "SIMD128", {"decode_tps": 5.0, "prefill_tps": 3.0}))],
-        Line("first", "page on the CPU, first token", lambda: hob_page("cpu", 4, 0, **NO_WEBGPU), lambda: wllama_cold(wllama_best(), 1), "wllama", q8,
-             {"first_ms": 6.0}, ["first_ms"], lambda l: agreement_page(l.ours[-1])),
+                                                      ("simd128", "SIMD128", {"decode_tps": 5.0, "prefill_tps": 3.0}))
+          for mode in ("fast", "reference")],
+        Line("first", "page on the CPU, first token", lambda: hob_page("cpu", 4, 0, mode="fast", **NO_WEBGPU), lambda: wllama_cold(wllama_best(), 1), "wllama", q8,
+             {"first_ms": 6.0}, ["first_ms"], lambda l: agreement_page(l.ours[-1], mode="fast"), "fast"),
         Line("memory", "page on the CPU, 1 thread, memory", lambda: memory("hob"), lambda: memory("wllama"), "wllama", q8, {"peak_mb": 2.0}, ["peak_mb"], lambda l: "as in the lines above"),
-        Line("webgpu", "page on WebGPU, fast mode", lambda: hob_page("webgpu", gpu_tokens, question=SHORT, MODE="fast"), ceiling, "ceiling",
-             "16-bit integer activations, no attention", 0.75, ["decode_tps"], lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT), FAST_MODE),
+        Line("webgpu", "page on WebGPU, fast mode", lambda: hob_page("webgpu", gpu_tokens, question=SHORT, mode="fast"), ceiling, "ceiling",
+             "16-bit integer activations, no attention", 0.75, ["decode_tps"], lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT, "fast"), "fast"),
         Line("reference", "page on WebGPU", lambda: hob_page("webgpu", gpu_tokens, question=SHORT), ceiling, "ceiling",
              "16-bit integer activations, no attention", None, ["decode_tps"], lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT)),
         # what the browser adds to a kernel so that no index can leave its buffer; ours are proved when they are made
         Line("checks", "page on WebGPU, Chromium's robustness checks off", lambda: hob_page("webgpu", gpu_tokens, question=SHORT, HOB_DAWN="disable_robustness"),
-             lambda: hob_page("webgpu", gpu_tokens, question=SHORT), "hob with them on", HOB_MODE, None, ["decode_tps"],
+             lambda: hob_page("webgpu", gpu_tokens, question=SHORT), "hob with them on", MODES["reference"], None, ["decode_tps"],
              lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT)),
-        Line("firefox", "page on WebGPU, in Firefox", lambda: hob_firefox(turn_now())[0], lambda: hob_firefox(turn_now())[1], "hob with no read-back at all", HOB_MODE,
+        Line("firefox", "page on WebGPU, in Firefox", lambda: hob_firefox(turn_now())[0], lambda: hob_firefox(turn_now())[1], "hob with no read-back at all", MODES["reference"],
              0.9, ["decode_tps"], lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT)),
     ]
     return [l for l in all_lines if wanted(l.group)]
@@ -400,7 +497,7 @@ def measure(lines):
                     say("%d/%d  %-28s %s" % (turn + 1, RUNS, line.name, line.why))
                     break
                 into.append(r)
-                say("%d/%d  %-40s %-10s %s" % (turn + 1, RUNS, line.name, who, "  ".join(
+                say("%d/%d  %-44s %-10s %s" % (turn + 1, RUNS, line.name, who, "  ".join(
                     "%s %.1f" % (MEASURES[k][0].split(",")[0], r[k] * MEASURES[k][2]) for k in line.keys if r.get(k))))
     for line in [l for l in lines if not l.why]:
         try:
@@ -453,7 +550,7 @@ def tuned_report():
 # ---- the compiler in the page ---------------------------------------------------------------------------------------
 def compile_times():
     """Graph to WGSL text of the default model's kernels, in a page that opens it OPENED times: why not, {profile: [ms]}."""
-    folder = os.path.join(ROOT, "build", "bench")
+    folder = BUILD
     os.makedirs(folder, exist_ok=True)
     jobs = os.path.join(folder, "compile.json")
     with open(jobs, "w") as f:
@@ -539,7 +636,7 @@ def report(lines, other, compiled, tuned, load):
             *compile_report(*compiled), *tuned, "## Modes and agreement", "", "| Line | hob's mode | Agreement of the same binary and flags | Peer's mode |", "|---|---|---|---|"]
     for l in lines:
         device = l.ours[-1].get("device", "") if l.ours else ""
-        out.append("| %s | %s%s | %s | %s: %s |" % (l.name, l.mode, ", " + device if device else "", l.agreement or l.why.splitlines()[0], l.peer_name, l.peer_mode))
+        out.append("| %s | %s%s | %s | %s: %s |" % (l.name, MODES[l.mode], ", " + device if device else "", l.agreement or l.why.splitlines()[0], l.peer_name, l.peer_mode))
     out += ["", "Question: %s" % QUESTION, "",
             "The ceiling (`bench/ceiling/`, frozen) is a decode step written by hand with int16 activations and no attention: the best that "
             "was found for this browser's software adapter, not an engine.", ""]

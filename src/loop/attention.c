@@ -193,25 +193,30 @@ bool attention_set(Nest *n, Str key, i64 value, Err *e) {
         at->threads = value;
     else if (str_eq(key, S("lanes")) && value >= 2 && value <= p->max_wg_size && p->gpu)
         at->lanes = value;
+    else if (str_eq(key, S("rows")) && value >= 2 && value <= 16 && !p->gpu && at->s.parts == 1)
+        at->rows = value;
     else
-        return err_set(
-            e, ERR_SCHED_ILLEGAL,
-            "attention cannot set %S to %D here; block 1..16, on a GPU threads and lanes up to %D",
-            key, value, p->max_wg_size);
+        return err_set(e, ERR_SCHED_ILLEGAL,
+                       "attention cannot set %S to %D here; block 1..16, on a GPU threads and "
+                       "lanes up to %D, on a processor rows 2..16",
+                       key, value, p->max_wg_size);
     nest_log(n, "set %S %D", key, value);
     return true;
 }
 
 // ---- the rule -----------------------------------------------------------------------------------
-enum { ATT_BLOCK, ATT_LANES, ATT_THREADS };
+enum { ATT_BLOCK, ATT_LANES, ATT_THREADS, ATT_ROWS };
 
 static bool match(const Nest *n) { return n->direct == attention_build; }
 
 static bool apply(Nest *n, const i64 *p, Err *err) {
     RuleWriter w = {.t = n, .err = err, .ok = true};
     const Profile *prof = n->profile;
+    const Attention *at = n->direct_state;
     if (!prof->gpu) {
         rule_line(&w, "set block %D", p[ATT_BLOCK]);
+        if (p[ATT_ROWS] && at->s.parts == 1 && prof->vec > 1 && at->s.rows >= 16)
+            rule_line(&w, "set rows %D", MIN2(prof->vec, 16));
     } else if (p[ATT_LANES] > 1) { // a workgroup shares a head
         i64 lanes = prof->subgroup >= 8 ? prof->subgroup : p[ATT_LANES];
         rule_line(&w, "set lanes %D", lanes);
@@ -235,5 +240,6 @@ const Rule rule_attention = {
     .choose = choose,
     .param = {[ATT_BLOCK] = {"block", {8, 4, 16, 1}, 4},
               [ATT_LANES] = {"lanes", {32, 16, 64, 1}, 4},
-              [ATT_THREADS] = {"threads", {16, 8, 32}, 3}},
+              [ATT_THREADS] = {"threads", {16, 8, 32}, 3},
+              [ATT_ROWS] = {"rows", {1, 0}, 2}},
 };

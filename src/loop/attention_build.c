@@ -5,6 +5,8 @@
 // the sum of e^(score - m) v[d]. A block of B scores moves m to m', scales l and acc by e^(m - m')
 // and adds its own terms.
 //   alone:  one thread (or CPU loop iteration) has a (row, head, part); lanes run over d
+//   rows:   a processor's thread has a tile of rows and a head; lanes run over the rows, so that no
+//   sum runs across lanes, and each element of the cache is read once for all of them
 //   shared: `lanes` threads have it together: a score each, then each its own d; scores meet in
 //   workgroup memory
 // Slots past the part's end score far below everything and read a slot that exists: no branch, no
@@ -88,6 +90,16 @@ static i64 d_most(const Attention *at) {
     return hi;
 }
 
+// What holds for the head.
+static void known(Gen *g, Block *b) {
+    Exprs *x = g->x;
+    const Attention *at = g->at;
+    g->kvh = let(g, b, "kvh", expr_simplify(x, ex_idiv(x, g->head, at->group)));
+    g->scale =
+        let(g, b, "scale", ex_div(x, ex_f32(x, 1), ex_un(x, EX_SQRT, ex_cast(x, TY_F32, at->d))));
+    g->low = ex_f32(x, -1e30);
+}
+
 // This part's slots, and what all threads of it know.
 static void prepare(Gen *g, Block *b) {
     Exprs *x = g->x;
@@ -105,10 +117,7 @@ static void prepare(Gen *g, Block *b) {
         g->first = let(g, b, "first", ex_mul(x, g->part, per));
         g->count = let(g, b, "count", ex_max(x, ex_min(x, ex_sub(x, len, g->first), per), zero));
     }
-    g->kvh = let(g, b, "kvh", expr_simplify(x, ex_idiv(x, g->head, at->group)));
-    g->scale =
-        let(g, b, "scale", ex_div(x, ex_f32(x, 1), ex_un(x, EX_SQRT, ex_cast(x, TY_F32, at->d))));
-    g->low = ex_f32(x, -1e30);
+    known(g, b);
 }
 
 // The slot to read for the i-th of this part: one that exists, whatever i.
@@ -216,6 +225,137 @@ static void body_alone(Gen *g, Block *b) {
     finish_state(g, b, LD(state, zero), l);
 }
 
+// ---- rows in lanes --------------------------------------------------------------------------------
+typedef struct Lanes { // a statement for each of the tile's rows
+    Block *body;
+    const Expr *l;
+} Lanes;
+
+static Lanes lanes(Gen *g, Block *b) {
+    Lanes at;
+    at.body = loop(g, b, "l", ex_int(g->x, g->at->rows), LOOP_VEC, &at.l);
+    return at;
+}
+
+// Element d of row r in a tile of columns.
+static const Expr *in_tile(Gen *g, const Expr *d, const Expr *r) {
+    return ex_add(g->x, ex_mul(g->x, d, ex_int(g->x, g->at->rows)), r);
+}
+
+typedef struct Tile {
+    const Buffer *q, *acc;          // [d][row]
+    const Buffer *len, *m, *l, *sc; // [row]; sc: [block][row]
+} Tile;
+
+// The tile's queries, and how far each row sees; past the last row the last one again.
+static void tile_begin(Gen *g, Block *b, const Tile *t, const Expr *first, const Expr *last_row) {
+    Exprs *x = g->x;
+    const Attention *at = g->at;
+    const Expr *zero = ex_int(x, 0), *one = ex_int(x, 1), *f0 = ex_f32(x, 0), *r, *d;
+    const Buffer *top = alloc(g, b, "top", SCOPE_REG, 1);
+    store(g, b, top, IDX(zero), f0);
+    Block *each = loop(g, b, "r", ex_int(x, at->rows), LOOP_SERIAL, &r);
+    g->row = let(g, each, "row", ex_min(x, ex_add(x, first, r), last_row));
+    store(g, each, t->len, IDX(r),
+          ex_cast(x, TY_F32, ex_add(x, attention_pos(at, x, g->row), one)));
+    store(g, each, top, IDX(zero), ex_max(x, LD(top, zero), LD(t->len, r)));
+    Block *copy = loop(g, each, "d", at->d, LOOP_SERIAL, &d);
+    store(g, copy, t->q, IDX(in_tile(g, d, r)), ex_mul(x, query(g, d), g->scale));
+    Lanes l = lanes(g, b);
+    store(g, l.body, t->m, IDX(l.l), g->low);
+    l = lanes(g, b);
+    store(g, l.body, t->l, IDX(l.l), f0);
+    l = lanes(g, loop(g, b, "d", at->d, LOOP_SERIAL, &d));
+    store(g, l.body, t->acc, IDX(in_tile(g, d, l.l)), f0);
+    const Expr *seen = ex_cast(x, TY_I32, LD(top, zero));
+    seen = ex_min(x, ex_max(x, seen, one), at->ctx);
+    g->last = let(g, b, "last", ex_sub(x, seen, one));
+}
+
+static void tile_block(Gen *g, Block *b, const Tile *t, const Expr *blk) {
+    Exprs *x = g->x;
+    const Attention *at = g->at;
+    const Expr *zero = ex_int(x, 0), *one = ex_int(x, 1), *d, *at_slot[16];
+    i64 B = at->block;
+    const Buffer *shrink = alloc(g, b, "shrink", SCOPE_REG, at->rows),
+                 *top = alloc(g, b, "block_top", SCOPE_REG, at->rows);
+    Lanes l;
+    for (i64 i = 0; i < B; i++) {
+        const Expr *j = ex_add(x, ex_mul(x, blk, ex_int(x, B)), ex_int(x, i));
+        at_slot[i] = let(g, b, "slot", slot(g, j));
+        l = lanes(g, b);
+        store(g, l.body, t->sc, IDX(in_tile(g, ex_int(x, i), l.l)), ex_f32(x, 0));
+    }
+    Block *sum = loop(g, b, "d", at->d, LOOP_SERIAL, &d);
+    for (i64 i = 0; i < B; i++) {
+        l = lanes(g, sum);
+        const Expr *to = in_tile(g, ex_int(x, i), l.l);
+        store(g, l.body, t->sc, IDX(to),
+              ex_add(x, LD(t->sc, to),
+                     ex_mul(x, LD(t->q, in_tile(g, d, l.l)),
+                            LD(at->cache, zero, g->kvh, at_slot[i], d))));
+    }
+    for (i64 i = 0; i < B; i++) {
+        const Expr *j = ex_add(x, ex_mul(x, blk, ex_int(x, B)), ex_int(x, i));
+        l = lanes(g, b);
+        const Expr *to = in_tile(g, ex_int(x, i), l.l);
+        store(
+            g, l.body, t->sc, IDX(to),
+            ex_select(x, ex_lt(x, ex_cast(x, TY_F32, j), LD(t->len, l.l)), LD(t->sc, to), g->low));
+    }
+    l = lanes(g, b);
+    const Expr *most = LD(t->m, l.l), *all;
+    for (i64 i = 0; i < B; i++) most = ex_max(x, most, LD(t->sc, in_tile(g, ex_int(x, i), l.l)));
+    store(g, l.body, top, IDX(l.l), most);
+    l = lanes(g, b);
+    store(g, l.body, shrink, IDX(l.l), ex_un(x, EX_EXP, ex_sub(x, LD(t->m, l.l), LD(top, l.l))));
+    l = lanes(g, b);
+    store(g, l.body, t->m, IDX(l.l), LD(top, l.l));
+    for (i64 i = 0; i < B; i++) {
+        l = lanes(g, b);
+        const Expr *to = in_tile(g, ex_int(x, i), l.l);
+        store(g, l.body, t->sc, IDX(to), ex_un(x, EX_EXP, ex_sub(x, LD(t->sc, to), LD(top, l.l))));
+    }
+    l = lanes(g, b);
+    all = ex_mul(x, LD(t->l, l.l), LD(shrink, l.l));
+    for (i64 i = 0; i < B; i++) all = ex_add(x, all, LD(t->sc, in_tile(g, ex_int(x, i), l.l)));
+    store(g, l.body, t->l, IDX(l.l), all);
+    l = lanes(g, loop(g, b, "d", at->d, LOOP_SERIAL, &d));
+    const Expr *value = ex_mul(x, LD(t->acc, in_tile(g, d, l.l)), LD(shrink, l.l));
+    for (i64 i = 0; i < B; i++)
+        value = ex_add(x, value,
+                       ex_mul(x, LD(t->sc, in_tile(g, ex_int(x, i), l.l)),
+                              LD(at->cache, one, g->kvh, at_slot[i], d)));
+    store(g, l.body, t->acc, IDX(in_tile(g, d, l.l)), value);
+}
+
+// The head of the rows from `first` on.
+static void body_rows(Gen *g, Block *b, const Expr *first, const Expr *rows) {
+    Exprs *x = g->x;
+    const Attention *at = g->at;
+    const Expr *one = ex_int(x, 1), *blk, *r, *d;
+    i64 R = at->rows, B = at->block, D = d_most(at);
+    const Tile t = {alloc(g, b, "q_tile", SCOPE_REG, D * R), alloc(g, b, "acc", SCOPE_REG, D * R),
+                    alloc(g, b, "len", SCOPE_REG, R),        alloc(g, b, "m", SCOPE_REG, R),
+                    alloc(g, b, "l", SCOPE_REG, R),          alloc(g, b, "sc", SCOPE_REG, B * R)};
+    known(g, b);
+    g->first = ex_int(x, 0);
+    tile_begin(g, b, &t, first, ex_sub(x, rows, one));
+    const Expr *blocks = ex_add(x, ex_idiv(x, g->last, ex_int(x, B)), one);
+    Block *body = loop(g, b, "blk", let(g, b, "blocks", blocks), LOOP_SERIAL, &blk);
+    tile_block(g, body, &t, blk);
+    Lanes l = lanes(g, loop(g, b, "d", at->d, LOOP_SERIAL, &d));
+    store(g, l.body, t.acc, IDX(in_tile(g, d, l.l)),
+          ex_div(x, LD(t.acc, in_tile(g, d, l.l)), LD(t.l, l.l)));
+    Block *each = loop(g, b, "r", ex_int(x, R), LOOP_SERIAL, &r);
+    const Expr *row = ex_add(x, first, r);
+    Block *there = when(g, each, ex_lt(x, row, rows));
+    row = ex_min(x, row, ex_sub(x, rows, one)); // says to the verifier what the guard says
+    Block *copy = loop(g, there, "d", at->d, LOOP_SERIAL, &d);
+    store(g, copy, at->y, IDX(row, ex_add(x, ex_mul(x, g->head, at->d), d)),
+          LD(t.acc, in_tile(g, d, r)));
+}
+
 // ---- shared by the threads of a workgroup -------------------------------------------------------
 static void body_shared(Gen *g, Block *b, const Expr *tid) {
     Exprs *x = g->x;
@@ -302,7 +442,22 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
     Block *b = &k->body;
     const Expr *P = ex_int(x, at->s.parts), *N = ex_var(x, at->n), *item, *tid;
     const Expr *items = expr_simplify(x, ex_mul(x, at->heads, P)); // of one row
-    if (!n->profile->gpu) {
+    if (at->rows) {
+        const Expr *R = ex_int(x, at->rows), *one = ex_int(x, 1);
+        const Expr *tiles = ex_idiv(x, ex_add(x, N, ex_sub(x, R, one)), R);
+        k->grid[0] = expr_simplify(x, ex_mul(x, tiles, at->heads));
+        b = loop(&g, b, "item", k->grid[0], LOOP_CPU, &item);
+        g.head = let(&g, b, "head", expr_simplify(x, ex_mod(x, item, at->heads)));
+        const Expr *t = ex_min(x, ex_idiv(x, item, at->heads), ex_sub(x, tiles, one));
+        t = let(&g, b, "t", t);
+        // Later rows see more. Threads have the items in equal pieces, one after another: tiles
+        // from both ends take turns.
+        const Expr *half = ex_idiv(x, t, ex_int(x, 2));
+        const Expr *odd = ex_eq(x, ex_mod(x, t, ex_int(x, 2)), one);
+        t = ex_select(x, odd, ex_sub(x, ex_sub(x, tiles, one), half), half);
+        t = let(&g, b, "tile", ex_max(x, ex_min(x, t, ex_sub(x, tiles, one)), ex_int(x, 0)));
+        body_rows(&g, b, let(&g, b, "first", ex_mul(x, t, R)), N);
+    } else if (!n->profile->gpu) {
         k->grid[0] = expr_simplify(x, ex_mul(x, N, items));
         b = loop(&g, b, "item", k->grid[0], LOOP_CPU, &item);
         i64 one;

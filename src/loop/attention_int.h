@@ -15,6 +15,7 @@ typedef struct Attention {
     i64 block;   // scores computed at a time
     i64 lanes;   // threads that share one (row, head, part); 0: one thread has it alone
     i64 threads; // of a workgroup, when each works alone
+    i64 rows;    // of activations, in lanes; 0: lanes run over d
 } Attention;
 
 // row i's position in the sequence

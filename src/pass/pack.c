@@ -2,8 +2,9 @@
 //
 // A pack node goes in front of each matmul whose weight has fields of 4 or 8 bits in blocks that
 // line up with those of pack; matmuls of one tensor share it. A matmul of another weight keeps f32:
-// its activations would gain nothing. Where an error counts most, in what attention turns into
-// weights and in the logits, numbers have 16 bits. requires: joined weights.
+// its activations would gain nothing. Where an error stays, numbers have 16 bits:
+// in what attention weighs (q, k, v), in what is added to the residual stream, in the logits.
+// requires: joined weights.
 #include "pass/pass.h"
 
 // The bits of a weight's fields where packed activations meet them; 0: they do not. Bytes gain
@@ -13,16 +14,15 @@ static i64 field_bits(const Profile *p, const Weight *w) {
     return bits == 8 && p->gpu && !p->dot4 ? 0 : bits;
 }
 
-static bool is_delicate(const Graph *g, int tensor, bool with_bias) {
+static bool is_delicate(const Graph *g, int tensor) {
     if (g->tensors.at[tensor].kind == TEN_LOGITS) return true;
     for (size_t i = 0; i < g->nodes.n; i++) {
         const Node *nd = &g->nodes.at[i];
         bool reads = false;
         for (int k = 0; k < nd->nin; k++) reads |= nd->in[k] == tensor;
-        if (!reads) continue;
-        if (nd->op == OP_rope || nd->op == OP_append || nd->op == OP_rope_append) return true;
-        bool bias = nd->op == OP_add && g->tensors.at[nd->in[1]].kind == TEN_WEIGHT;
-        if (bias && !with_bias && is_delicate(g, nd->out, true)) return true;
+        if (reads && (nd->op == OP_rope || nd->op == OP_append || nd->op == OP_rope_append ||
+                      nd->op == OP_add))
+            return true;
     }
     return false;
 }
@@ -40,7 +40,7 @@ bool pass_pack(PassContext *c, Graph *g) {
         Node nd = old[i];
         i64 bits = nd.op == OP_matmul ? field_bits(c->profile, g->tensors.at[nd.in[1]].weight) : 0;
         if (bits) {
-            i64 wide = is_delicate(&was, nd.out, false);
+            i64 wide = is_delicate(&was, nd.out);
             int found = -1;
             for (size_t k = 0; k < g->nodes.n && found < 0; k++) {
                 const Node *p = &g->nodes.at[k];

@@ -22,7 +22,7 @@ static inline Nest *random_nest(Arena *a, Rng *r, int kind, const Profile *p, Ca
     Maker m = {a, x, f, r, c, NULL};
     i64 most = kind == KIND_ROW    ? 1
                : kind == KIND_ROWS ? rnd_in(r, 2, 20)
-                                   : rnd_in(r, 1, 20),
+                                   : rnd_in(r, 1, kind == KIND_ATTENTION ? 36 : 20),
         n = rnd_in(r, 1, most);
     Nest *nest = NULL;
     if (kind == KIND_ATTENTION) {
