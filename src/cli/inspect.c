@@ -96,10 +96,12 @@ static bool print_schedules(const Program *p, Str name, Buf *b, Err *err) {
                    buf_str(&n));
 }
 
-// The profile to compile for: as asked, else the one that suits the question.
+// The profile to compile for: as asked, else the one that suits the question: this processor's
+// best kernels have theirs.
 static bool choose_profile(Model *m, const InspectArgs *o, Err *err) {
-    bool shaders = str_eq(o->kernels, S("wgsl")) && !o->open.profile.len;
-    return model_profile_given(m, shaders ? S("gpu") : o->open.profile, err) &&
+    bool shaders = str_eq(o->kernels, S("wgsl"));
+    Str usual = shaders ? S("gpu") : str_c(cpu_kernels().at[0].profile);
+    return model_profile_given(m, o->open.profile.len ? o->open.profile : usual, err) &&
            model_mode(m, o->open.mode, err);
 }
 
