@@ -22,7 +22,7 @@ static const struct {
     {"gpu with subgroups", "gpu", 4, 0, 65535, 0, KIND_COUNT},
     {"gpu without subgroups", "gpu", 0, 0, 65535, 0, KIND_COUNT},
     {"gpu with dot4", "gpu", 0, 1, 65535, KIND_BYTES, KIND_COUNT},
-    {"software, folded grid", "software", 0, 0, 5, 0, KIND_ROW + 1}, // other kinds use y themselves
+    {"software, folded grid", "software", 0, 0, 7, 0, KIND_ROW + 1}, // other kinds use y themselves
 };
 static const char *const kinds[KIND_COUNT] = {"matmul_row", "matmul_rows", "row_reduce",
                                               "map",        "attention",   "matmul_bytes"};
