@@ -102,6 +102,14 @@ static bool add_graphs(Arena *a, EmitMenu *menu, const Profile *p, Err *err) {
                                         m == 3 ? VOCAB + 3 : VOCAB},
                            err))
                 return false;
+        // rows that fill two vectors of a wide processor but not four
+        i64 pairs = 2 * p->vec;
+        if (pairs == 32 && pairs % block == 0 &&
+            !add_graph(a, menu, p,
+                       &(MenuGraph){e, e, e, e, e, e, false, 3 * pairs / HEADS, 1, 3 * pairs,
+                                    3 * pairs, VOCAB},
+                       err))
+            return false;
         // the same apart: each projection a matmul of its own, with a bias, and gate and up not
         // woven; heads of 40, so that the rows of a weight are no whole tiles
         const char *other = q == QUANT_F32 ? "f16" : "f32";
