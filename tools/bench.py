@@ -8,7 +8,7 @@ browser have at most (PSS) while it loads, beyond those with a blank page. A pee
 makes the run fail; one that is not here reads `not run: why`. Writes bench/RESULTS.md and bench/RESULTS.svg.
 
 Environment: RUNS (5), TOKENS (64) of an answer, PROMPT (512) tokens of a native prompt, PEERS_WEBLLM_LIB,
-ONLY=native,limit,context,page,first,memory,webgpu,reference,checks,firefox,compile,tune. With OUT=FOLDER the results go there instead.
+ONLY=native,limit,context,page,first,memory,webgpu,reference,webllm,checks,firefox,compile,tune. With OUT=FOLDER the results go there instead.
 """
 import contextlib
 import functools
@@ -53,6 +53,9 @@ QUESTION = (
 TEMPLATE = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
             "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n")
 ASKED = TEMPLATE % QUESTION
+SIZED = os.path.join(ROOT, "models", "sized-0.5b.Q4_1.gguf")  # tools/make_sized_llama.py
+SIZED_TEMPLATE = "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n"
+SIZED_QUESTION = "Tell me a story."  # a token is a byte
 SHORT = QUESTION.split(". ")[0] + "."  # for WebGPU, which is a program on the processor here
 MODES = {"reference": "f32 activations, f32 cache", "fast": "fast mode: 8- and 16-bit activations, f32 cache"}
 TUNE_S = 120  # of `hob tune`: decode's kernels, and the heaviest of prefill's
@@ -225,10 +228,10 @@ def reference():
         return json.load(f)
 
 
-def hob_page(device, tokens, threads=1, kernels="", question=QUESTION, mode="reference", **more):
+def hob_page(device, tokens, threads=1, kernels="", question=QUESTION, mode="reference", model="", **more):
     """more: HOB_DAWN: features of Chromium's WebGPU that are not on by themselves; HOB_ADAPTER: none."""
     with page() as url:
-        env = dict(HOB_URL=url, CHROME=chrome(), ASK=question, DEVICE=device, N=str(tokens), HOB_TEMP="0", JSON="1",
+        env = dict(HOB_URL=url + (model and "?model=models/" + os.path.basename(model)), CHROME=chrome(), ASK=question, DEVICE=device, N=str(tokens), HOB_TEMP="0", JSON="1",
                    THREADS=str(threads), KERNELS=kernels, MODE=mode, **more)
         r = figures(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")], env=env)
     if r["answer_tokens"] < tokens * 3 // 4:
@@ -236,6 +239,35 @@ def hob_page(device, tokens, threads=1, kernels="", question=QUESTION, mode="ref
     if threads and device == "cpu" and r["threads"] != threads:
         raise Failed("the page ran %d threads, not %d" % (r["threads"], threads))
     return r
+
+
+def sized():
+    """The model of WebLLM's sizes, made once."""
+    if not os.path.exists(SIZED):
+        say("%s: made" % os.path.basename(SIZED))
+        run([sys.executable, os.path.join(ROOT, "tools", "make_sized_llama.py"), SIZED + ".part"])
+        os.replace(SIZED + ".part", SIZED)
+    return SIZED
+
+
+def hob_sized(mode):
+    return hob_page("webgpu", min(TOKENS, 16), question=SIZED_QUESTION, mode=mode, model=sized())
+
+
+def why_no_webllm():
+    return why_no_peers() if os.environ.get("PEERS_WEBLLM_LIB") else "PEERS_WEBLLM_LIB does not name its model library, which no registry holds"
+
+
+@functools.lru_cache(maxsize=None)
+def webllm():
+    """Once a run: it takes seconds a token. Its prompt has as many tokens as hob's."""
+    lib, folder = os.environ["PEERS_WEBLLM_LIB"], os.path.join(BUILD, "webllm")
+    if not os.path.isfile(lib):
+        raise Failed("PEERS_WEBLLM_LIB=%s is no file" % lib)
+    if not os.path.exists(os.path.join(folder, "mlc-chat-config.json")):
+        run([sys.executable, os.path.join(PEERS, "webllm_model.py"), lib, folder])
+    asked = json.loads(run([HOB, "tokenize", "-m", sized(), "--ids", "-"], stdin=SIZED_TEMPLATE % SIZED_QUESTION))
+    return figures(["node", os.path.join(PEERS, "webllm.mjs"), lib, folder, str(len(asked)), "3"], env=dict(CHROME=chrome()))
 
 
 def hob_cpu(threads, kernels, mode):
@@ -334,8 +366,8 @@ def ceiling():
 
 
 # ---- agreement -------------------------------------------------------------------------------------------------------
-def hob_eval(tokens, threads, rows, mode="reference", more=()):
-    text = run([HOB, "eval", "-m", MODEL, "--threads", str(threads), "--tokens", "-", "--rows", str(rows), "--mode", mode, "--json"] + list(more),
+def hob_eval(tokens, threads, rows, mode="reference", more=(), model=MODEL):
+    text = run([HOB, "eval", "-m", model, "--threads", str(threads), "--tokens", "-", "--rows", str(rows), "--mode", mode, "--json"] + list(more),
                stdin=json.dumps(tokens))
     return json.loads(text[text.index("{"):])
 
@@ -365,19 +397,28 @@ def agreement_native(threads, mode, isa=""):
     return text
 
 
-def agreement_page(answer, asked=ASKED, mode="reference"):
+def ids_of(text, model):
+    return json.loads(run([HOB, "tokenize", "-m", model, "--ids", "-"], stdin=text))
+
+
+def filler_ids(text):
+    """What random weights say is fillers, each a token of its own; up to the first byte that is none."""
+    return [int(n) for n in re.findall("<fill([0-9]+)>", re.match("(?:<fill[0-9]+>)*", text).group())]
+
+
+def agreement_page(answer, asked=ASKED, mode="reference", model=MODEL):
     """The page's own greedy answer, forced on the native tool: is each token its first choice too, where one is clear?"""
-    ask = json.loads(run([HOB, "tokenize", "-m", MODEL, "--ids", "-"], stdin=asked))
-    ids = json.loads(run([HOB, "tokenize", "-m", MODEL, "--ids", "-"], stdin=asked + answer["answer"]))
+    ask = ids_of(asked, model)
+    ids = ids_of(asked + answer["answer"], model) if model == MODEL else ask + filler_ids(answer["answer"])
     if len(ask) != answer["prompt_tokens"] or ids[:len(ask)] != ask:
         raise Failed("the page read %d tokens of the question, %d were expected" % (answer["prompt_tokens"], len(ask)))
-    got = hob_eval(ids, 1, 1, mode)
+    got = hob_eval(ids, 1, 1, mode, model=model)
     clear = same = 0
     for i in range(len(ask) - 1, len(ids) - 1):
         if got["top"][i] == ids[i + 1]:
             same, clear = same + 1, clear + 1
             continue
-        other = hob_eval(ids[:i + 1] + [got["top"][i]], 1, 1, mode)
+        other = hob_eval(ids[:i + 1] + [got["top"][i]], 1, 1, mode, model=model)
         if other["logprob"][i] - got["logprob"][i] > (CLEAR_FAST if mode == "fast" else CLEAR):
             clear += 1
     return "its greedy answer is native hob's first choice at %d of %d clear positions" % (same, clear)
@@ -388,6 +429,10 @@ def agreement_page(answer, asked=ASKED, mode="reference"):
 MEASURES = {"matmul_gbps": ("matrix products read", "GB/s", 1, False), "token_gbps": ("a whole token reads", "GB/s", 1, False),
             "decode_tps": ("decode", "tokens/s", 1, False), "prefill_tps": ("prefill", "tokens/s", 1, False),
             "first_ms": ("first token, from navigation", "s", 1e-3, True), "peak_mb": ("most memory while loading, beyond a blank page's", "MB", 1, True)}
+
+
+def figure(x):
+    return "%.1f" % x if x >= 1 else "%.3f" % x
 
 
 def ratio_of(key, ours, theirs):
@@ -447,6 +492,9 @@ def lines_wanted():
              "16-bit integer activations, no attention", 0.75, ["decode_tps"], lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT, "fast"), "fast"),
         Line("reference", "page on WebGPU", lambda: hob_page("webgpu", gpu_tokens, question=SHORT), ceiling, "ceiling",
              "16-bit integer activations, no attention", None, ["decode_tps"], lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT)),
+        *[Line("webllm", "page on WebGPU, Qwen2-0.5B's sizes, %s" % mode, functools.partial(hob_sized, mode), webllm, "WebLLM", "f32 activations, f32 cache (q4f32_1)",
+               {"decode_tps": 30.0, "prefill_tps": 15.0}, both,
+               lambda l, mode=mode: agreement_page(l.ours[-1], SIZED_TEMPLATE % SIZED_QUESTION, mode, SIZED), mode) for mode in ("fast", "reference")],
         # what the browser adds to a kernel so that no index can leave its buffer; ours are proved when they are made
         Line("checks", "page on WebGPU, Chromium's robustness checks off", lambda: hob_page("webgpu", gpu_tokens, question=SHORT, HOB_DAWN="disable_robustness"),
              lambda: hob_page("webgpu", gpu_tokens, question=SHORT), "hob with them on", MODES["reference"], None, ["decode_tps"],
@@ -460,11 +508,11 @@ def lines_wanted():
 def prepare(line):
     if not os.path.exists(MODEL):
         raise Missing("needs models/%s; make setup" % os.path.basename(MODEL))
-    if line.group in ("page", "first", "memory", "webgpu", "reference", "checks"):
+    if line.group in ("page", "first", "memory", "webgpu", "reference", "webllm", "checks"):
         chrome()
     if line.group == "firefox":
         firefox()
-    line.peer_why = "" if line.group in ITSELF else why_no_peers()
+    line.peer_why = "" if line.group in ITSELF else why_no_webllm() if line.group == "webllm" else why_no_peers()
 
 
 TURN = [0]
@@ -498,7 +546,7 @@ def measure(lines):
                     break
                 into.append(r)
                 say("%d/%d  %-44s %-10s %s" % (turn + 1, RUNS, line.name, who, "  ".join(
-                    "%s %.1f" % (MEASURES[k][0].split(",")[0], r[k] * MEASURES[k][2]) for k in line.keys if r.get(k))))
+                    "%s %s" % (MEASURES[k][0].split(",")[0], figure(r[k] * MEASURES[k][2])) for k in line.keys if r.get(k))))
     for line in [l for l in lines if not l.why]:
         try:
             line.agreement = line.agree(line)
@@ -507,27 +555,6 @@ def measure(lines):
         say("       %s: %s" % (line.name, line.agreement or line.why))
         if line.peer_name == "ceiling" and line.theirs and min(m["gbps"] for m in line.theirs) < 0.9:
             line.void = "void: the ceiling read less than 0.9 GB/s"
-
-
-def webllm():
-    """The row of WebLLM, which runs a model of its own: WebGPU, random weights, so no ratio."""
-    lib = os.environ.get("PEERS_WEBLLM_LIB")
-    if not lib:
-        return "not run: PEERS_WEBLLM_LIB does not name its model library, which no registry holds", ""
-    if not os.path.isfile(lib):
-        return "FAILED: PEERS_WEBLLM_LIB=%s is no file" % lib, ""
-    if why_no_peers():
-        return "not run: %s" % why_no_peers(), ""
-    try:
-        folder = os.path.join(ROOT, "build", "webllm")
-        if not os.path.exists(os.path.join(folder, "mlc-chat-config.json")):
-            run([sys.executable, os.path.join(PEERS, "webllm_model.py"), lib, folder])
-        r = figures(["node", os.path.join(PEERS, "webllm.mjs"), lib, folder, "16", "3"], env=dict(CHROME=chrome()))
-    except Missing as e:
-        return "not run: %s" % e, ""
-    except (Failed, ValueError, KeyError) as e:
-        return "FAILED: WebLLM: %s" % e, ""
-    return "", "%s: prefill %.2f, decode %.2f tokens/s, once" % (r["device"], r["prefill_tps"], r["decode_tps"])
 
 
 # ---- how far the rules are from what is measured ---------------------------------------------------------------------
@@ -605,12 +632,13 @@ def spread(values):
     return "%.2f–%.2f" % (min(values), max(values))
 
 
-def report(lines, other, compiled, tuned, load):
+def report(lines, compiled, tuned, load):
     out = ["# Measured by `make bench`", "",
            "%s; commit %s; %s; load average %.1f before, %.1f after on %d cores." % (
                time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), commit(), machine(), load, os.getloadavg()[0], os.cpu_count() or 1),
            "SmolLM2-135M-Instruct Q4_1. Native: %d prompt tokens, %d answer tokens. Page: the question below, 256 tokens as the model "
-           "reads it (on WebGPU its first sentence), greedy." % (PROMPT, TOKENS),
+           "reads it (on WebGPU its first sentence), greedy. Beside WebLLM: a llama of Qwen2-0.5B's sizes with biases of q, k, v, tied "
+           "embeddings and random weights in Q4_1, WebLLM's q4f32_1; as many prompt tokens in both; WebLLM is measured once." % (PROMPT, TOKENS),
            "Medians of %d turns; the spread is the least and largest ratio of one turn; where less is better, ratios are the peer's by hob's. Read ratios, not speeds: "
            "the machine may be shared." % RUNS, "",
            "| Line | Measure | hob | Peer | Ratio | Spread | Goal |", "|---|---|---|---|---|---|---|"]
@@ -622,16 +650,15 @@ def report(lines, other, compiled, tuned, load):
         for key in l.keys:
             what, unit, scale, less = MEASURES[key]
             ours, theirs, ratios = l.median(l.ours, key), l.median(l.theirs, key), l.ratios(key)
-            shown = "%.1f %s" % (ours * scale, unit)
+            shown = "%s %s" % (figure(ours * scale), unit)
             if not ratios:
                 out.append("| %s | %s | %s | %s not run: %s | | | |" % (l.name, what, shown, l.peer_name, l.peer_why))
                 continue
             ratio, least = ratio_of(key, ours, theirs), l.goal.get(key)
             goal = l.void if l.void else "" if least is None else "at least %.2f: %s" % (least, "met" if ratio >= least else "missed")
-            out.append("| %s | %s | %s | %.1f %s, %s | %.2f | %s | %s |" % (l.name, what, shown, theirs * scale, unit, l.peer_name, ratio, spread(ratios), goal))
+            out.append("| %s | %s | %s | %s %s, %s | %.2f | %s | %s |" % (l.name, what, shown, figure(theirs * scale), unit, l.peer_name, ratio, spread(ratios), goal))
             if l.group not in ITSELF:
                 bars.append(("%s, %s" % (l.name, what.split(",")[0]), *((theirs, ours) if less else (ours, theirs)), l.peer_name))
-    out.append("| WebLLM | | | %s | | | %s |" % (other[1], other[0].splitlines()[0] if other[0] else "a model of its own, no ratio"))
     out += ["", "![hob's speed as a multiple of the peer's](RESULTS.svg)" if bars else "", "",
             *compile_report(*compiled), *tuned, "## Modes and agreement", "", "| Line | hob's mode | Agreement of the same binary and flags | Peer's mode |", "|---|---|---|---|"]
     for l in lines:
@@ -648,14 +675,13 @@ def main():
         say("build/hob is not there; make")
         return 1
     lines = lines_wanted()
-    if any(wanted(group) for group in ("page", "first", "memory", "webgpu", "checks", "firefox", "compile")):
+    if any(wanted(group) for group in ("page", "first", "memory", "webgpu", "reference", "webllm", "checks", "firefox", "compile")):
         subprocess.call(["make", "web"], cwd=ROOT)
     load = os.getloadavg()[0]
     measure(lines)
-    other = webllm()
     compiled = compile_times() if wanted("compile") else ("not run: not asked for", {})
     tuned, untuned_why = tuned_report()
-    text, bars = report(lines, other, compiled, tuned, load)
+    text, bars = report(lines, compiled, tuned, load)
     folder = os.environ.get("OUT") or os.path.join(ROOT, "bench")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "RESULTS.md"), "w", encoding="utf-8") as f:
@@ -667,7 +693,7 @@ def main():
     bad = [l for l in lines if l.why.startswith("FAILED") or l.void]
     for l in bad:
         say("%s: %s" % (l.name, l.why or l.void))
-    broken = [why for why, _ in (other, compiled) if why.startswith("FAILED")]
+    broken = [compiled[0]] if compiled[0].startswith("FAILED") else []
     broken += [untuned_why] if untuned_why else []
     for why in broken:
         say(why)

@@ -26,7 +26,8 @@ class Tiny:
     """One model's shape. fmt: the format of every matrix; formats: {"attn_q": "Q8_0", ...} for those that differ."""
 
     def __init__(self, name, hidden, heads, kv_heads, ffn, fmt, vocab=300, layers=2, head_dim=None, tied=False,
-                 bias=False, theta=10000.0, eps=1e-5, factors=False, formats=None, tokens=24, version=3, align=32):
+                 bias=False, theta=10000.0, eps=1e-5, factors=False, formats=None, tokens=24, version=3, align=32,
+                 context=128):
         self.__dict__.update(locals())
         self.d = head_dim or hidden // heads
 
@@ -70,7 +71,7 @@ TEMPLATE = ("{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['co
 
 
 def vocabulary(size):
-    """Three special tokens, 256 bytes, a few merges where there is room, then fillers that no text leads to."""
+    """Three special tokens, 256 bytes, a few merges where there is room, then fillers that no text leads to, named by their ids."""
     letter = byte_alphabet()
     space = letter[32]
     tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] + letter
@@ -82,7 +83,7 @@ def vocabulary(size):
             tokens.append(left + right)
             kinds.append(1)
             merges.append(left + " " + right)
-    for i in range(size - len(tokens)):
+    for i in range(len(tokens), size):
         tokens.append("<fill%d>" % i)
         kinds.append(1)
     return tokens, kinds, merges
@@ -91,7 +92,7 @@ def vocabulary(size):
 def keys_of(m):
     tokens, kinds, merges = vocabulary(m.vocab)
     keys = [("general.architecture", io.STRING, "llama"), ("general.name", io.STRING, m.name),
-            ("llama.block_count", io.U32, m.layers), ("llama.context_length", io.U32, 128),
+            ("llama.block_count", io.U32, m.layers), ("llama.context_length", io.U32, m.context),
             ("llama.embedding_length", io.U32, m.hidden), ("llama.feed_forward_length", io.U32, m.ffn),
             ("llama.attention.head_count", io.U32, m.heads), ("llama.attention.head_count_kv", io.U32, m.kv_heads),
             ("llama.attention.layer_norm_rms_epsilon", io.F32, m.eps), ("llama.rope.freq_base", io.F32, m.theta),
@@ -106,12 +107,17 @@ def keys_of(m):
                    ("tokenizer.ggml.add_bos_token", io.BOOL, False), ("tokenizer.chat_template", io.STRING, TEMPLATE)]
 
 
-def tensors_of(m, rng):
+def normal(rng, shape, spread):
+    return rng.standard_normal(shape, np.float32) * np.float32(spread)
+
+
+def tensors_of(m, rng, draw=normal):
+    """draw: (rng, shape, spread) -> a matrix."""
     out = []
 
     def matrix(name, rows, k, gain=1.0):
         fmt = (m.formats or {}).get(name.split(".")[-1], m.fmt)
-        out.append((name + ".weight", rng.standard_normal((rows, k), np.float32) * np.float32(gain / np.sqrt(k)), fmt))
+        out.append((name + ".weight", draw(rng, (rows, k), gain / np.sqrt(k)), fmt))
 
     def vector(name, n, mean, spread):
         out.append((name, np.float32(mean) + np.float32(spread) * rng.standard_normal(n, np.float32), "F32"))

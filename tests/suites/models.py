@@ -55,6 +55,30 @@ def compare_tiny(name, threads, chunk, rows):
     return ""
 
 
+def compare_sized():
+    """One layer of the model that is made for `make bench`, with a small vocabulary: its drawn bits mean what they should."""
+    import numpy as np
+    sys.path.insert(0, os.path.join(ROOT, "tools"))
+    import gguf_io
+    import make_sized_llama
+    import reference
+    path = os.path.join(TINY, "sized")
+    for fmt in ("Q4_0", "Q4_1"):
+        make_sized_llama.write(path + ".gguf", make_sized_llama.sized(fmt, 1, 515))
+        gate = gguf_io.Gguf(path + ".gguf").tensor("blk.0.ffn_gate.weight")
+        spread, middle = float(gate.std() * np.sqrt(896) / 1.5), float(gate.mean() / gate.std())
+        if abs(spread - 1) > 0.02 or abs(middle) > (0.12 if fmt == "Q4_0" else 0.01):
+            return "%s: spread %g of what is asked for, mean %g spreads" % (fmt, spread, middle)
+        tokens = [1, 104, 514, 2, 33, 7, 260, 261]
+        with open(path + ".tokens", "w") as f:
+            json.dump(tokens, f)
+        want = reference.Llama(path + ".gguf").logits(tokens)
+        apart = float(np.abs(logits(path + ".gguf", path + ".tokens", 2, 256, 8).reshape(want.shape) - want).max())
+        if not apart <= APART:
+            return "%s: logits up to %g apart" % (fmt, apart)
+    return ""
+
+
 def compare_smol(threads, chunk, rows):
     import numpy as np
     fixtures = os.path.join(ROOT, "tests", "fixtures")
@@ -113,6 +137,7 @@ def main():
         if "vocab32003" not in name:
             case(name + "_drafts_change_nothing", compare_drafts, os.path.join(TINY, name + ".gguf"), "cpu", 30)
         case(name + "_in_one_chunk", compare_tiny, name, 2, 256, 64)
+    case("sized_model_of_drawn_bits", compare_sized)
     if not os.path.exists(MODEL):
         return print("SKIP default_model: needs models/%s; make setup" % os.path.basename(MODEL))
     case("default_model_by_single_rows", compare_smol, 2, 256, 1)
