@@ -191,10 +191,10 @@ static bool read_back(Engine *e, Err *err) {
 }
 
 EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err) {
-    enum { BUFFERS, WEIGHTS, READ, KERNELS, WAIT, DONE };
+    enum { BUFFERS, READ, KERNELS, BIND, WEIGHTS, WAIT, DONE };
     bool measure = !e->d.depth && e->d.device->vt->async;
-    const u32 counts[] = {(u32)e->p->nbuffers, e->d.file ? (u32)e->p->nweights : 0,
-                          measure ? READ_BACKS + 1 : 0, (u32)e->p->nkernels};
+    const u32 counts[] = {(u32)e->p->nbuffers, measure ? READ_BACKS + 1 : 0, (u32)e->p->nkernels, 1,
+                          e->d.file ? (u32)e->p->nweights : 0};
     Err own = {0};
     if (!err) err = &own;
     if (e->phase == PHASE_FAILED) {
@@ -219,12 +219,15 @@ EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err) {
         if (state == ENGINE_WORKING) {
             switch (e->stage) {
             case BUFFERS: ok = make_buffer(e, err); break;
-            case WEIGHTS: ok = load_window(e, err); break;
             case READ: ok = read_back(e, err); break;
             case KERNELS: ok = make_kernel(e, err); break;
-            case WAIT:
+            case BIND: // a page makes pipelines from here on, beside the weights
                 e->bind = (DeviceBind){e->p, e->buffers, e->kernels};
                 ok = device_bind(e->d.device, &e->bind, &e->bound, err);
+                e->next++;
+                break;
+            case WEIGHTS: ok = load_window(e, err); break;
+            case WAIT:
                 arena_free(e->window);
                 e->window = NULL;
                 e->stage = DONE;

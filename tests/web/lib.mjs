@@ -83,7 +83,17 @@ if (globalThis.GPUDevice) {
     wrap(GPUDevice, "createBindGroup", "groups");
     const pipeline = GPUDevice.prototype.createComputePipelineAsync;
     counts.names = [];
-    GPUDevice.prototype.createComputePipelineAsync = function (d) { counts.names.push(d.label); return pipeline.call(this, d); };
+    counts.behind = []; // by pipeline: large writes, which are weights, that were made before it was asked for
+    GPUDevice.prototype.createComputePipelineAsync = function (d) {
+        counts.names.push(d.label);
+        counts.behind.push(counts.weights ?? 0);
+        return pipeline.call(this, d);
+    };
+    const write = GPUQueue.prototype.writeBuffer;
+    GPUQueue.prototype.writeBuffer = function (...a) {
+        if (a[4] > 65536) count("weights");
+        return write.apply(this, a);
+    };
     wrap(GPUDevice, "createComputePipelineAsync", "pipelines");
     wrap(GPUDevice, "createComputePipeline", "pipelines");
     let before = 0; // dispatches of each submit, those without any left out

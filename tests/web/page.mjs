@@ -19,6 +19,16 @@ async function mustShowFigures(p) {
     }
 }
 
+/** Pipelines are asked for before the weights come, a prompt's before those of an answer. */
+function mustMakeEarly({ names, behind, weights }) {
+    const own = names.slice(TRIAL), before = behind.slice(TRIAL);
+    must(own.length > 8, `only ${own.length} pipelines were asked for while the model was loading`);
+    must(before.every((n) => n === before[0]) && weights - before[0] > 50, `${weights} large writes, pipelines after ${before.join(" ")} of them`);
+    const ofAnswers = (n) => /^matmul.*_n1$/.test(n);
+    must(own.findLastIndex((n) => /^matmul/.test(n) && !ofAnswers(n)) < own.findIndex(ofAnswers), own.join(" "));
+    return `${own.length} pipelines begun before ${weights - before[0]} windows of weights`;
+}
+
 const FIRST = "Hello", SECOND = "Thanks"; // short ones: a software adapter reads five tokens a second
 const server = await startServer();
 const browser = await startBrowser();
@@ -41,6 +51,7 @@ const twoTurns = (device) => test(`a two-turn chat finishes on ${device} without
     try {
         await untilReady(p);
         must(p.last("ready").device === device, `the page took ${p.last("ready").device}`);
+        const making = device === "webgpu" ? mustMakeEarly(await p.count()) : "";
         await mustShowFigures(p);
         const one = await ask(p, FIRST);
         const before = await p.count();
@@ -63,7 +74,7 @@ const twoTurns = (device) => test(`a two-turn chat finishes on ${device} without
             const exactly = mustBeFrugal(after, await p.count(), long);
             must(after.pipelines - TRIAL <= 24, `${after.pipelines} pipelines`);
             must(info.heap_bytes <= 64 << 20, `the heap is ${info.heap_bytes >> 20} MB`);
-            return `${counted}; ${exactly}; ${after.pipelines - TRIAL} pipelines, heap ${info.heap_bytes >> 20} MB, ` +
+            return `${making}; ${counted}; ${exactly}; ${after.pipelines - TRIAL} pipelines, heap ${info.heap_bytes >> 20} MB, ` +
                 `compiled in ${info.compile_ms.toFixed(0)} ms`;
         }
         return `${one.decode_tps.toFixed(1)} tokens/s`;

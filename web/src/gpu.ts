@@ -274,13 +274,13 @@ export class Gpu {
         const next = () => a[i++]!;
         const id = next();
         const bound: Bound = { params: this.buffers[next()]!, ring: this.buffers[next()]!, regimes: [] };
+        const soon: Kernel[][] = []; // by regime
         for (let r = next(); r > 0; r--) {
             const steps: BoundStep[] = [];
             const nsteps = next();
-            const soon = next();
+            const early = next();
             for (let s = 0; s < nsteps; s++) {
                 const kernel = this.kernels[next()]!;
-                if (s < soon) void this.pipelines.make(kernel);
                 const entries: GPUBindGroupEntry[] = [];
                 const nbind = next();
                 for (let binding = 0; binding < nbind; binding++, i += 5)
@@ -292,8 +292,11 @@ export class Gpu {
                 steps.push({ kernel, group: this.device.createBindGroup({ layout: kernel.layout, entries }), bytes });
             }
             bound.regimes.push(steps);
+            soon.push(steps.slice(0, early).map((s) => s.kernel));
         }
         this.bounds[id] = bound;
+        // a prompt's steps are wanted before those of its answer; weights go on coming meanwhile
+        for (const k of soon.reverse().flat()) void this.pipelines.make(k);
     }
 
     private submit(a: Uint32Array): void {
