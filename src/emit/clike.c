@@ -105,10 +105,18 @@ static void let(Emit *e, const Stmt *s) {
     declare(e, e->d->constant, (Type)v->type, lanes, define(e, s->var, lanes), init);
 }
 
+// The value as memory keeps it.
+static Str as_kept(Emit *e, const Mem *m, Str v, int lanes) {
+    Buf half = {.arena = e->arena};
+    if (!m->buf->half || !e->d->to_half) return v; // C has no workgroup memory
+    e->d->to_half(&half, v, lanes);
+    return buf_str(&half);
+}
+
 static void put_element(Emit *e, const Mem *m, const Expr *flat, Str v) {
     Buf to = {.arena = e->arena};
     element(e, m, flat, &to);
-    line(e, "%S = %S;", buf_str(&to), v);
+    line(e, "%S = %S;", buf_str(&to), as_kept(e, m, v, 0));
 }
 
 static void store_lanes(Emit *e, const Mem *m, const Expr *flat, const Expr *v) {
@@ -151,7 +159,7 @@ static void store(Emit *e, const Stmt *s) {
     }
     Buf to = {.arena = e->arena};
     vector_place(e, m, base, true, &to);
-    line(e, "%S = %S;", buf_str(&to), t);
+    line(e, "%S = %S;", buf_str(&to), as_kept(e, m, t, e->lanes));
 }
 
 // The body under a condition or loop that goes differently in each lane: scalars, one lane after

@@ -85,6 +85,7 @@ struct Dialect {
     void (*splat)(Buf *o, Type t, int lanes, Str scalar);
     void (*gather)(Buf *o, Type t, int lanes); // what opens a list of lanes
     const char *gather_end;
+    void (*to_half)(Buf *o, Str value, int lanes); // what memory of 16-bit floats is given
     void (*vector_at)(Emit *e, const Mem *m, int lanes, Str index, bool store,
                       Buf *o);            // C: *(f32x8u *)&b[i]
     const char *op[EX_COUNT];             // scalars

@@ -185,17 +185,30 @@ void vector_place(Emit *e, const Mem *m, const Expr *base, bool store, Buf *o) {
     }
 }
 
+// An element, or e->lanes of them from `base` on, as the type that is calculated with.
+static void fetch(Emit *e, const Mem *m, const Expr *flat, const Expr *base, Buf *o) {
+    if (m->buf->half) {
+        e->d->type(o, m->buf->type, base ? e->lanes : 0);
+        buf_char(o, '(');
+    }
+    if (base)
+        vector_place(e, m, base, false, o);
+    else
+        element(e, m, flat, o);
+    if (m->buf->half) buf_char(o, ')');
+}
+
 static void load(Emit *e, const Expr *x, Buf *o) {
     const Mem *m = mem_of(e, x->buf);
     const Expr *flat = flat_index(e, m, x->args), *base;
     i64 c;
     if (!varies(e, flat)) {
-        element(e, m, flat, o);
+        fetch(e, m, flat, NULL, o);
         return;
     }
     bool side_by_side = vector_access(e, m, flat, &base);
     if (side_by_side && vector_addressable(e, m)) {
-        vector_place(e, m, base, false, o);
+        fetch(e, m, flat, base, o);
         return;
     }
     // Lane by lane. A long common part gets a name first.
@@ -203,7 +216,8 @@ static void load(Emit *e, const Expr *x, Buf *o) {
         Var *at = var_new(e->x, "at", TY_I32, INT32_MIN, INT32_MAX);
         name_var(e, at, arena_cstr(e->arena, named(e, base, 0)), 0);
         flat = ex_add(e->x, ex_var(e->x, at), ex_var(e->x, e->lane));
-    } else if (!expr_uses(flat, e->lane)) { // an index held in a vector variable, or loaded by lane
+    } else if (!m->buf->half &&
+               !expr_uses(flat, e->lane)) { // an index held in a vector variable, or loaded by lane
         Str index = named(e, flat, e->lanes);
         e->d->gather(o, (Type)x->type, e->lanes);
         for (int i = 0; i < e->lanes; i++) {
@@ -226,7 +240,7 @@ static void load(Emit *e, const Expr *x, Buf *o) {
         e->lane = NULL;
         e->part = i;
         if (i) buf_add(&lanes, S(", "));
-        element(e, m, f, &lanes);
+        fetch(e, m, f, NULL, &lanes);
         e->lane = lane;
         e->part = part;
     }

@@ -12,8 +12,10 @@ static bool native(const Profile *p, i64 lanes) {
     return lanes >= 2 && lanes <= 4;
 }
 
+enum { HALF = TY_COUNT }; // of memory only
+
 static void type(Buf *o, Type t, int lanes) {
-    static const char *const word[TY_COUNT] = {"i32", "u32", "f32", "bool"}; // ORDER TYPE
+    static const char *const word[HALF + 1] = {"i32", "u32", "f32", "bool", "f16"}; // ORDER TYPE
     buf_fmt(o, lanes ? "vec%d<%s>" : "", lanes, word[t]);
     if (!lanes) buf_fmt(o, "%s", word[t]);
 }
@@ -21,6 +23,15 @@ static void type(Buf *o, Type t, int lanes) {
 static void splat(Buf *o, Type t, int lanes, Str scalar) {
     type(o, t, lanes);
     buf_fmt(o, "(%S)", scalar);
+}
+
+static void to_half(Buf *o, Str value, int lanes) {
+    type(o, (Type)HALF, lanes);
+    buf_fmt(o, "(clamp(%S, ", value);
+    splat(o, TY_F32, lanes, S("-65504.0"));
+    buf_add(o, S(", "));
+    splat(o, TY_F32, lanes, S("65504.0"));
+    buf_add(o, S("))"));
 }
 
 static void gather(Buf *o, Type t, int lanes) {
@@ -33,7 +44,7 @@ static Str array_type(Emit *e, const Mem *m) {
     Buf b = {.arena = e->arena};
     int lanes = m->lay == LAY_VECTORS ? m->lanes : 0;
     buf_add(&b, S("array<"));
-    type(&b, m->buf->type, lanes);
+    type(&b, m->buf->half ? (Type)HALF : m->buf->type, lanes);
     if (m->elems > 0) buf_fmt(&b, ", %D", lanes ? m->elems / lanes : m->elems);
     buf_char(&b, '>');
     return buf_str(&b);
@@ -135,6 +146,8 @@ static void begin(Emit *e) {
     const Kernel *k = e->k;
     if (k->ndims)
         emit_fail(e, ERR_EMIT_NAME, "run-time dimensions are for the CPU; make them constants");
+    for (size_t i = 0, told = 0; i < e->order.n && !told; i++)
+        if ((told = e->order.at[i]->buf->half)) line(e, "enable f16;");
     if (k->subgroups) line(e, "enable subgroups;\ndiagnostic(off, subgroup_uniformity);");
     for (int i = 0; i < k->nargs; i++) {
         const Mem *m = mem_of(e, k->arg[i]);
@@ -198,6 +211,7 @@ const Dialect dialect_wgsl = {
     .type = type,
     .splat = splat,
     .gather = gather,
+    .to_half = to_half,
     .gather_end = ")",
     .op = {OPERATOR_SIGNS, [EX_MIN] = "min(%0, %1)", [EX_MAX] = "max(%0, %1)",
            [EX_MULHI] = "u32_mulhi(%0, %1)", [EX_LAND] = "&&", [EX_LOR] = "||", [EX_LNOT] = "!%0",

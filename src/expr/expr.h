@@ -54,6 +54,7 @@ struct Buffer {
     i64 lo, hi;   // range of the values stored, for integer buffers that hold indices;
                   // INT32_MIN..INT32_MAX (0..UINT32_MAX) otherwise
     bool written; // the kernel stores to it: loads may not be moved across stores
+    bool half;    // workgroup memory of f32 that keeps each rounded to 16 bits, at most 65504
     int id;
 };
 

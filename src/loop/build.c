@@ -491,6 +491,7 @@ static bool gen_stage(Build *b, NestStage *s, Block *into) {
         Buffer *out = buffer_new(x, s->def.name, (Type)s->def.body->type, scope,
                                  s->def.nax ? s->def.nax : 1, s->def.nax ? dims : &one);
         out->written = true;
+        out->half = s->half && scope == SCOPE_SHARED;
         b->real[self] = out;
         barrier = scope == SCOPE_SHARED;
         stmt_new(b->a, barrier ? b->top : into, ST_ALLOC)->buf = out;

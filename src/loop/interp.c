@@ -115,6 +115,11 @@ static bool load(Run *r, const Insn *in, const u8 *mask) {
     return true;
 }
 
+static u32 rounded_to_half(u32 v) {
+    float f = bits_f32(v);
+    return f32_bits(f16_to_f32(f32_to_f16(f > 65504 ? 65504 : f < -65504 ? -65504 : f)));
+}
+
 static bool store(Run *r, const Flat *f, const u8 *mask) {
     Mem *m = &r->mem[f->buf];
     const u32 *v = column(r, f->value);
@@ -127,7 +132,7 @@ static bool store(Run *r, const Flat *f, const u8 *mask) {
         if (!mask[t]) continue;
         if (!locate(r, m, f->idx, t, &at) || !touch(r, m, at, t, true)) return false;
         u64 word = reg ? at * r->T + t : at;
-        m->data[word] = v[t];
+        m->data[word] = m->b->half ? rounded_to_half(v[t]) : v[t];
         if (m->stored) m->stored[word] = 1;
     }
     return true;

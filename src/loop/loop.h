@@ -114,6 +114,7 @@ struct NestStage {
         red_guarded[MAX_AXES]; // stores are predicated; reductions take the identity past the end
     bool clamp[MAX_AXES];      // the region may reach past the axis: reads are clamped
     bool inlined;
+    bool half;     // in workgroup memory: of 16-bit floats
     bool touched;  // a loop primitive was applied: too late for compute_at and inline
     NestStage *at; // computed inside a loop of this stage; NULL: at the root, before its consumers
     const Var *at_var; // that loop's variable
@@ -167,6 +168,7 @@ bool prim_factor(Nest *n, Str loop,
 bool prim_guard(Nest *n, Str stage, Str axis, Err *e); // an axis, or a reduction axis
 bool prim_dot(Nest *n, Str loop, Err *e);              // bytes.c: four products of bytes at a time
 bool prim_pairs(Nest *n, Str loop, Err *e);            // two products in one of whole words
+bool prim_half(Nest *n, Str stage, Err *e);            // workgroup memory of 16-bit floats
 bool prim_set(Nest *n, Str key, i64 value, Err *e);    // a parameter of a directly built nest
 NestStage *nest_stage(const Nest *n, Str name);        // NULL: none
 

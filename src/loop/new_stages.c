@@ -79,6 +79,17 @@ bool prim_cache_read(Nest *n, Str stage, Str buffer, Str cached, Err *e) {
     return true;
 }
 
+bool prim_half(Nest *n, Str stage, Err *e) {
+    NestStage *s = nest_stage(n, stage);
+    if (!s || s->inlined) return err_set(e, ERR_SCHED_NO_STAGE, "there is no stage %S", stage);
+    if (!n->profile->f16 || s->def.op != RED_NONE || s->def.nstores || s->def.body->type != TY_F32)
+        return err_set(e, ERR_SCHED_ILLEGAL,
+                       "stage %S is no copy of f32, or the profile has no f16", stage);
+    s->half = true;
+    nest_log(n, "half %S", stage);
+    return true;
+}
+
 bool prim_rfactor(Nest *n, Str loop, Str partial, Err *e) {
     int at;
     NestStage *p = nest_loop(n, loop, &at, e);

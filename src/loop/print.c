@@ -93,7 +93,7 @@ static void print_list(const Expr *const *e, int n, const ExprSpell *sp, Buf *ou
 // `f32[4, 64] in 0..9`
 static void print_shape(const Buffer *b, const ExprSpell *sp, Buf *out) {
     i64 lo = b->type == TY_I32 ? INT32_MIN : 0, hi = b->type == TY_I32 ? INT32_MAX : UINT32_MAX;
-    buf_fmt(out, "%s[", type_text[b->type]);
+    buf_fmt(out, "%s[", b->half ? "f16" : type_text[b->type]);
     print_list(b->dims, b->nd, sp, out);
     buf_char(out, ']');
     if ((b->type == TY_I32 || b->type == TY_U32) && (b->lo > lo || b->hi < hi))

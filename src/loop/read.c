@@ -162,7 +162,9 @@ static Buffer *read_buffer(KernelReader *kr, Scope scope) {
     i64 lo, hi;
     if (!new_name(kr, &name) || !want(kr, ":")) return NULL;
     Str word = reader_word(&kr->r);
-    while (type < TY_BOOL && !str_eq(word, str_c(type_text[type]))) type++;
+    bool half = scope == SCOPE_SHARED && str_eq(word, S("f16"));
+    if (half) type = TY_F32;
+    while (!half && type < TY_BOOL && !str_eq(word, str_c(type_text[type]))) type++;
     if (type == TY_BOOL) {
         reader_fail(&kr->r, kr->err, ERR_LOOP_TYPE, "a buffer holds f32, i32 or u32");
         return NULL;
@@ -182,6 +184,7 @@ static Buffer *read_buffer(KernelReader *kr, Scope scope) {
     }
     Buffer *b = buffer_new(kr->x, arena_cstr(kr->arena, name), (Type)type, scope, nd, dims);
     b->written = scope != SCOPE_ARG;
+    b->half = half;
     if (type != TY_F32 && reader_eat(&kr->r, "in")) {
         if (!read_range(kr, (Type)type, &lo, &hi)) return NULL;
         b->lo = lo;

@@ -404,6 +404,10 @@ static void rows_by_tile(RuleWriter *w, MatmulShape *m, const i64 *p) {
         rule_line(w, "bind xs.ny thread.y");
         rule_line(w, "bind xs.kx thread.x");
     }
+    if (prof->f16 && prof->act_bits) { // the fast mode: tiles in 16 bits, sums in 32
+        rule_line(w, "half %s", wn);
+        if (cached) rule_line(w, "half xs");
+    }
     place_others(w, m, "ox");
     rule_line(w, "unroll out.ni");
     finish_tile(w, m, "oi", vec);

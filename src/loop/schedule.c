@@ -69,6 +69,7 @@ static bool apply_line(Nest *n, Str line, Err *err) {
     if (IS("factor", 1)) return prim_factor(n, w[1], err);
     if (IS("dot", 1)) return prim_dot(n, w[1], err);
     if (IS("pairs", 1)) return prim_pairs(n, w[1], err);
+    if (IS("half", 1)) return prim_half(n, w[1], err);
     if (IS("guard", 2)) return prim_guard(n, w[1], w[2], err);
     if (IS("set", 2) && str_to_i64(w[2], &v)) return prim_set(n, w[1], v, err);
     if (c == 1 && str_has(w[0], S("{"))) return rule_call(n, w[0], err);

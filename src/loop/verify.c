@@ -263,6 +263,8 @@ static bool check_alloc(Verify *v, const Stmt *s) {
             return fail(v, ERR_LOOP_TYPE, "%s: extents are constants of at least 1", b->name);
         if (!mul_u64(n, (u64)dim, &n)) return fail(v, ERR_LOOP_LIMIT, "%s is too large", b->name);
     }
+    if (b->half && !v->p->f16) return fail(v, ERR_LOOP_TYPE, "%s: the profile has no f16", b->name);
+    if (b->half) n = (n + 1) / 2;
     if (!ptrmap_get(&v->allocs, b, &one)) {
         ptrmap_put(&v->allocs, b, 1);
         u64 *sum = b->scope == SCOPE_REG ? &v->reg : &v->shared;

@@ -7,7 +7,7 @@
 //
 // Nothing is compared here. Profiles: one row a thread without barriers; shared memory with and
 // without subgroups, and packed dot products; and a device that takes so few workgroups in x that
-// grids are folded into y.
+// grids are folded into y; and one with 16-bit floats.
 #include <stdio.h>
 #include "../loop/cases.h"
 #include "emit/emit.h"
@@ -16,13 +16,15 @@ enum { MOST_OUTPUTS = 64 };
 
 static const struct {
     const char *label, *base;
-    int subgroup, dot4, max_grid, from, to;
+    int subgroup, dot4, f16, max_grid, from, to;
 } profiles[] = {
-    {"software", "software", 0, 0, 65535, 0, KIND_COUNT},
-    {"gpu with subgroups", "gpu", 4, 0, 65535, 0, KIND_COUNT},
-    {"gpu without subgroups", "gpu", 0, 0, 65535, 0, KIND_COUNT},
-    {"gpu with dot4", "gpu", 0, 1, 65535, KIND_BYTES, KIND_COUNT},
-    {"software, folded grid", "software", 0, 0, 7, 0, KIND_ROW + 1}, // other kinds use y themselves
+    {"software", "software", 0, 0, 0, 65535, 0, KIND_COUNT},
+    {"gpu with subgroups", "gpu", 4, 0, 0, 65535, 0, KIND_COUNT},
+    {"gpu without subgroups", "gpu", 0, 0, 0, 65535, 0, KIND_COUNT},
+    {"gpu with dot4", "gpu", 0, 1, 0, 65535, KIND_BYTES, KIND_COUNT},
+    {"gpu with f16", "gpu", 0, 0, 1, 65535, KIND_ROWS, KIND_ROWS + 1},
+    {"software, folded grid", "software", 0, 0, 0, 7, 0,
+     KIND_ROW + 1}, // other kinds use y themselves
 };
 static const char *const kinds[KIND_COUNT] = {"matmul_row", "matmul_rows", "row_reduce",
                                               "map",        "attention",   "matmul_bytes"};
@@ -134,6 +136,7 @@ int main(int argc, char **argv) {
         must(profile_named(str_c(profiles[i].base), &p));
         p.subgroup = profiles[i].subgroup;
         p.dot4 = profiles[i].dot4;
+        if ((p.f16 = profiles[i].f16)) p.act_bits = 8; // tiles of 16-bit floats
         p.max_grid = profiles[i].max_grid;
         for (int kind = profiles[i].from; kind < profiles[i].to; kind++)
             for (int k = 0; k < (atoi(argv[1]) + 2) / 3; k++) {

@@ -53,7 +53,8 @@ static inline Nest *random_nest(Arena *a, Rng *r, int kind, const Profile *p, Ca
             if (packed) K = (i64)round_up((u64)K, 32);
             K = (i64)round_up((u64)K, quant_info(q)->block);
             if (epi == EPI_PAIR) O = 2 * odd_size(r, 35);
-            if (kind == KIND_ROWS && rnd(r) % 3 == 0) // what tiles in workgroup memory take
+            // what tiles in workgroup memory take
+            if (kind == KIND_ROWS && (rnd(r) % 3 == 0 || (p->f16 && p->act_bits)))
                 most = rnd_in(r, 16, 40), n = rnd_in(r, 1, most), O = 32 * rnd_in(r, 1, 3),
                 K = 32 * rnd_in(r, 1, 4);
             make_matmul(&m, q, most, O, K, (u32)p->vec, epi, packed);

@@ -97,7 +97,10 @@ static const struct {
     {NORM, "cpu", "split ss.k 4 a b\nrfactor ss.b p", ERR_SCHED_NEEDS_GUARD},
     {NORM, "cpu", "factor ss.k", ERR_SCHED_ILLEGAL}, // nothing around it
     {NORM, "cpu", "guard ss zz", ERR_SCHED_NO_LOOP},
-    {NORM, "cpu", "cache_read ss y c", ERR_SCHED_ILLEGAL}, // written
+    {NORM, "cpu", "cache_read ss y c", ERR_SCHED_ILLEGAL},         // written
+    {NORM, "cpu", "cache_read ss x c\nhalf c", ERR_SCHED_ILLEGAL}, // no f16
+    {NORM, "gpu", "half ss", ERR_SCHED_ILLEGAL},
+    {NORM, "gpu", "half zz", ERR_SCHED_NO_STAGE},
     {NORM, "cpu", "set block 4", ERR_SCHED_ILLEGAL},
     {SOFTMAX, "cpu", "compute_at e out.k\ncompute_at top out.n",
      ERR_SCHED_ILLEGAL}, // e is read by the sum, outside

@@ -90,6 +90,36 @@ static void rule_matmul_row_equals_the_formula(void **s) {
 static void rule_matmul_rows_equals_the_formula(void **s) {
     (void)s, check_kind(KIND_ROWS, "matmul_rows");
 }
+// Tiles of 16-bit floats: what they keep is rounded to 11 bits, what they sum is not.
+static void tiles_of_16_bit_floats_equal_the_formula(void **s) {
+    (void)s;
+    Rng r = {31};
+    int tiles = 0;
+    double worst = 0;
+    for (int i = 0; i < cases(); i++) {
+        Arena *a = arena_new(NULL);
+        Case c;
+        Profile p;
+        Err e = {0};
+        assert_true(profile_named(S("gpu"), &p));
+        p.f16 = 1, p.act_bits = 8;
+        Nest *n = random_nest(a, &r, KIND_ROWS, &p, &c);
+        if (!random_rule(&r, n, &e)) fail_case(&c, n, "rule", &e);
+        bool half = str_has(buf_str(&n->log), S("half "));
+        double err = run_nest(a, &c, n, &p, &r);
+        if (!(err >= 0 && err < (half ? 2e-2 : 2e-4)))
+            fail_msg("%s: off by %g\n%.*s", c.what, err, (int)n->log.len, n->log.ptr);
+        tiles += half;
+        if (half) worst = MAX2(worst, err);
+        p.f16 = 0; // the same on a device that has none of them
+        Kernel *k;
+        assert_true(nest_build(a, n, &k, &e));
+        assert_true(kernel_verify(k, &p, &e) == !half);
+        arena_free(a);
+    }
+    print_message("%d of %d with tiles, at most %g off\n", tiles, cases(), worst);
+    assert_true(tiles * 4 > cases() && worst > 1e-5);
+}
 static void rule_row_reduce_equals_the_formula(void **s) {
     (void)s, check_kind(KIND_REDUCE, "row_reduce");
 }
@@ -166,6 +196,7 @@ int main(void) {
         cmocka_unit_test(naive_nest_equals_the_formula),
         cmocka_unit_test(rule_matmul_row_equals_the_formula),
         cmocka_unit_test(rule_matmul_rows_equals_the_formula),
+        cmocka_unit_test(tiles_of_16_bit_floats_equal_the_formula),
         cmocka_unit_test(rule_row_reduce_equals_the_formula),
         cmocka_unit_test(rule_map_equals_the_formula),
         cmocka_unit_test(rule_attention_equals_the_formula),

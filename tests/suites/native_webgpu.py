@@ -33,9 +33,9 @@ def hob(*arguments, **more):
     return json.loads(p.stdout)
 
 
-def evaluate(model, tokens, rows, profile):
+def evaluate(model, tokens, rows, profile, mode="reference"):
     text = json.dumps(tokens).encode()
-    return hob("eval", "-m", model, "--tokens", "-", "--rows", str(rows), "--json", "--device", "webgpu",
+    return hob("eval", "-m", model, "--tokens", "-", "--rows", str(rows), "--json", "--device", "webgpu", "--mode", mode,
                *(["--profile", profile] if profile else []), input=text)
 
 
@@ -53,6 +53,27 @@ def compare(name, model, tokens, want, rows, profile=""):
         else "the top choice differs at %d of %d clear positions, first %s" % (len(wrong), len(clear), wrong[:5]) if wrong
         else "" if apart <= APART else "log-probabilities up to %g apart" % apart,
         "%.1e apart at most, %d clear positions" % (apart, len(clear)))
+
+
+def tiles(name, profile):
+    """The fast mode on a GPU with 16-bit floats: a prompt's tiles are kept in those, and nothing clear changes."""
+    with open(os.path.join(TINY, name + ".json")) as f:
+        want = json.load(f)
+    model, text = os.path.join(TINY, want["file"]), profile + ".f16"
+    with open(text, "w") as f:
+        f.write("gpu = 1\nvec = 4\ndims = 0\nf16 = 1\n" + GPU)
+    try:
+        got = evaluate(model, want["tokens"], 64, profile, "fast")
+        printed = subprocess.run([HOB, "inspect", "-m", model, "--kernels", "wgsl", "--mode", "fast", "--profile", text],
+                                 cwd=ROOT, stdout=subprocess.PIPE).stdout.count(b"enable f16;")
+    except (RuntimeError, ValueError, subprocess.TimeoutExpired) as e:
+        return say("tiles_of_16_bit_floats", str(e))
+    n = len(want["tokens"]) - 1
+    wrong = sum(got["top"][i] != want["top"][i] for i in range(n) if want["margin"][i] > 0.1)
+    apart = max(abs(a - b) for a, b in zip(got["logprob"], want["logprob"][:n]))
+    say("tiles_of_16_bit_floats", "" if printed >= 3 and not wrong and 1e-5 < apart < 0.05
+        else "%d kernels with tiles, %d clear choices differ, log-probabilities %g apart" % (printed, wrong, apart),
+        "%d kernels, %.1e apart" % (printed, apart))
 
 
 def layouts():
@@ -140,6 +161,7 @@ def main():
                 layouts()
             kernels(model)
             tune(model, want["tokens"], want)
+            tiles("nine_to_three", profile)
         rows = (1, 7, 64)[i % 3]
         compare("%s_by_%d" % (name, rows), model, want["tokens"], want, rows)
         compare("%s_by_%d_as_on_a_gpu" % (name, rows), model, want["tokens"], want, rows, profile)

@@ -52,6 +52,7 @@ export async function openAdapter(): Promise<Opened | string> {
         const device = await adapter.requestDevice({
             requiredFeatures: [
                 ...(subgroup ? (["subgroups"] as const) : []),
+                ...(adapter.features.has("shader-f16") ? (["shader-f16"] as const) : []),
                 ...(adapter.features.has("timestamp-query") ? (["timestamp-query"] as const) : []), // for a trace
             ],
             requiredLimits: {
@@ -83,6 +84,7 @@ function describe(adapter: GPUAdapter, l: GPUSupportedLimits, subgroup: number):
     const fields: Record<string, number> = {
         // a processor's own vectors have no such product, so that a software adapter takes it apart
         dot4: base === "gpu" && navigator.gpu.wgslLanguageFeatures?.has("packed_4x8_integer_dot_product") ? 1 : 0,
+        f16: adapter.features.has("shader-f16") ? 1 : 0,
         max_wg_size: powerBelow(Math.min(l.maxComputeInvocationsPerWorkgroup, l.maxComputeWorkgroupSizeX, 1024)),
         wg_size: powerBelow(Math.min(64, l.maxComputeInvocationsPerWorkgroup)),
         shared_bytes: Math.min(l.maxComputeWorkgroupStorageSize, 1 << 20),
