@@ -43,10 +43,10 @@ run:
 	@.venv/bin/python tools/run.py
 
 setup:
-	@python3 tools/setup native wasm web webgpu model test fuzz
+	@python3 tools/setup native wasm web webgpu model test fuzz neon
 
 test:
-	@$(SETUP) --optional native wasm web webgpu model test fuzz
+	@$(SETUP) --optional native wasm web webgpu model test fuzz neon
 	@.venv/bin/python tools/test.py
 
 # 500 random cases for each rule, interpreted; `make test` has 100

@@ -36,7 +36,8 @@ bool compile_again(Arena *a, const Program *p, const ProgKernel *k, Str schedule
                    const Dialect *d, ProgKernel *out, GridDim grid[3], Err *err);
 
 // menu.c: the kernels that a build for the CPU carries: every encoding and operator as the passes
-// make them with this profile, from small made-up graphs. isa: a row of its table.
-bool menu_print(Arena *a, Str isa, Buf *out, Err *err);
+// make them with this profile, from small made-up graphs. isa: a row of its table; only: one
+// encoding's (empty: all).
+bool menu_print(Arena *a, Str isa, Str only, Buf *out, Err *err);
 
 #endif

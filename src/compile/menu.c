@@ -90,10 +90,11 @@ static bool add_graph(Arena *a, EmitMenu *menu, const Profile *p, const MenuGrap
     return true;
 }
 
-// Every operator in every encoding, in the mode of the profile.
-static bool add_graphs(Arena *a, EmitMenu *menu, const Profile *p, Err *err) {
+// Every operator in every encoding or only one, in the mode of the profile.
+static bool add_graphs(Arena *a, EmitMenu *menu, const Profile *p, Str only, Err *err) {
     for (int q = 0; q < QUANT_COUNT; q++) {
         const char *e = quant_info((QuantId)q)->name;
+        if (only.len && !str_eq(only, str_c(e))) continue;
         const i64 block = quant_info((QuantId)q)->block;
         const i64 wide = MAX2(64, block), head = wide / HEADS; // rows are whole blocks
         for (i64 m = 1; m <= 3; m++)
@@ -132,14 +133,15 @@ static bool add_graphs(Arena *a, EmitMenu *menu, const Profile *p, Err *err) {
     return true;
 }
 
-bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
+bool menu_print(Arena *a, Str isa, Str only, Buf *out, Err *err) {
     static const struct {
         const char *isa, *profile;
         bool reference, fast; // a page fetches the kernels of one mode only
-    } rows[] = {{"plain", "cpu", true, true},         {"avx2", "cpu", true, true},
-                {"avx512", "cpu16", true, true},      {"simd128", "cpu4", true, false},
-                {"relaxed", "cpu4", true, false},     {"simd128_fast", "cpu4", false, true},
-                {"relaxed_fast", "cpu4", false, true}};
+    } rows[] = {{"plain", "cpu", true, true},          {"avx2", "cpu", true, true},
+                {"avx512", "cpu16", true, true},       {"simd128", "cpu4", true, false},
+                {"relaxed", "cpu4", true, false},      {"simd128_fast", "cpu4", false, true},
+                {"relaxed_fast", "cpu4", false, true}, {"neon", "cpu4", true, true},
+                {"neon_dot", "cpu4", true, true}};
     Profile p;
     size_t r = 0;
     while (r < COUNT_OF(rows) && !str_eq(isa, str_c(rows[r].isa))) r++;
@@ -150,9 +152,9 @@ bool menu_print(Arena *a, Str isa, Buf *out, Err *err) {
     }
     must(profile_named(str_c(rows[r].profile), &p));
     EmitMenu *menu = emit_menu_begin(a, &p, isa, out);
-    bool ok = !rows[r].reference || add_graphs(a, menu, &p, err);
+    bool ok = !rows[r].reference || add_graphs(a, menu, &p, only, err);
     p.act_bits = 8;
-    ok = ok && (!rows[r].fast || add_graphs(a, menu, &p, err));
+    ok = ok && (!rows[r].fast || add_graphs(a, menu, &p, only, err));
     if (ok) emit_menu_end(menu);
     return ok;
 }

@@ -1,5 +1,5 @@
-// compile/menu_main.c: hob-menu ISA [FILE]: prints the kernels of an instruction set as C. Runs at
-// build time only.
+// compile/menu_main.c: hob-menu ISA [FILE [ENCODING]]: prints the kernels of an instruction set as
+// C, of one encoding or of all. Runs at build time only.
 #include "compile/compile.h"
 #include <stdio.h>
 
@@ -14,17 +14,20 @@ int main(int argc, char **argv) {
     Arena *a = arena_new(NULL);
     Buf out = {.arena = a};
     Err err = {0};
-    if (a == NULL || argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: hob-menu plain|avx2|simd128|relaxed [FILE]\n");
+    if (a == NULL || argc < 2 || argc > 4) {
+        fprintf(
+            stderr,
+            "usage: hob-menu plain|avx2|avx512|neon|neon_dot|simd128|relaxed [FILE [ENCODING]]\n");
         return 2;
     }
-    if (!menu_print(a, str_c(argv[1]), &out, &err)) return fail(a, &err);
-    FILE *f = argc == 3 ? fopen(argv[2], "wb") : stdout;
+    if (!menu_print(a, str_c(argv[1]), str_c(argc > 3 ? argv[3] : ""), &out, &err))
+        return fail(a, &err);
+    FILE *f = argc > 2 ? fopen(argv[2], "wb") : stdout;
     bool ok = f != NULL && fwrite(out.ptr, 1, out.len, f) == out.len;
     if (f != NULL && f != stdout) ok = fclose(f) == 0 && ok;
     if (!ok) {
         err_set(&err, ERR_IO, "it could not be written; is there room, and may you write there?");
-        err_file(&err, str_c(argc == 3 ? argv[2] : "stdout"));
+        err_file(&err, str_c(argc > 2 ? argv[2] : "stdout"));
         return fail(a, &err);
     }
     arena_free(a);

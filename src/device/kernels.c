@@ -4,6 +4,9 @@
 // A build without the printer (and the page, whose kernels are a module of their own) has no table
 // here; then kernels run in the interpreter, or are what kernels_register() was given.
 #include "device/device.h"
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 #if defined(HOB_KERNELS)
 #define TABLE(isa)                                                                                 \
@@ -13,6 +16,9 @@ TABLE(plain)
 #if defined(__x86_64__)
 TABLE(avx2)
 TABLE(avx512)
+#elif defined(__aarch64__)
+TABLE(neon)
+TABLE(neon_dot)
 #endif
 #undef TABLE
 #endif
@@ -36,6 +42,18 @@ KernelFn kernel_find(const KernelTables *t, u64 nest_key) {
 }
 
 #if defined(HOB_KERNELS)
+#if defined(__aarch64__)
+// Does the processor multiply bytes and add them by fours?
+static bool neon_dots(void) {
+#if defined(__linux__)
+    enum { ASIMDDP = 1 << 20 }; // of <asm/hwcap.h>, which not every libc brings
+    return getauxval(AT_HWCAP) & ASIMDDP;
+#else
+    return true; // Apple's all do
+#endif
+}
+#endif
+
 KernelTables cpu_kernels(void) {
     KernelTables t = {0};
 #define TABLE(isa, profile)                                                                        \
@@ -48,6 +66,9 @@ KernelTables cpu_kernels(void) {
                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
     if (avx2 && avx512) TABLE(avx512, "cpu16");
     if (avx2) TABLE(avx2, "cpu");
+#elif defined(__aarch64__)
+    if (neon_dots()) TABLE(neon_dot, "cpu4");
+    TABLE(neon, "cpu4");
 #endif
     TABLE(plain, "cpu");
 #undef TABLE

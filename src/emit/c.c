@@ -172,10 +172,14 @@ static void vectors(Buf *o, int n) {
     const char *half = n == 16  ? "_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)a))"
                        : n == 8 ? "_mm256_cvtph_ps(u32x8_halves(a))"
                                 : "_mm_cvtph_ps(u32x4_halves(a))";
+    if (n == 4)
+        buf_fmt(o, "#ifdef __aarch64__\n"
+                   "IDIOM f32x4 u32x4_f16lo(u32x4 a) { return "
+                   "(f32x4)vcvt_f32_f16(vreinterpret_f16_u16(vmovn_u32((uint32x4_t)a))); }\n#el");
     bool f16c = n == 16 || n == 8 || n == 4;
     if (n == 16) buf_fmt(o, "#ifdef __AVX512F__\n");
     if (n == 4)
-        buf_fmt(o, "#ifdef __F16C__\n"
+        buf_fmt(o, "if defined(__F16C__)\n"
                    "IDIOM __m128i u32x4_halves(u32x4 a) { return _mm_packus_epi32((__m128i)(a & "
                    "0xffffu), (__m128i)(a & 0xffffu)); }\n");
     if (n == 8)
@@ -237,6 +241,23 @@ static void dots(Buf *o, int n) {
         "IDIOM i32x4 i32x4_dot4_small(i32x4 s, u32x4 a, u32x4 b) { return i32x4_dot4(s, a, b); "
         "}\n"
         "#endif\n"};
+    static const char *const neon_dot[] = {
+        "IDIOM i32x4 i32x4_dot4(i32x4 s, u32x4 a, u32x4 b) { return "
+        "(i32x4)vdotq_s32((int32x4_t)s, (int8x16_t)a, (int8x16_t)b); }\n",
+        "IDIOM i32x4 i32x4_dot4_small(i32x4 s, u32x4 a, u32x4 b) { return i32x4_dot4(s, a, b); "
+        "}\n"};
+    // 16-bit products of bytes; where b's are small, two of them fit 16 bits
+    static const char *const neon[] = {
+        "IDIOM int16x8_t u32x4_low(u32x4 a, u32x4 b) { return "
+        "vmull_s8(vget_low_s8((int8x16_t)a), vget_low_s8((int8x16_t)b)); }\n",
+        "IDIOM int16x8_t u32x4_high(u32x4 a, u32x4 b) { return vmull_high_s8((int8x16_t)a, "
+        "(int8x16_t)b); }\n",
+        "IDIOM int32x4_t u32x4_products(u32x4 a, u32x4 b) { return "
+        "vpaddq_s32(vpaddlq_s16(u32x4_low(a, b)), vpaddlq_s16(u32x4_high(a, b))); }\n",
+        "IDIOM i32x4 i32x4_dot4(i32x4 s, u32x4 a, u32x4 b) { return s + (i32x4)u32x4_products(a, "
+        "b); }\n",
+        "IDIOM i32x4 i32x4_dot4_small(i32x4 s, u32x4 a, u32x4 b) { return "
+        "(i32x4)vpadalq_s16((int32x4_t)s, vpaddq_s16(u32x4_low(a, b), u32x4_high(a, b))); }\n"};
     const struct {
         const char *condition;
         const char *const *text;
@@ -248,6 +269,8 @@ static void dots(Buf *o, int n) {
          vnni, COUNT_OF(vnni)},
         {n == 8 ? "defined(__AVX2__)" : NULL, avx2, COUNT_OF(avx2)},
         {n == 4 ? "defined(__wasm_simd128__)" : NULL, wasm, COUNT_OF(wasm)},
+        {n == 4 ? "defined(__ARM_FEATURE_DOTPROD)" : NULL, neon_dot, COUNT_OF(neon_dot)},
+        {n == 4 ? "defined(__aarch64__)" : NULL, neon, COUNT_OF(neon)},
     };
     bool any = false;
     for (size_t i = 0; i < COUNT_OF(forms); i++) {
@@ -265,6 +288,7 @@ static void prelude(Buf *o, const Profile *p) {
     buf_add(o, S("#include <stdbool.h>\n#include <stdint.h>\n"
                  "#ifdef __F16C__\n#include <immintrin.h>\n#endif\n"
                  "#ifdef __wasm_simd128__\n#include <wasm_simd128.h>\n#endif\n"
+                 "#ifdef __aarch64__\n#include <arm_neon.h>\n#endif\n"
                  "#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC diagnostic ignored "
                  "\"-Wpsabi\"\n#endif\n"
                  "#define IDIOM static inline __attribute__((always_inline, unused))\n"

@@ -362,7 +362,7 @@ static void the_menu_has_every_kernel_of_an_odd_model(void **state) {
     Arena *a = arena_new(NULL);
     Err err = {0};
     Buf menu = {.arena = a};
-    assert_true(menu_print(a, S("avx2"), &menu, &err));
+    assert_true(menu_print(a, S("avx2"), S(""), &menu, &err));
     Profile p;
     profile_named(S("cpu"), &p);
     u32 seed = 99;
@@ -379,7 +379,7 @@ static void the_menu_has_every_kernel_of_an_odd_model(void **state) {
             assert_true(str_has(buf_str(&menu), row));
         }
     }
-    assert_false(menu_print(a, S("z80"), &menu, &err));
+    assert_false(menu_print(a, S("z80"), S(""), &menu, &err));
     assert_int_equal(err.id, ERR_USAGE);
     arena_free(a);
 }
