@@ -114,7 +114,7 @@ def main():
     link([obj for obj, _ in results], CORE_LINK, os.path.join(OUT, "hob.wasm"))
     for isa, flags in ISAS.items():
         subprocess.check_call(["cmake", "--build", "build/native", "--target", "kernels_" + isa], stdout=subprocess.DEVNULL)
-        obj, text = compile_one("build/native/gen/kernels_%s.c" % isa, KERNELS + flags, newest)
+        obj, text = compile_one("build/native/gen/kernels_%s.c" % isa, KERNELS + flags, os.path.getmtime(__file__))  # they include nothing
         sys.stderr.write(text)
         if obj is None:
             return 1

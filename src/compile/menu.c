@@ -91,7 +91,8 @@ static bool add_graph(Arena *a, EmitMenu *menu, const Profile *p, const MenuGrap
 }
 
 // Every operator in every encoding or only one, in the mode of the profile.
-static bool add_graphs(Arena *a, EmitMenu *menu, const Profile *p, Str only, Err *err) {
+static bool add_graphs(Arena *a, EmitMenu *menu, const Profile *p, Str only, bool native,
+                       Err *err) {
     for (int q = 0; q < QUANT_COUNT; q++) {
         const char *e = quant_info((QuantId)q)->name;
         if (only.len && !str_eq(only, str_c(e))) continue;
@@ -117,6 +118,13 @@ static bool add_graphs(Arena *a, EmitMenu *menu, const Profile *p, Str only, Err
         if (!add_graph(a, menu, p,
                        &(MenuGraph){e, other, e, e, other, e, true, 40, 1, wide, wide, VOCAB}, err))
             return false;
+        // the same for gate and up of no whole tiles, which read another number of bits than q, k
+        // and v do; too rare to be fetched by every page
+        if (p->act_bits && native &&
+            !add_graph(a, menu, p,
+                       &(MenuGraph){e, other, e, e, other, "f16", false, 10, 1, wide, 46, VOCAB},
+                       err))
+            return false;
         // sizes that are no whole tiles, as far as the encoding's blocks let k be so
         bool odd = block <= 2;
         const char *rest = odd ? e : "f16";
@@ -137,7 +145,7 @@ bool menu_print(Arena *a, Str isa, Str only, Buf *out, Err *err) {
     static const struct {
         const char *isa, *profile;
         bool reference, fast; // a page fetches the kernels of one mode only
-    } rows[] = {{"plain", "cpu", true, true},          {"avx2", "cpu", true, true},
+    } rows[] = {{"plain", "cpu4", true, true},         {"avx2", "cpu", true, true},
                 {"avx512", "cpu16", true, true},       {"simd128", "cpu4", true, false},
                 {"relaxed", "cpu4", true, false},      {"simd128_fast", "cpu4", false, true},
                 {"relaxed_fast", "cpu4", false, true}, {"neon", "cpu4", true, true},
@@ -152,9 +160,10 @@ bool menu_print(Arena *a, Str isa, Str only, Buf *out, Err *err) {
     }
     must(profile_named(str_c(rows[r].profile), &p));
     EmitMenu *menu = emit_menu_begin(a, &p, isa, out);
-    bool ok = !rows[r].reference || add_graphs(a, menu, &p, only, err);
+    bool native = rows[r].reference && rows[r].fast;
+    bool ok = !rows[r].reference || add_graphs(a, menu, &p, only, native, err);
     p.act_bits = 8;
-    ok = ok && (!rows[r].fast || add_graphs(a, menu, &p, only, err));
+    ok = ok && (!rows[r].fast || add_graphs(a, menu, &p, only, native, err));
     if (ok) emit_menu_end(menu);
     return ok;
 }

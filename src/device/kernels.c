@@ -13,7 +13,8 @@
     extern const KernelEntry hob_kernels_##isa[];                                                  \
     extern const u32 hob_kernels_##isa##_count;
 TABLE(plain)
-#if defined(__x86_64__)
+#if defined(HOB_PLAIN) // nothing else, to be built in half a minute
+#elif defined(__x86_64__)
 TABLE(avx2)
 TABLE(avx512)
 #elif defined(__aarch64__)
@@ -42,7 +43,7 @@ KernelFn kernel_find(const KernelTables *t, u64 nest_key) {
 }
 
 #if defined(HOB_KERNELS)
-#if defined(__aarch64__)
+#if defined(__aarch64__) && !defined(HOB_PLAIN)
 // Does the processor multiply bytes and add them by fours?
 static bool neon_dots(void) {
 #if defined(__linux__)
@@ -58,7 +59,8 @@ KernelTables cpu_kernels(void) {
     KernelTables t = {0};
 #define TABLE(isa, profile)                                                                        \
     t.at[t.n++] = (KernelTable) { hob_kernels_##isa, hob_kernels_##isa##_count, #isa, profile }
-#if defined(__x86_64__)
+#if defined(HOB_PLAIN)
+#elif defined(__x86_64__)
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                 __builtin_cpu_supports("f16c");
@@ -70,7 +72,7 @@ KernelTables cpu_kernels(void) {
     if (neon_dots()) TABLE(neon_dot, "cpu4");
     TABLE(neon, "cpu4");
 #endif
-    TABLE(plain, "cpu");
+    TABLE(plain, "cpu4");
 #undef TABLE
     return t;
 }
