@@ -24,6 +24,7 @@ typedef struct Model {
     Program *program;
     Engine *engine;
     Checker *checker;
+    TuneFallback fallback;
     LoadProgress load;
     int speculate; // for the engine: see EngineDesc
     double start_ms, load_ms;

@@ -132,14 +132,21 @@ void model_keep(Model *m, const Tuner *t) {
         tuned_put(m->arena, &m->tuned, &(Tuned){m->device->adapter, r[i].nest_key, r[i].schedule});
 }
 
+static void say_rule(void *user, const Err *why) {
+    model_say(user, why, " (measured before: the rule's own schedule is used)");
+}
+
 bool model_start(Model *m, Err *err) {
     EngineDesc d = {
         .device = m->device, .program = m->program, .file = m->file, .speculate = m->speculate};
     if (!str_eq(str_c(m->device->vt->name), S("null"))) { // which computes nothing, rightly
         m->checker = checker_new(m->arena);
-        d.hooks = (EngineHooks){tune_check_kernel, m->checker};
+        d.hooks = (EngineHooks){tune_check_or_fall_back, &m->fallback};
     }
-    return engine_new(m->arena, &d, &m->engine, err);
+    if (!engine_new(m->arena, &d, &m->engine, err)) return false;
+    m->fallback = (TuneFallback){m->checker,  m->engine, m->program, m->arena, m->graph,
+                                 &m->options, &m->tuned, say_rule,   m};
+    return true;
 }
 
 EngineState model_load_step(Model *m, Err *err) {

@@ -66,6 +66,9 @@ bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err);
 EngineState engine_load_step(Engine *e, LoadProgress *p,
                              Err *err); // one window of one weight; DONE at the end
 void engine_free(Engine *e);            // what it holds on the device; NULL is fine
+// A kernel of the program, and the grids of its steps, are others than they were; for the check's
+// callback, nothing being out.
+bool engine_remake(Engine *e, u32 kernel, Err *err);
 
 // ---- engine.c -----------------------------------------------------------------------------------
 typedef struct SampleOptions {

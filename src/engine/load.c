@@ -251,6 +251,15 @@ EngineState engine_load_step(Engine *e, LoadProgress *progress, Err *err) {
     return e->stage == DONE ? ENGINE_DONE : state;
 }
 
+bool engine_remake(Engine *e, u32 kernel, Err *err) {
+    Device *d = e->d.device;
+    device_unbind(d, e->bound);
+    device_kernel_free(d, e->kernels[kernel]);
+    return device_kernel_make(d, &e->p->kernels[kernel], &e->kernels[kernel], &e->last_ticket,
+                              err) &&
+           device_bind(d, &e->bind, &e->bound, err);
+}
+
 void engine_free(Engine *e) {
     if (!e) return;
     Device *d = e->d.device;

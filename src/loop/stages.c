@@ -206,7 +206,8 @@ bool stage_place(Nest *n, NestStage *p, NestStage *c, int at, Err *e) {
         }
         const Expr *extent =
             all ? NULL : whole(x, ex_add(x, ex_sub(x, last, origin), ex_int(x, 1)));
-        if (all) origin = ex_int(x, 0), extent = p->def.ax[d].extent;
+        if (all) extent = p->def.ax[d].extent;
+        if (extent == p->def.ax[d].extent) origin = ex_int(x, 0); // what is beyond is never stored
         // may the region reach past the axis?
         const Expr *room = whole(x, ex_sub(x, p->def.ax[d].extent, ex_add(x, origin, extent)));
         p->clamp[d] = extent != p->def.ax[d].extent && least(n, room, c, at) < 0;

@@ -2,9 +2,9 @@
 //
 // The real pipeline runs on its real shape with pseudo-random arguments in buffers of its own, and
 // 64 of its outputs, the last ones among them, are compared with the formula evaluated in float64.
-// Nothing is tuned or replaced here: a kernel that is wrong is an error that names it. The check is
-// a small state machine, because a page cannot wait: arguments are written a window at a time, and
-// answers are polled for.
+// Nothing is tuned or replaced here (fallback.c does): a kernel that is wrong is an error that
+// names it. The check is a small state machine, because a page cannot wait: arguments are written a
+// window at a time, and answers are polled for.
 #include "tune/tune.h"
 
 enum { OUTPUTS = 64, CLUSTER = 12, MOST_ROWS = 37, FIRST_POS = 21, OUT_MAX = 8, SAMPLES = 4096 };

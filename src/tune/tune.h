@@ -70,6 +70,22 @@ void tuned_print(const TunedList *l, Buf *out);         // reads back
 const Tuned *tuned_find(const TunedList *l, u64 nest_key);
 Str tuned_schedule(const void *list, u64 nest_key); // CompileOptions.tuned
 
+// fallback.c: tune_check_kernel, but a schedule of the list that is wrong gives way to its rule's
+// choice
+typedef struct TuneFallback {
+    Checker *checker;
+    Engine *engine;
+    Program *program; // the engine's
+    Arena *arena;     // as long as the program
+    const Graph *graph;
+    const CompileOptions *options; // of the program, but for the list
+    TunedList *list;
+    void (*say)(void *user, const Err *why); // that it came so
+    void *user;
+} TuneFallback;
+EngineState tune_check_or_fall_back(void *fallback, const Engine *e, int regime, u32 step,
+                                    Err *err);
+
 // tuner.c: measures schedules on the device, beside a loaded engine that answers nothing meanwhile
 typedef struct TuneOptions {
     const Graph *graph; // what the engine's program was made of, and how

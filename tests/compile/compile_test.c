@@ -80,6 +80,29 @@ static void every_profile_and_chunking_gives_the_same_logits(void **state) {
     }
 }
 
+// 17 and 18 blocks of packed activations among 16 threads: those beside the last read nothing.
+static void blocks_that_threads_do_not_divide_stay_in_bounds(void **state) {
+    (void)state;
+    static const i64 hidden[] = {544, 576}, threads[] = {8, 16, 64};
+    for (int i = 0; i < 6; i++) {
+        Arena *a = arena_new(NULL);
+        Profile p;
+        Err err = {0};
+        Program *prog;
+        profile_named(S("software"), &p);
+        p.act_bits = 8;
+        p.wg_size = threads[i % 3];
+        LlamaShape s = llama_small(1, "q4_1");
+        s.hidden = hidden[i / 3];
+        CompileOptions o = {.profile = &p,
+                            .graph_text = llama_text(a, &s),
+                            .graph_file = S("t"),
+                            .verify = true};
+        if (!compile_program(a, NULL, &o, &prog, &err)) fail_msg("%s: %s", err.subject, err.msg);
+        arena_free(a);
+    }
+}
+
 static void layers_share_their_kernels(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
@@ -386,6 +409,7 @@ static void the_menu_has_every_kernel_of_an_odd_model(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blocks_that_threads_do_not_divide_stay_in_bounds),
         cmocka_unit_test(layers_share_their_kernels),
         cmocka_unit_test(a_graph_marks_one_result_as_logits),
         cmocka_unit_test(an_embedding_costs_the_rows_it_reads),

@@ -316,6 +316,55 @@ static void a_drawn_schedule_may_win_and_is_right(void **state) {
     lab_close(&l);
 }
 
+static void count_fall_backs(void *user, const Err *why) {
+    assert_true(str_has(str_c(why->subject), S("matmul")));
+    ++*(int *)user;
+}
+
+// Schedules that were kept, and are wrong on this device: each kernel is said once, the rule's own
+// takes its place, and the answer is the one of the rules.
+static void a_kept_schedule_that_is_wrong_gives_way_to_the_rule(void **state) {
+    (void)state;
+    Lab l;
+    lab_open(&l);
+    TunedList list = {.adapter = S("planted, v1")};
+    int kept = 0, said = 0, tokens = 0, alike = 0;
+    for (int i = 0; i < l.p->nkernels; i++) {
+        if (!str_has(l.p->kernels[i].name, S("matmul"))) continue;
+        tuned_put(l.arena, &list,
+                  &(Tuned){list.adapter, l.p->kernels[i].nest_key, S("matmul_row{unroll=16}")});
+        kept++;
+    }
+    CompileOptions o = l.options;
+    o.tuned = tuned_schedule;
+    o.tuned_user = &list;
+    Program *p;
+    assert_true(compile_program(l.arena, l.graph, &o, &p, &l.err));
+    TuneFallback f = {checker_new(l.arena), NULL, p, l.arena, l.graph, &l.options, &list,
+                      count_fall_backs,     &said};
+    Engine *e;
+    EngineDesc d = {.device = l.device, .program = p, .hooks = {tune_check_or_fall_back, &f}};
+    assert_true(engine_new(l.arena, &d, &e, &l.err));
+    f.engine = e;
+    EngineState s;
+    while ((s = engine_load_step(e, NULL, &l.err)) == ENGINE_WORKING) continue;
+    assert_int_equal(s, ENGINE_DONE);
+    for (int turn = 0; turn < 2; turn++) {
+        i32 prompt = 7;
+        EngineRequest r = {.prompt = &prompt, .n = 1, .max_tokens = 3};
+        assert_true(engine_start(e, &r, &l.err));
+        while ((s = engine_step(e, &l.err)) == ENGINE_WORKING || s == ENGINE_TOKEN)
+            tokens += s == ENGINE_TOKEN;
+        if (s != ENGINE_DONE) fail_msg("%s: %s", l.err.subject, l.err.msg);
+    }
+    for (int i = 0; i < p->nkernels; i++)
+        alike += str_eq(p->kernels[i].schedule, l.p->kernels[i].schedule);
+    assert_true(kept == 5 && said == kept && tokens == 6 && alike == p->nkernels);
+    checker_free(f.checker);
+    engine_free(e);
+    lab_close(&l);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_planted_winner_is_found_and_kept),
@@ -324,6 +373,7 @@ int main(void) {
         cmocka_unit_test(answers_between_two_steps_are_the_same),
         cmocka_unit_test(a_broken_list_is_an_error_and_no_crash),
         cmocka_unit_test(a_drawn_schedule_may_win_and_is_right),
+        cmocka_unit_test(a_kept_schedule_that_is_wrong_gives_way_to_the_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
