@@ -94,10 +94,8 @@ static void blocks_that_threads_do_not_divide_stay_in_bounds(void **state) {
         p.wg_size = threads[i % 3];
         LlamaShape s = llama_small(1, "q4_1");
         s.hidden = hidden[i / 3];
-        CompileOptions o = {.profile = &p,
-                            .graph_text = llama_text(a, &s),
-                            .graph_file = S("t"),
-                            .verify = true};
+        CompileOptions o = {
+            .profile = &p, .graph_text = llama_text(a, &s), .graph_file = S("t"), .verify = true};
         if (!compile_program(a, NULL, &o, &prog, &err)) fail_msg("%s: %s", err.subject, err.msg);
         arena_free(a);
     }

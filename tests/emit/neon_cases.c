@@ -1,7 +1,8 @@
 // Kernels of every rule on random shapes for an ARM processor, checked against the float64 referee.
 //
 //     neon_cases CASES print FILE   writes them as C, with a table of them
-//     neon_cases CASES              runs that table: built with RUN_CASES defined, and linked with FILE
+//     neon_cases CASES              runs that table: built with RUN_CASES defined, and linked with
+//     FILE
 //
 // The first runs on the machine that builds, the second on the one that is meant, or what plays it
 // (tests/suites/neon.py). Both draw the same cases.
