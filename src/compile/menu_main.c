@@ -35,10 +35,12 @@ int main(int argc, char **argv) {
     }
     if (!menu_print(a, str_c(argv[1]), str_c(argc > 3 ? argv[3] : ""), &out, &err))
         return fail(a, &err);
-    if (argc > 2 && is_there(argv[2], buf_str(&out))) return 0;
-    FILE *f = argc > 2 ? fopen(argv[2], "wb") : stdout;
-    bool ok = f != NULL && fwrite(out.ptr, 1, out.len, f) == out.len;
-    if (f != NULL && f != stdout) ok = fclose(f) == 0 && ok;
+    bool ok = argc > 2 && is_there(argv[2], buf_str(&out));
+    if (!ok) {
+        FILE *f = argc > 2 ? fopen(argv[2], "wb") : stdout;
+        ok = f != NULL && fwrite(out.ptr, 1, out.len, f) == out.len;
+        if (f != NULL && f != stdout) ok = fclose(f) == 0 && ok;
+    }
     if (!ok) {
         err_set(&err, ERR_IO, "it could not be written; is there room, and may you write there?");
         err_file(&err, str_c(argc > 2 ? argv[2] : "stdout"));
