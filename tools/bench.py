@@ -36,8 +36,7 @@ TOKENS = int(os.environ.get("TOKENS") or 64)
 PROMPT = int(os.environ.get("PROMPT") or 512)
 BUILD = os.path.join(ROOT, "build", "bench")
 FAR, NEAR = 4000, 64  # tokens of context
-CLEAR = 0.01  # a margin in logits under which two right answers may differ
-CLEAR_FAST = 0.25  # the same where activations are packed
+CLEAR = {"reference": 0.01, "fast": 0.25}  # a margin in logits under which two right answers may differ
 LIMIT = 900
 OPENED, COLD, COMPILE_MS = 15, 4, 30
 QUESTION = (
@@ -145,6 +144,9 @@ def page():
 
 
 # ---- measurements: each returns hob's keys -------------------------------------------------------------------------
+LIMITED = {"avx2": ["--profile", "cpu"]}  # options that limit hob to an instruction set
+
+
 def processor_has(flag):
     with contextlib.suppress(OSError):
         with open("/proc/cpuinfo") as f:
@@ -156,9 +158,8 @@ def hob_native(threads, mode, isa=""):
     """isa: the instruction set that the kernels are limited to; avx512: not run where the machine lacks it."""
     if isa == "avx512" and not processor_has("avx512_vnni"):
         raise Missing("no VNNI")
-    limit = ["--profile", "cpu"] if isa == "avx2" else []
     r = figures([HOB, "bench", "-m", MODEL, "--threads", str(threads), "-p", str(PROMPT), "-n", str(TOKENS), "--runs", "1", "--json",
-                 "--mode", mode] + limit)
+                 "--mode", mode] + LIMITED.get(isa, []))
     return dict(r, device="cpu, %d thread%s%s" % (threads, "s" * (threads > 1), isa and ", " + {"avx2": "limited to AVX2", "avx512": "AVX-512 VNNI"}[isa]))
 
 
@@ -378,19 +379,19 @@ def agreement_native(threads, mode, isa=""):
     path = os.path.join(FIXTURES, "smol_tokens.json")
     with open(path) as f:
         tokens = json.load(f)
-    limit = ["--profile", "cpu"] if isa == "avx2" else []
+    limited = LIMITED.get(isa, [])
     want, parts, flips = reference(), [], 0
     for rows, what in ((1, "decode"), (32, "prefill")):
-        got = hob_eval(tokens, threads, rows, mode, limit)
+        got = hob_eval(tokens, threads, rows, mode, limited)
         n = min(len(got["top"]), len(want["logprob"]))
-        clear = [i for i in range(n) if want["margin"][i] > (CLEAR_FAST if mode == "fast" else CLEAR)]
+        clear = [i for i in range(n) if want["margin"][i] > CLEAR[mode]]
         same = sum(got["top"][i] == want["top"][i] for i in clear)
         flips = sum(got["top"][i] != want["top"][i] for i in range(n))
         apart = max(abs(got["logprob"][i] - want["logprob"][i]) for i in range(n))
         parts.append("%s %d of %d, log-probabilities within %.1e" % (what, same, len(clear), apart))
-    text = "top choice equal to the float32 reference's where its margin is over %g: " % (CLEAR_FAST if mode == "fast" else CLEAR) + "; ".join(parts)
+    text = "top choice equal to the float32 reference's where its margin is over %g: " % CLEAR[mode] + "; ".join(parts)
     if mode == "fast":
-        both = json.loads(run([HOB, "eval", "-m", MODEL, "--threads", str(threads), "--tokens", path, "--agreement", "--json"] + limit))
+        both = json.loads(run([HOB, "eval", "-m", MODEL, "--threads", str(threads), "--tokens", path, "--agreement", "--json"] + limited))
         text += "; mean KL to f32 %.2e" % both["mean_kl"]
         if not why_no_peers():
             text += "; first choices that differ: %d, llama.cpp's %d" % (flips, llamacpp_flips())
@@ -419,7 +420,7 @@ def agreement_page(answer, asked=ASKED, mode="reference", model=MODEL):
             same, clear = same + 1, clear + 1
             continue
         other = hob_eval(ids[:i + 1] + [got["top"][i]], 1, 1, mode, model=model)
-        if other["logprob"][i] - got["logprob"][i] > (CLEAR_FAST if mode == "fast" else CLEAR):
+        if other["logprob"][i] - got["logprob"][i] > CLEAR[mode]:
             clear += 1
     return "its greedy answer is native hob's first choice at %d of %d clear positions" % (same, clear)
 

@@ -58,6 +58,12 @@ static bool perplexity(hob_model *m, Arena *a, Str path, i64 rows, bool json, Er
     return true;
 }
 
+// The exit status of a figure that was printed, or an error that one of both sides gave.
+static int ended(bool ok, const Err *err, const hob_error *error) {
+    if (!ok) return err->id ? report(err) : report_hob(error);
+    return out_finish() ? EXIT_DONE : EXIT_FAILED;
+}
+
 static int run(const Command *c, int argc, char **argv) {
     OpenArgs o = {0};
     Str tokens = {0}, text_file = {0};
@@ -95,21 +101,13 @@ static int run(const Command *c, int argc, char **argv) {
     int status = EXIT_FAILED;
     hob_model *m = NULL;
     if (agreement) {
-        if (eval_agreement(&o, tokens, rows, json, &err, &error))
-            status = out_finish() ? EXIT_DONE : EXIT_FAILED;
-        else
-            status = err.id ? report(&err) : report_hob(&error);
+        status = ended(eval_agreement(&o, tokens, rows, json, &err, &error), &err, &error);
         goto done;
     }
     if (text_file.ptr) {
         o.rows = rows;
-        if (!(m = open_model(&o, &error))) {
-            report_hob(&error);
-        } else if (perplexity(m, a, text_file, rows, json, &err, &error)) {
-            status = out_finish() ? EXIT_DONE : EXIT_FAILED;
-        } else {
-            status = err.id ? report(&err) : report_hob(&error);
-        }
+        m = open_model(&o, &error);
+        status = ended(m && perplexity(m, a, text_file, rows, json, &err, &error), &err, &error);
         goto done;
     }
     if (!text_read(a, tokens, &text, &err) || !ids_read(a, text, &ids, &err) ||

@@ -19,33 +19,33 @@ typedef struct Agreement {
     double kl, worst_kl, widest_flip;
 } Agreement;
 
-static double log_sum(const float *x, u32 n, u32 *best) {
-    double sum = 0;
-    *best = 0;
-    for (u32 v = 1; v < n; v++)
-        if (x[v] > x[*best]) *best = v;
-    for (u32 v = 0; v < n; v++) sum += exp((double)x[v] - (double)x[*best]);
-    return (double)x[*best] + log(sum);
+static double log_sum(const float *x, u32 n) {
+    double most = x[0], sum = 0;
+    for (u32 v = 1; v < n; v++) most = fmax(most, x[v]);
+    for (u32 v = 0; v < n; v++) sum += exp((double)x[v] - most);
+    return most + log(sum);
 }
 
-static void compare(Agreement *g, const float *x, u32 vocab) {
-    u32 top, other;
-    double zp = log_sum(g->row, vocab, &top), zq = log_sum(x, vocab, &other);
-    double kl = 0, second = -HUGE_VAL;
+static void compare_rows(Agreement *g, const float *x, u32 vocab) {
+    double zp = log_sum(g->row, vocab), zq = log_sum(x, vocab), kl = 0;
     for (u32 v = 0; v < vocab; v++) {
         double p = (double)g->row[v] - zp, q = (double)x[v] - zq;
         kl += exp(p) * (p - q);
-        if (v != top && (double)g->row[v] > second) second = (double)g->row[v];
     }
-    double margin = (double)g->row[top] - second;
     g->n++;
     g->kl += (kl - g->kl) / (double)g->n;
     g->worst_kl = fmax(g->worst_kl, kl);
-    g->clear += margin > CLEAR;
-    if (top == other) return;
-    g->flips++;
-    g->clear_flips += margin > CLEAR;
-    g->widest_flip = fmax(g->widest_flip, margin);
+}
+
+static void compare_choices(Agreement *g, const EvalResult *p, const EvalResult *q) {
+    for (size_t i = 0; i < p->n; i++) {
+        bool clear = p->margin[i] > CLEAR;
+        g->clear += clear;
+        if (p->top[i] == q->top[i]) continue;
+        g->flips++;
+        g->clear_flips += clear;
+        g->widest_flip = fmax(g->widest_flip, p->margin[i]);
+    }
 }
 
 static void see_row(void *user, size_t pos, const float *x, u32 vocab) {
@@ -56,13 +56,13 @@ static void see_row(void *user, size_t pos, const float *x, u32 vocab) {
         g->failed = fwrite(x, sizeof *x, vocab, g->kept) != vocab;
     } else {
         g->failed = fread(g->row, sizeof *x, vocab, g->kept) != vocab;
-        if (!g->failed) compare(g, x, vocab);
+        if (!g->failed) compare_rows(g, x, vocab);
     }
 }
 
-static bool one_mode(OpenArgs *o, const char *mode, Str path, i64 rows, Agreement *g, Err *err,
-                     hob_error *error) {
-    Arena *a = arena_new(NULL);
+static bool one_mode(OpenArgs *o, const char *mode, Str path, i64 rows, Agreement *g, EvalResult *r,
+                     Err *err, hob_error *error) {
+    Arena *a = g->arena;
     TokenIds ids = {0};
     o->mode = str_c(mode);
     o->rows = rows;
@@ -72,18 +72,17 @@ static bool one_mode(OpenArgs *o, const char *mode, Str path, i64 rows, Agreemen
         m && tokens_read(a, path, m, &ids, err) && eval_ids_check(&ids, m->program->vocab, err);
     if (m && !ok) (void)err_file(err, path);
     if (ok && !g->row) {
-        g->row = arena_try(g->arena, m->program->vocab, sizeof *g->row);
+        g->row = arena_try(a, m->program->vocab, sizeof *g->row);
         g->failed = !g->row;
     }
-    EvalResult r = {.row = see_row, .user = g};
-    ok = ok && engine_eval(m->engine, a, ids.at, ids.n, (u32)rows, &r, err);
+    *r = (EvalResult){.row = see_row, .user = g};
+    ok = ok && engine_eval(m->engine, a, ids.at, ids.n, (u32)rows, r, err);
     if (ok && g->failed)
         ok = err_set(err, ERR_IO,
                      "the logits cannot be kept in a temporary file; make room for "
                      "%U bytes",
                      (u64)ids.n * m->program->vocab * sizeof(float));
     hob_close(h);
-    arena_free(a);
     return ok;
 }
 
@@ -92,10 +91,12 @@ bool eval_agreement(OpenArgs *o, Str path, i64 rows, bool json, Err *err, hob_er
     if (!g.kept) return err_set(err, ERR_IO, "no temporary file can be made for the logits");
     g.arena = arena_new(NULL);
     Buf b = {.arena = g.arena};
-    bool ok = one_mode(o, "reference", path, rows, &g, err, error);
+    EvalResult reference, fast;
+    bool ok = one_mode(o, "reference", path, rows, &g, &reference, err, error);
     rewind(g.kept);
     g.reference = false;
-    ok = ok && one_mode(o, "fast", path, rows, &g, err, error);
+    ok = ok && one_mode(o, "fast", path, rows, &g, &fast, err, error);
+    if (ok) compare_choices(&g, &reference, &fast);
     if (ok && json)
         buf_fmt(&b,
                 "{\"tokens\": %U, \"mean_kl\": %g, \"largest_kl\": %g, \"flips\": %U, "

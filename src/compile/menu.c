@@ -105,11 +105,10 @@ static bool add_graphs(Arena *a, EmitMenu *menu, const Profile *p, Str only, boo
                            err))
                 return false;
         // rows that fill two vectors of a wide processor but not four
-        i64 pairs = 2 * p->vec;
-        if (pairs == 32 && pairs % block == 0 &&
+        const i64 three = 3 * 32;
+        if (p->vec == 16 && three % block == 0 &&
             !add_graph(a, menu, p,
-                       &(MenuGraph){e, e, e, e, e, e, false, 3 * pairs / HEADS, 1, 3 * pairs,
-                                    3 * pairs, VOCAB},
+                       &(MenuGraph){e, e, e, e, e, e, false, three / HEADS, 1, three, three, VOCAB},
                        err))
             return false;
         // the same apart: each projection a matmul of its own, with a bias, and gate and up not

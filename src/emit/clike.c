@@ -103,6 +103,7 @@ static void let(Emit *e, const Stmt *s) {
     int lanes = varies(e, v) ? e->lanes : 0;
     Str init = text(e, v, lanes);
     declare(e, e->d->constant, (Type)v->type, lanes, define(e, s->var, lanes), init);
+    name_of(e, s->var)->small_bytes = small_bytes(e, v);
 }
 
 // The value as memory keeps it.

@@ -39,6 +39,7 @@ typedef struct Name {
     const char *text;
     int lanes; // 0: a scalar
     bool used;
+    bool small_bytes; // a word whose bytes are all below 128
 } Name;
 
 typedef struct Emit {
@@ -133,6 +134,7 @@ void pop_sub(Emit *e);
 
 // value.c
 bool varies(Emit *e, const Expr *x);
+bool small_bytes(Emit *e, const Expr *w); // is every byte of this word known to be below 128?
 void value(Emit *e, const Expr *x, int lanes, Buf *o); // may print temporaries to e->out first
 void operand(Emit *e, const Expr *x, Buf *o);          // a scalar beside a sign
 void declare(Emit *e, const char *form, Type t, int lanes, const char *name, Str init);

@@ -346,9 +346,10 @@ static void shift(Emit *e, const Expr *x, const char *form, int lanes, int above
     spell(e, form, (Type)x->type, lanes, (Type)a->type, arg, o);
 }
 
-// Is every byte of this word below 128?
-static bool small_bytes(const Expr *w) {
+bool small_bytes(Emit *e, const Expr *w) {
     i64 mask;
+    const Name *n = w->op == EX_VAR ? name_of(e, w->var) : NULL;
+    if (n) return n->small_bytes;
     return w->op == EX_AND && expr_is_int(w->args[1], &mask) && !(mask & 0x80808080);
 }
 
@@ -363,7 +364,7 @@ static void operation(Emit *e, const Expr *x, int lanes, int above, Buf *o) {
     case EX_DOT4: {
         const char *small = lanes ? e->d->small_vdot4 : e->d->small_dot4;
         e->helpers |= HELP_DOT4;
-        if (small && small_bytes(x->args[2])) form = small;
+        if (small && small_bytes(e, x->args[2])) form = small;
         break;
     }
     case EX_CAST:

@@ -228,7 +228,7 @@ static bool apply(Nest *n, const i64 *p, Err *err) {
 }
 
 static void choose(const Nest *n, i64 *params) {
-    if (!n->profile->gpu || n->profile->barrier_cost < 1000) return;
+    if (!profile_in_software(n->profile)) return;
     params[ATT_BLOCK] = 4, params[ATT_LANES] = 1;
 }
 

@@ -93,12 +93,7 @@ static bool is_byte_sum(const NestStage *p, int at, Str loop, i64 want, Err *e) 
     if (!extent_const(l->extent, &ext) || ext != want)
         return err_set(e, ERR_SCHED_ILLEGAL, "%S does not run over %D fields of a word", loop,
                        want);
-    for (int i = 0; i < p->def.nred; i++)
-        if (p->red_inexact[i])
-            return err_set(e, ERR_SCHED_ILLEGAL,
-                           "the reduction of %s does not divide; split by a factor of it",
-                           p->def.name);
-    return true;
+    return stage_divides(p, e);
 }
 
 bool prim_dot(Nest *n, Str loop, Err *e) {

@@ -38,6 +38,7 @@ typedef struct WithoutLoop {
     const Var *old[MAX_LOOPS];
     const Expr *neu[MAX_LOOPS];
 } WithoutLoop;
+bool stage_divides(const NestStage *p, Err *e); // every split of its reductions does
 bool stage_without_loop(Nest *n, const NestStage *p, int at, WithoutLoop *w, Err *e);
 void stage_take(NestStage *p, const WithoutLoop *w);
 // A reduction's body over its loops instead of its reduction axes.

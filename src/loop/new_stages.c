@@ -196,6 +196,15 @@ const Expr *stage_body_in_loops(const Nest *n, const NestStage *p) {
     return expr_simplify(n->x, expr_subst(n->x, p->def.body, old, neu, p->def.nred));
 }
 
+bool stage_divides(const NestStage *p, Err *e) {
+    for (int i = 0; i < p->def.nred; i++)
+        if (p->red_inexact[i])
+            return err_set(e, ERR_SCHED_ILLEGAL,
+                           "the reduction of %s does not divide; split by a factor of it",
+                           p->def.name);
+    return true;
+}
+
 bool stage_without_loop(Nest *n, const NestStage *p, int at, WithoutLoop *w, Err *e) {
     *w = (WithoutLoop){.def = p->def};
     w->def.nred = 0;
@@ -242,11 +251,7 @@ bool prim_factor(Nest *n, Str loop, Err *e) {
         if (p->loop[i].reduce)
             return err_set(e, ERR_SCHED_ILLEGAL, "%S has reduction loops inside; reorder first",
                            loop);
-    for (int i = 0; i < p->def.nred; i++)
-        if (p->red_inexact[i])
-            return err_set(e, ERR_SCHED_ILLEGAL,
-                           "the reduction of %s does not divide; split by a factor of it",
-                           p->def.name);
+    if (!stage_divides(p, e)) return false;
     const Expr *body = stage_body_in_loops(n, p);
     Term term[8];
     int nt = factor_terms(x, body, l.var, term, COUNT_OF(term));

@@ -263,7 +263,7 @@ static void row_by_lanes(RuleWriter *w, MatmulShape *m, const i64 *p) {
     finish_tile(w, m, "oi", vec);
 }
 
-static bool barriers_are_dear(const Profile *p) { return !p->gpu || p->barrier_cost >= 1000; }
+static bool barriers_are_dear(const Profile *p) { return !p->gpu || profile_in_software(p); }
 
 static bool apply_row(Nest *n, const i64 *params, Err *err) {
     RuleWriter w = {.t = n, .err = err, .ok = true};
@@ -437,7 +437,7 @@ static void choose_rows(const Nest *n, i64 *params) {
     i64 want = n->profile->row_tile;
     if (want == 1 || want == 2 || want == 4 || want == 8) params[ROWS_TILE] = want;
     // Software adapters check every load: two vectors of w's rows for each x.
-    if (n->profile->gpu && barriers_are_dear(n->profile)) params[ROWS_VECS] = 2;
+    if (profile_in_software(n->profile)) params[ROWS_VECS] = 2;
     if (barriers_are_dear(n->profile)) params[ROWS_SIDE] = 0;
 }
 

@@ -131,7 +131,7 @@ static bool apply_reduce(Nest *n, const i64 *params, Err *err) {
 }
 
 static void choose_reduce(const Nest *n, i64 *params) {
-    if (n->profile->barrier_cost >= 1000) params[REDUCE_LANES] = 1;
+    if (profile_in_software(n->profile)) params[REDUCE_LANES] = 1;
 }
 
 // Reductions along a row, computed where the row is.

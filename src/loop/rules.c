@@ -104,7 +104,7 @@ void rule_bind_flat(RuleWriter *w, const char *stage, const char *loop, i64 want
     if (rule_loop_extent(s, loop, &ext)) {
         i64 d = rule_divisor(ext, most);
         threads = d >= 16 || d == want || ext < 16 ? d : MIN2(most, ext);
-        if (!want && p->barrier_cost >= 1000 && software_threads(ext, most))
+        if (!want && profile_in_software(p) && software_threads(ext, most))
             threads = software_threads(ext, most);
     }
     rule_line(w, "split %s.%s %D wg th", stage, loop, threads);

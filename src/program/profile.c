@@ -28,6 +28,8 @@ static Profile profile_default(void) {
     return p;
 }
 
+bool profile_in_software(const Profile *p) { return p->gpu && p->barrier_cost >= 1000; }
+
 bool profile_named(Str name, Profile *out) {
     Profile p = profile_default();
     if (str_eq(name, S("cpu"))) {

@@ -19,9 +19,12 @@ typedef struct Profile {
 #undef P
 } Profile;
 
-// Built in: "cpu" (AVX2 sizes), "cpu4" (SIMD128 sizes), "gpu" (shared memory and subgroups),
-// "software" (one row a thread, no barriers: SwiftShader). false: no such profile.
+// Built in: "cpu" (AVX2 sizes), "cpu4" (SIMD128 sizes), "cpu16" (AVX-512), "gpu" (shared
+// memory and subgroups), "software" (one row a thread, no barriers: SwiftShader). false: no such
+// profile.
 bool profile_named(Str name, Profile *out);
+// A GPU where a barrier costs a round through all of a workgroup's threads.
+bool profile_in_software(const Profile *p);
 #define PROFILE_NAMES "cpu, cpu4, cpu16, gpu, software"
 bool profile_read(Arena *a, Str text, Str file, Profile *io, Err *err); // overrides fields of *io
 void profile_print(const Profile *p, Buf *out);                         // reads back

@@ -56,7 +56,7 @@ double tune_cost(const Kernel *k, const Profile *p) {
     for (int i = 0; i < 3; i++) groups *= (double)most(k->grid[i]);
     if (c.registers > REGISTERS) c.ops *= 2; // some of them lie in memory
     // in software: a few cores, each thread by thread in lanes; on a GPU: waves of 32 threads
-    bool software = p->barrier_cost >= 1000;
+    bool software = profile_in_software(p);
     i64 wide = software ? 4 : 32, at_once = software ? 4 : 128;
     double waves = (double)ceil_div((i64)threads, wide);
     double rounds = (double)ceil_div((i64)(software ? groups : groups * waves), at_once);

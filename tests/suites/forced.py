@@ -75,6 +75,11 @@ def tiny_jobs(names):
                        "rows": min(chunk, 64), "evaluate": [feed, dict(feed, rows=1)][chunk == 1:], "want": want}
 
 
+def smol_feeds(tokens, want, *sizes):
+    """The first n tokens, so many rows at a time, for each (n, rows)."""
+    return [{"tokens": tokens[:n + 1], "rows": rows, "logits": [p for p in want["positions"] if p < n]} for n, rows in sizes]
+
+
 def smol_jobs(answers):
     """The reference's positions, and with them, by the same pipelines, the answers."""
     with open(os.path.join(ROOT, "tests", "fixtures", "smol_tokens.json")) as f:
@@ -85,17 +90,14 @@ def smol_jobs(answers):
     for device, gpu, many, single in ([("webgpu", False, len(tokens) - 1, len(tokens) - 1),
                                        ("cpu", False, len(tokens) - 1, len(tokens) - 1), ("webgpu", True, 64, 16)] if FULL
                                       else [("webgpu", False, 520, 8), ("cpu", False, 520, 32)]):
-        feeds = [{"tokens": tokens[:n + 1], "rows": rows, "logits": [p for p in want["positions"] if p < n]}
-                 for n, rows in ((many, 64), (single, 1))]
+        feeds = smol_feeds(tokens, want, (many, 64), (single, 1))
         forced = [] if gpu else [{"tokens": a["tokens"], "rows": 1} for a in answers]
         yield {"id": "default_model_on_" + device + "_as_gpu" * gpu, "device": device, "gpu": gpu, "model": MODEL,
                "rows": 64, "evaluate": feeds + forced, "feeds": len(feeds), "want": want,
                "ask": PROMPTS[:ASKED] if device == "webgpu" and not gpu else [], "max_tokens": MOST}
     for device, many, single in (("webgpu", 32, 8), ("cpu", 256, 64)):
-        feeds = [{"tokens": tokens[:n + 1], "rows": rows, "logits": [p for p in want["positions"] if p < n]}
-                 for n, rows in ((many, 32), (single, 1))]
         yield {"id": "default_model_in_the_fast_mode_on_" + device, "mode": "fast", "device": device, "gpu": False, "model": MODEL,
-               "rows": 32, "evaluate": feeds, "want": want, "ask": []}
+               "rows": 32, "evaluate": smol_feeds(tokens, want, (many, 32), (single, 1)), "want": want, "ask": []}
 
 
 # ---- what came back ------------------------------------------------------------------------------------------------
