@@ -164,26 +164,42 @@ def rope():
                    attr={"heads": 3, "head_dim": dim, "rot_dim": rot}, tolerance=REAL)
 
 
+KV_BLOCK, CTX = 16, 40  # slots of a block; 48 slots are kept
+
+
+def kept(cache, kv):
+    """[head][slot][d] as it lies in memory: of keys element d of a block's slots side by side, of values slot by slot."""
+    heads, slots, dim = cache.shape
+    blocks = cache.reshape(heads, slots // KV_BLOCK, KV_BLOCK, dim).copy()
+    out = blocks.reshape(heads, slots // KV_BLOCK, KV_BLOCK * dim)
+    out[:kv] = blocks[:kv].transpose(0, 1, 3, 2).reshape(kv, slots // KV_BLOCK, KV_BLOCK * dim)
+    return out.reshape(heads, slots, dim)
+
+
+def empty(kv, dim):
+    return real(2 * kv, -(-CTX // KV_BLOCK) * KV_BLOCK, dim)
+
+
 def append():
     for keys in (1, 0):
-        x, cache, pos = real(3, 2, 6), real(4, 12, 6), [4, 5, 11]
+        x, cache, pos = real(3, 2, 6), empty(2, 6), [4, 15, 39]
         after = cache.copy()
         for i, p in enumerate(pos):
             after[(0 if keys else 2):(2 if keys else 4), p] = x[i]
-        yield case([value(x.reshape(3, -1)), tensor("cache", [4, 12, 6], cache)], [(1, after)],
-                   attr={"kv_heads": 2, "head_dim": 6, "keys": keys}, rows={POS: pos})
+        yield case([value(x.reshape(3, -1)), tensor("cache", cache.shape, kept(cache, 2))], [(1, kept(after, 2))],
+                   attr={"kv_heads": 2, "head_dim": 6, "keys": keys}, rows={POS: pos}, ctx=CTX)
 
 
 def rope_append():
     for dim, rot in ((6, 6), (8, 4)):
-        x, cache, pos = real(3, 8, dim), real(4, 12, dim), [0, 1, 7]
+        x, cache, pos = real(3, 8, dim), empty(2, dim), [0, 1, 17]
         table, after = table_of(pos, frequencies(rot // 2)), cache.copy()
         t = turned(x, table)
         for i, p in enumerate(pos):
             after[:2, p], after[2:, p] = t[i, 4:6], x[i, 6:8]
-        yield case([value(x.reshape(3, -1)), value(table), tensor("cache", [4, 12, dim], cache)],
-                   [(-1, t[:, :4].reshape(3, -1)), (2, after)],
-                   attr={"heads": 4, "kv_heads": 2, "head_dim": dim, "rot_dim": rot}, rows={POS: pos}, tolerance=REAL)
+        yield case([value(x.reshape(3, -1)), value(table), tensor("cache", cache.shape, kept(cache, 2))],
+                   [(-1, t[:, :4].reshape(3, -1)), (2, kept(after, 2))],
+                   attr={"heads": 4, "kv_heads": 2, "head_dim": dim, "rot_dim": rot}, rows={POS: pos}, tolerance=REAL, ctx=CTX)
 
 
 def scores(q, cache, pos, heads, kv):  # [n][head] -> (scores of slots 0..pos, their values)
@@ -195,33 +211,33 @@ def scores(q, cache, pos, heads, kv):  # [n][head] -> (scores of slots 0..pos, t
 
 def attention():
     for n, regime, heads, kv, dim in ((3, 5, 4, 2, 6), (1, 1, 3, 1, 8)):
-        q, cache, pos = real(n, heads, dim), real(2 * kv, 12, dim), [0, 5, 11][-n:]
+        q, cache, pos = real(n, heads, dim), empty(kv, dim), [0, 16, 39][-n:]
         y = np.zeros_like(q)
         for i, h, s, v in scores(q, cache, pos, heads, kv):
             e = np.exp(s - s.max())
             y[i, h] = e @ v / e.sum()
-        yield case([value(q.reshape(n, -1)), tensor("cache", [2 * kv, 12, dim], cache)], [(-1, y.reshape(n, -1))], n=n,
+        yield case([value(q.reshape(n, -1)), tensor("cache", cache.shape, kept(cache, kv))], [(-1, y.reshape(n, -1))], n=n,
                    regime=regime, attr={"heads": heads, "kv_heads": kv, "head_dim": dim}, rows={POS: pos},
-                   tolerance=1e-5)
+                   tolerance=1e-5, ctx=CTX)
 
 
 def attention_part():
     heads, kv, dim, parts = 4, 2, 6, 3
-    for pos in (11, 7, 0):
-        q, cache = real(1, heads, dim), real(2 * kv, 12, dim)
+    for pos in (39, 16, 0):
+        q, cache = real(1, heads, dim), empty(kv, dim)
         y = np.zeros((1, heads, parts, dim + 2))
         y[..., dim] = -1e30  # a part without a slot: nothing, far below everything
         for i, h, s, v in scores(q, cache, [pos], heads, kv):
-            each = -(-(pos + 1) // parts)
+            each = -(-(pos // KV_BLOCK + 1) // parts) * KV_BLOCK  # whole blocks
             for p in range(parts):
                 mine, values = s[p * each:(p + 1) * each], v[p * each:(p + 1) * each]
                 if len(mine):
                     e = np.exp(mine - mine.max())
                     y[i, h, p] = np.concatenate([e @ values, [mine.max(), e.sum()]])
-        yield case([value(q.reshape(1, -1)), tensor("cache", [2 * kv, 12, dim], cache)],
+        yield case([value(q.reshape(1, -1)), tensor("cache", cache.shape, kept(cache, kv))],
                    [(-1, y.reshape(1, heads * parts, dim + 2))], n=1, m=1, regime=1,
                    attr={"heads": heads, "kv_heads": kv, "head_dim": dim, "parts": parts}, rows={POS: [pos]},
-                   tolerance=1e-5)
+                   tolerance=1e-5, ctx=CTX)
 
 
 def attention_join():

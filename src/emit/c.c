@@ -109,6 +109,79 @@ static void lanes_text(Buf *o, const char *text, int n) {
     }
 }
 
+// Ways to say the same for one number of lanes: the first whose condition the C compiler finds
+// true.
+typedef struct Form {
+    const char *condition; // NULL: not for this number of lanes
+    const char *const *text;
+    size_t count;
+} Form;
+
+static void one_of(Buf *o, const Form *form, size_t n, const Form *plain, int lanes) {
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        if (!form[i].condition) continue;
+        buf_fmt(o, "#%s %s\n", any ? "elif" : "if", form[i].condition);
+        for (size_t k = 0; k < form[i].count; k++) lanes_text(o, form[i].text[k], lanes);
+        any = true;
+    }
+    if (any) buf_add(o, S("#else\n"));
+    for (size_t k = 0; k < plain->count; k++) lanes_text(o, plain->text[k], lanes);
+    if (any) buf_add(o, S("#endif\n"));
+}
+
+// Least, most, whole numbers: i32 truncates and saturates.
+static void rounding(Buf *o, int n) {
+    static const char *const plain[] = {
+        "IDIOM f32xN f32xN_min(f32xN a, f32xN b) { return f32xN_select(b < a, b, a); }\n",
+        "IDIOM f32xN f32xN_max(f32xN a, f32xN b) { return f32xN_select(a < b, b, a); }\n",
+        "IDIOM f32xN f32xN_into_i32(f32xN a) { return f32xN_max(f32xN_min(a, "
+        "f32xN_of(0x1.fffffep+30f)), f32xN_of(-0x1p+31f)); }\n",
+        "IDIOM i32xN f32xN_to_i32(f32xN a) { return i32xN_select(a >= f32xN_of(0x1p+31f), "
+        "i32xN_of(0x7fffffff), "
+        "__builtin_convertvector(f32xN_into_i32(a), i32xN)); }\n",
+        // rounded down: from 2^23 on a number is whole already, and one below it fits an i32
+        "IDIOM f32xN f32xN_whole(f32xN a) { return __builtin_convertvector(f32xN_to_i32(a), "
+        "f32xN); }\n",
+        "IDIOM f32xN f32xN_down(f32xN a, f32xN t) { return t - f32xN_select(a < t, f32xN_of(1), "
+        "f32xN_of(0)); }\n",
+        "IDIOM i32xN f32xN_large(f32xN a) { return ((i32xN)a & 0x7fffffff) >= "
+        "i32xN_of(0x4b000000); }\n",
+        "IDIOM f32xN f32xN_floor(f32xN a) { return f32xN_select(f32xN_large(a), a, f32xN_down(a, "
+        "f32xN_whole(a))); }\n"};
+    // min and max give the second of two where one is no number; what an i32 cannot hold converts
+    // to 0x80000000
+    static const char *const x86[] = {
+        "IDIOM f32xN f32xN_min(f32xN a, f32xN b) { return (f32xN)_mmB_min_ps(b, a); }\n",
+        "IDIOM f32xN f32xN_max(f32xN a, f32xN b) { return (f32xN)_mmB_max_ps(b, a); }\n",
+        "IDIOM i32xN f32xN_to_i32(f32xN a) { return (i32xN)_mmB_cvttps_epi32(a) ^ (a >= "
+        "f32xN_of(0x1p+31f)); }\n",
+        "IDIOM f32xN f32xN_floor(f32xN a) { return (f32xN)_mmB_floor_ps(a); }\n"};
+    static const char *const wasm[] = {
+        "IDIOM f32xN f32xN_min(f32xN a, f32xN b) { return (f32xN)wasm_f32x4_pmin((v128_t)a, "
+        "(v128_t)b); }\n",
+        "IDIOM f32xN f32xN_max(f32xN a, f32xN b) { return (f32xN)wasm_f32x4_pmax((v128_t)a, "
+        "(v128_t)b); }\n",
+        "IDIOM i32xN f32xN_to_i32(f32xN a) { return (i32xN)wasm_i32x4_trunc_sat_f32x4((v128_t)a); "
+        "}\n",
+        "IDIOM f32xN f32xN_floor(f32xN a) { return (f32xN)wasm_f32x4_floor((v128_t)a); }\n"};
+    static const char *const neon[] = {
+        "IDIOM f32xN f32xN_min(f32xN a, f32xN b) { return f32xN_select(b < a, b, a); }\n",
+        "IDIOM f32xN f32xN_max(f32xN a, f32xN b) { return f32xN_select(a < b, b, a); }\n",
+        "IDIOM i32xN f32xN_to_i32(f32xN a) { return (i32xN)vcvtq_s32_f32((float32x4_t)a); }\n",
+        "IDIOM f32xN f32xN_floor(f32xN a) { return (f32xN)vrndmq_f32((float32x4_t)a); }\n"};
+    const Form forms[] = {
+        {n == 16  ? "defined(__AVX512F__)"
+         : n == 8 ? "defined(__AVX2__)"
+         : n == 4 ? "defined(__F16C__)"
+                  : NULL,
+         x86, COUNT_OF(x86)},
+        {n == 4 ? "defined(__wasm_simd128__)" : NULL, wasm, COUNT_OF(wasm)},
+        {n == 4 ? "defined(__aarch64__)" : NULL, neon, COUNT_OF(neon)},
+    };
+    one_of(o, forms, COUNT_OF(forms), &(Form){NULL, plain, COUNT_OF(plain)}, n);
+}
+
 static void vectors(Buf *o, int n) {
     static const char *const word[3] = {"i32", "u32", "f32"};
     for (int t = 0; t < 3; t++) {
@@ -128,6 +201,7 @@ static void vectors(Buf *o, int n) {
                 "IDIOM %sx%d %sx%d_select(i32x%d c, %sx%d a, %sx%d b) { return (%sx%d)(((i32x%d)a "
                 "& c) | ((i32x%d)b & ~c)); }\n",
                 w, n, w, n, n, w, n, w, n, w, n, n, n);
+        if (t == 2) break;
         buf_fmt(o,
                 "IDIOM %sx%d %sx%d_min(%sx%d a, %sx%d b) { return %sx%d_select(b < a, b, a); }\n",
                 w, n, w, n, w, n, w, n, w, n);
@@ -136,12 +210,6 @@ static void vectors(Buf *o, int n) {
                 w, n, w, n, w, n, w, n, w, n);
     }
     static const char *const rest[] = {
-        // f32 -> i32: truncates, saturates
-        "IDIOM f32xN f32xN_into_i32(f32xN a) { return f32xN_max(f32xN_min(a, "
-        "f32xN_of(0x1.fffffep+30f)), f32xN_of(-0x1p+31f)); }\n",
-        "IDIOM i32xN f32xN_to_i32(f32xN a) { return i32xN_select(a >= f32xN_of(0x1p+31f), "
-        "i32xN_of(0x7fffffff), "
-        "__builtin_convertvector(f32xN_into_i32(a), i32xN)); }\n",
         // f32 -> u32: below 2^31, from there on, and past the end; what is no number is 0
         "IDIOM u32xN f32xN_low_u32(f32xN a) { return "
         "(u32xN)__builtin_convertvector(f32xN_min(f32xN_max(f32xN_of(0), a), "
@@ -153,21 +221,13 @@ static void vectors(Buf *o, int n) {
         "f32xN_low_u32(a)); }\n",
         "IDIOM u32xN f32xN_to_u32(f32xN a) { return f32xN_all_u32(a) | (u32xN)(a >= "
         "f32xN_of(0x1p+32f)); }\n",
-        // rounded down: from 2^23 on a number is whole already, and one below it fits an i32
-        "IDIOM f32xN f32xN_whole(f32xN a) { return __builtin_convertvector(f32xN_to_i32(a), "
-        "f32xN); }\n",
-        "IDIOM f32xN f32xN_down(f32xN a, f32xN t) { return t - f32xN_select(a < t, f32xN_of(1), "
-        "f32xN_of(0)); }\n",
-        "IDIOM i32xN f32xN_large(f32xN a) { return ((i32xN)a & 0x7fffffff) >= "
-        "i32xN_of(0x4b000000); }\n",
-        "IDIOM f32xN f32xN_floor(f32xN a) { return f32xN_select(f32xN_large(a), a, f32xN_down(a, "
-        "f32xN_whole(a))); }\n",
         // halves: shifted into place, the exponent is put right by a product that is exact, for
         // subnormals too
         "IDIOM f32xN u32xN_half(u32xN a) { return (f32xN)((a & 0x7fffu) << 13) * 0x1p+112f; }\n",
         "IDIOM f32xN u32xN_signed_half(u32xN a) { return (f32xN)((u32xN)u32xN_half(a) | (a & "
         "0x8000u) << 16); }\n",
     };
+    rounding(o, n);
     for (size_t i = 0; i < COUNT_OF(rest); i++) lanes_text(o, rest[i], n);
     const char *half = n == 16  ? "_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)a))"
                        : n == 8 ? "_mm256_cvtph_ps(u32x8_halves(a))"
@@ -258,11 +318,7 @@ static void dots(Buf *o, int n) {
         "b); }\n",
         "IDIOM i32x4 i32x4_dot4_small(i32x4 s, u32x4 a, u32x4 b) { return "
         "(i32x4)vpadalq_s16((int32x4_t)s, vpaddq_s16(u32x4_low(a, b), u32x4_high(a, b))); }\n"};
-    const struct {
-        const char *condition;
-        const char *const *text;
-        size_t count;
-    } forms[] = {
+    const Form forms[] = {
         {n == 16  ? "defined(__AVX512VNNI__)"
          : n == 8 ? "defined(__AVX512VNNI__) && defined(__AVX512VL__)"
                   : NULL,
@@ -272,16 +328,7 @@ static void dots(Buf *o, int n) {
         {n == 4 ? "defined(__ARM_FEATURE_DOTPROD)" : NULL, neon_dot, COUNT_OF(neon_dot)},
         {n == 4 ? "defined(__aarch64__)" : NULL, neon, COUNT_OF(neon)},
     };
-    bool any = false;
-    for (size_t i = 0; i < COUNT_OF(forms); i++) {
-        if (!forms[i].condition) continue;
-        buf_fmt(o, "#%s %s\n", any ? "elif" : "if", forms[i].condition);
-        for (size_t k = 0; k < forms[i].count; k++) lanes_text(o, forms[i].text[k], n);
-        any = true;
-    }
-    if (any) buf_add(o, S("#else\n"));
-    for (size_t k = 0; k < COUNT_OF(plain); k++) lanes_text(o, plain[k], n);
-    if (any) buf_add(o, S("#endif\n"));
+    one_of(o, forms, COUNT_OF(forms), &(Form){NULL, plain, COUNT_OF(plain)}, n);
 }
 
 static void prelude(Buf *o, const Profile *p) {

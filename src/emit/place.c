@@ -53,10 +53,11 @@ static void note(Emit *e, const Buffer *b, const Expr *const *idx, bool store) {
         return;
     }
     if (expr_affine(e->x, f, e->lane, &base, &coef) && coef == 1) {
+        m->constant &= expr_is_int(base, &v);
+        if (b->scope == SCOPE_REG && !store && e->lanes < m->width) return; // some of a vector
         m->vectors = true;
         m->width = m->width && m->width != e->lanes ? -1 : e->lanes;
         m->aligned &= expr_divisor(base) % e->lanes == 0;
-        m->constant &= expr_is_int(base, &v);
         return;
     }
     m->scalar_stores |= store;

@@ -75,8 +75,14 @@ typedef struct Graph {
 } Graph;
 
 enum { PACK_BLOCK = 32 }; // packed activations that share a scale
+// A head of the cache holds its slots in blocks of so many: of keys element d of all of them side
+// by side, then the next (scores of neighbouring slots are neighbouring lanes); of values slot by
+// slot.
+enum { KV_BLOCK = 16 };
 // Words of a packed row of k numbers: their bytes (wide: the high ones, then the low ones), then
 // scales, then sums of blocks.
+// Slots of a cache for ctx tokens.
+static inline i64 kv_slots(i64 ctx) { return ceil_div(ctx, KV_BLOCK) * KV_BLOCK; }
 static inline i64 pack_words(i64 k, i64 wide) { return k / 4 * (1 + wide) + k / PACK_BLOCK * 2; }
 enum { ARG_BLOCK = 256 }; // logits in one block of argmax and the sampler
 enum { GRAPH_MAX_NODES = 1 << 16, GRAPH_MAX_TENSORS = 1 << 17 };

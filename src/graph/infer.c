@@ -166,14 +166,14 @@ static bool rot_attr(const Infer *c, const Tensor *table) {
     if (!is_table(c, table)) return shape(c, "the table must have rot_dim columns");
     return true;
 }
-// A cache holds keys then values: [2 * kv_heads][ctx][head_dim].
+// A cache holds keys then values: [2 * kv_heads][kv_slots(ctx)][head_dim].
 static bool cache_attr(const Infer *c, const Tensor *cache) {
     const OpAttr *a = &c->nd->attr;
     if (cache->kind != TEN_CACHE || cache->nd != 3) return kind(c, "it needs a cache");
     if (a->kv_heads < 1 || !dim_eq(cache->dim[0], dim_const(2 * a->kv_heads)) ||
-        !dim_eq(cache->dim[1], dim_const(c->g->ctx)) ||
+        !dim_eq(cache->dim[1], dim_const(kv_slots(c->g->ctx))) ||
         !dim_eq(cache->dim[2], dim_const(a->head_dim)))
-        return shape(c, "the cache must be [2 * kv_heads, ctx, head_dim]");
+        return shape(c, "the cache must be [2 * kv_heads, ctx rounded up to 16, head_dim]");
     return true;
 }
 

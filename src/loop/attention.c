@@ -14,6 +14,13 @@ const Expr *attention_pos(const Attention *at, Exprs *x, const Expr *row) {
                : ex_min(x, pos, ex_sub(x, at->ctx, ex_int(x, 1))); // else params' range says it
 }
 
+const Expr *attention_per(const Attention *at, Exprs *x, const Expr *len) {
+    const Expr *blocks = ex_idiv(x, ex_add(x, len, ex_int(x, KV_BLOCK - 1)), ex_int(x, KV_BLOCK));
+    i64 parts = at->s.parts;
+    const Expr *per = ex_idiv(x, ex_add(x, blocks, ex_int(x, parts - 1)), ex_int(x, parts));
+    return ex_mul(x, per, ex_int(x, KV_BLOCK));
+}
+
 static const Expr *dim(Exprs *x, Formula *f, const char *name, i64 value, i64 most, i64 divisor,
                        bool symbolic, i32 *dims) {
     if (!symbolic) return ex_int(x, value);
@@ -74,7 +81,9 @@ static void formula(Arena *a, Exprs *x, Attention *at, Formula *f) {
                *t = axis(&s, sc, "t", at->ctx, false);
     const Expr *d = axis(&s, sc, "d", at->d, true);
     const Expr *q = LOAD(at->q, n, ex_add(x, ex_mul(x, h, at->d), d));
-    const Expr *k = LOAD(at->cache, zero, ex_idiv(x, h, at->group), t, d);
+    const Expr *size = ex_int(x, KV_BLOCK), *block = ex_idiv(x, t, size), *i = ex_mod(x, t, size);
+    const Expr *k =
+        LOAD(at->cache, zero, ex_idiv(x, h, at->group), block, ex_add(x, ex_mul(x, d, size), i));
     const Buffer *dot = result(&s, sc, ex_mul(x, q, k));
 
     Stage *st = stage(&s, "score", RED_NONE);
@@ -82,7 +91,7 @@ static void formula(Arena *a, Exprs *x, Attention *at, Formula *f) {
     t = axis(&s, st, "t", at->ctx, false);
     const Expr *p = axis(&s, st, "p", P, false);
     const Expr *len = ex_add(x, attention_pos(at, x, n), one);
-    const Expr *per = ex_idiv(x, ex_add(x, len, ex_int(x, parts - 1)), P);
+    const Expr *per = attention_per(at, x, len);
     const Expr *in = ex_land(x, ex_lt(x, t, len), ex_eq(x, ex_idiv(x, t, per), p));
     const Expr *scaled =
         ex_div(x, LOAD(dot, n, h, t), ex_un(x, EX_SQRT, ex_cast(x, TY_F32, at->d)));
@@ -115,9 +124,11 @@ static void formula(Arena *a, Exprs *x, Attention *at, Formula *f) {
     p = axis(&s, as, "p", P, false);
     d = axis(&s, as, "d", at->d, false);
     t = axis(&s, as, "t", at->ctx, true);
-    const Buffer *acc = result(
-        &s, as,
-        ex_mul(x, LOAD(e, n, h, t, p), LOAD(at->cache, one, ex_idiv(x, h, at->group), t, d)));
+    const Buffer *acc =
+        result(&s, as,
+               ex_mul(x, LOAD(e, n, h, t, p),
+                      LOAD(at->cache, one, ex_idiv(x, h, at->group), ex_idiv(x, t, size),
+                           ex_add(x, ex_mul(x, ex_mod(x, t, size), at->d), d))));
 
     Stage *out = stage(&s, "out", RED_NONE);
     n = axis(&s, out, "n", N, false), h = axis(&s, out, "h", at->heads, false);
@@ -151,11 +162,16 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
     Formula *f = NEW(a, Formula);
     *f = (Formula){.x = x, .name = s->parts > 1 ? "attention_part" : "attention"};
     bool sym = p->dims != 0;
-    *at = (Attention){.s = *s, .vec = p->vec > 0 && s->head_dim % p->vec == 0 ? p->vec : 1};
+    *at = (Attention){.s = *s,
+                      .vec = p->vec > 0 && s->head_dim % p->vec == 0 ? p->vec : 1,
+                      .slots = MAX2(p->vec, 1)};
     at->kv = dim(x, f, "KV", s->kv_heads, 256, 1, sym, dims);
     at->group = dim(x, f, "G", s->heads / s->kv_heads, 128, 1, sym, dims);
     at->d = dim(x, f, "D", s->head_dim, 256, at->vec, sym, dims);
-    at->ctx = dim(x, f, "CTX", s->ctx, 1 << 20, 1, sym, dims);
+    const Expr *size = ex_int(x, KV_BLOCK);
+    at->blocks =
+        dim(x, f, "BLOCKS", ceil_div(s->ctx, KV_BLOCK), (1 << 20) / KV_BLOCK, 1, sym, dims);
+    at->ctx = sym ? ex_mul(x, at->blocks, size) : ex_int(x, s->ctx);
     at->heads = expr_simplify(x, ex_mul(x, at->kv, at->group));
     Var *n = var_new(x, "n", TY_I32, 1, sym && s->rows > 1 ? MENU_MAX_N : s->rows);
     at->n = n;
@@ -163,8 +179,9 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
     const Expr *rows = s->rows == 1 ? ex_int(x, 1) : ex_var(x, n),
                *hd = expr_simplify(x, ex_mul(x, at->heads, at->d));
     at->q = arg(x, f, "q", TY_F32, 2, (const Expr *[]){rows, hd}, false);
-    at->cache = arg(x, f, "cache", TY_F32, 4,
-                    (const Expr *[]){ex_int(x, 2), at->kv, at->ctx, at->d}, false);
+    at->cache =
+        arg(x, f, "cache", TY_F32, 4,
+            (const Expr *[]){ex_int(x, 2), at->kv, at->blocks, ex_mul(x, at->d, size)}, false);
     at->y = s->parts == 1 ? arg(x, f, "y", TY_F32, 2, (const Expr *[]){rows, hd}, true)
                           : arg(x, f, "y", TY_F32, 4,
                                 (const Expr *[]){rows, at->heads, ex_int(x, s->parts),
@@ -187,7 +204,7 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
 bool attention_set(Nest *n, Str key, i64 value, Err *e) {
     Attention *at = n->direct_state;
     const Profile *p = n->profile;
-    if (str_eq(key, S("block")) && value >= 1 && value <= 16)
+    if (str_eq(key, S("block")) && value >= 1 && value <= 64 && !(value & (value - 1)))
         at->block = value;
     else if (str_eq(key, S("threads")) && value >= 1 && value <= p->max_wg_size && p->gpu)
         at->threads = value;
@@ -196,10 +213,11 @@ bool attention_set(Nest *n, Str key, i64 value, Err *e) {
     else if (str_eq(key, S("rows")) && value >= 2 && value <= 16 && !p->gpu && at->s.parts == 1)
         at->rows = value;
     else
-        return err_set(e, ERR_SCHED_ILLEGAL,
-                       "attention cannot set %S to %D here; block 1..16, on a GPU threads and "
-                       "lanes up to %D, on a processor rows 2..16",
-                       key, value, p->max_wg_size);
+        return err_set(
+            e, ERR_SCHED_ILLEGAL,
+            "attention cannot set %S to %D here; block 1, 2, 4, ... 64, on a GPU threads and "
+            "lanes up to %D, on a processor rows 2..16",
+            key, value, p->max_wg_size);
     nest_log(n, "set %S %D", key, value);
     return true;
 }
@@ -228,8 +246,10 @@ static bool apply(Nest *n, const i64 *p, Err *err) {
 }
 
 static void choose(const Nest *n, i64 *params) {
-    if (!profile_in_software(n->profile)) return;
-    params[ATT_BLOCK] = 4, params[ATT_LANES] = 1;
+    const Attention *at = n->direct_state;
+    if (profile_in_software(n->profile)) params[ATT_BLOCK] = 4, params[ATT_LANES] = 1;
+    // enough vectors of scores that a sum need not wait for the one before it
+    if (!n->profile->gpu && at->s.rows < 16) params[ATT_BLOCK] = at->slots > 4 ? 64 : 32;
 }
 
 // On-line softmax over the cache.
@@ -238,7 +258,7 @@ const Rule rule_attention = {
     .match = match,
     .apply = apply,
     .choose = choose,
-    .param = {[ATT_BLOCK] = {"block", {8, 4, 16, 1}, 4},
+    .param = {[ATT_BLOCK] = {"block", {8, 4, 16, 1, 32, 64}, 6},
               [ATT_LANES] = {"lanes", {32, 16, 64, 1}, 4},
               [ATT_THREADS] = {"threads", {16, 8, 32}, 3},
               [ATT_ROWS] = {"rows", {1, 0}, 2}},

@@ -38,7 +38,7 @@ const Expr *lower_slot(const Expr *pos);
 // attention.c (loop/): softmax(q k / sqrt(d)) v over the cache, grouped heads, causal by each row's
 // position. The formula is plain softmax (the referee's); the kernel is built directly, on-line
 // (attention_build.c). Arguments, in order:
-//   q f32[rows, H*D]   cache f32[2, KV, ctx, D]: keys, then values   y   params
+//   q f32[rows, H*D]   cache f32[2, KV, blocks, 16*D]: keys, then values; y   params
 //   parts == 1: y f32[rows, H*D]; else y f32[rows, H, parts, D + 2]: acc, then m (the part's
 //   maximum), l (its sum)
 typedef struct AttentionShape {

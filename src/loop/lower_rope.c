@@ -52,18 +52,38 @@ static const Expr *turned(Lower *l, const Buffer *table, const Expr *n, const Ex
     return whole ? r : ex_select(x, ex_lt(x, j, rot_pairs), r, mine);
 }
 
-static const Expr *slot_of(Lower *l, const Expr *rows, const Expr *n, const Expr *ctx) {
-    const Expr *slot = lower_slot(lower_row_field(l, rows, n, ROW_POS));
-    i64 known;
-    return expr_is_int(ctx, &known) ? slot : ex_min(l->x, slot, ex_sub(l->x, ctx, lower_int(l, 1)));
+// The cache as [head][block of slots][element], heads of keys before those of values.
+typedef struct Cache {
+    Buffer *buf;
+    const Expr *blocks, *dim; // of slots; of a head
+} Cache;
+
+static Cache cache_arg(Lower *l, int tensor, const Expr *heads, const Expr *dim) {
+    Exprs *x = l->x;
+    i64 most = MENU_MAX_CTX / KV_BLOCK;
+    Cache c = {.dim = dim};
+    c.blocks = lower_dim(l, "blocks", ceil_div(l->g->ctx, KV_BLOCK), 1, most, 1);
+    const Expr *dims[3] = {ex_mul(x, heads, lower_int(l, 2)), c.blocks,
+                           ex_mul(x, dim, lower_int(l, KV_BLOCK))};
+    c.buf = lower_arg(l, tensor, "cache", TY_F32, 3, dims);
+    return c;
 }
 
-static const Expr *ctx_dim(Lower *l) { return lower_dim(l, "ctx", l->g->ctx, 1, MENU_MAX_CTX, 1); }
-
-static Buffer *cache_arg(Lower *l, int tensor, const Expr *heads, const Expr *ctx,
-                         const Expr *dim) {
-    const Expr *dims[3] = {heads, ctx, dim};
-    return lower_arg(l, tensor, "cache", TY_F32, 3, dims);
+// Where element d of a head is kept for row n; is_key: what tells a head of keys from one of
+// values.
+static void cache_at(Lower *l, const Cache *c, const Expr *rows, const Expr *n, const Expr *head,
+                     const Expr *is_key, const Expr *d, const Expr *at[3]) {
+    Exprs *x = l->x;
+    const Expr *slot = lower_slot(lower_row_field(l, rows, n, ROW_POS)),
+               *size = lower_int(l, KV_BLOCK);
+    i64 known;
+    if (!expr_is_int(c->blocks, &known))
+        slot = ex_min(x, slot, ex_sub(x, ex_mul(x, c->blocks, size), lower_int(l, 1)));
+    const Expr *i = ex_mod(x, slot, size);
+    const Expr *key = ex_add(x, ex_mul(x, d, size), i), *value = ex_add(x, ex_mul(x, i, c->dim), d);
+    at[0] = head;
+    at[1] = ex_idiv(x, slot, size);
+    at[2] = ex_select(x, is_key, key, value);
 }
 
 // x and y as [n][head][pair][2]
@@ -115,18 +135,19 @@ bool lower_append(Lower *l, const Node *nd) {
     if (l->gr->nnodes != 1) return false;
     Exprs *x = l->x;
     const OpAttr *a = &nd->attr;
-    const Expr *rows = lower_rows(l, DIM_N), *ctx = ctx_dim(l);
+    const Expr *rows = lower_rows(l, DIM_N);
     const Expr *heads = lower_dim(l, "kv_heads", a->kv_heads, 1, MENU_MAX_HEADS, 1);
     const Expr *dim = lower_dim(l, "head_dim", a->head_dim, 1, 2 * MENU_MAX_PAIRS, 1);
     const Expr *dims[3] = {rows, heads, dim};
     const Buffer *in = lower_arg(l, nd->in[0], "x", TY_F32, 3, dims);
-    Buffer *cache = cache_arg(l, nd->in[1], ex_mul(x, heads, lower_int(l, 2)), ctx, dim);
+    Cache cache = cache_arg(l, nd->in[1], heads, dim);
     Stage *s = lower_stage(l, "out");
     const Expr *n = lower_axis(l, s, "n", rows), *h = lower_axis(l, s, "h", heads),
                *d = lower_axis(l, s, "d", dim);
     const Expr *from[3] = {n, h, d};
-    const Expr *to[3] = {a->keys ? h : ex_add(x, h, heads), slot_of(l, rows, n, ctx), d};
-    lower_store(s, cache, 3, to, ex_load(x, in, from), NULL);
+    const Expr *to[3], *head = a->keys ? h : ex_add(x, h, heads);
+    cache_at(l, &cache, rows, n, head, ex_bool(x, a->keys != 0), d, to);
+    lower_store(s, cache.buf, 3, to, ex_load(x, in, from), NULL);
     return true;
 }
 
@@ -139,12 +160,11 @@ static bool rope_append_fused(Lower *l, const Node *nd) {
     if (!expr_is_int(v->ext[1], &padded)) return false;
     i64 hp = a->head_dim / 2, q_pairs = a->heads * hp, k_pairs = a->kv_heads * hp,
         all = q_pairs + 2 * k_pairs;
-    const Expr *rows = lower_rows(l, DIM_N), *rot = lower_int(l, a->rot_dim / 2), *ctx = ctx_dim(l);
+    const Expr *rows = lower_rows(l, DIM_N), *rot = lower_int(l, a->rot_dim / 2);
     const Buffer *table = table_arg(l, nd->in[1], rows, rot);
     const Expr *ydims[2] = {rows, lower_int(l, 2 * q_pairs)};
     Buffer *y = lower_arg(l, nd->out, "y", TY_F32, 2, ydims);
-    Buffer *cache =
-        cache_arg(l, nd->in[2], lower_int(l, 2 * a->kv_heads), ctx, lower_int(l, a->head_dim));
+    Cache cache = cache_arg(l, nd->in[2], lower_int(l, a->kv_heads), lower_int(l, a->head_dim));
     Stage *s = lower_stage(l, "out");
     const Expr *n = lower_axis(l, s, "n", rows),
                *p = lower_axis(l, s, "p", lower_int(l, padded / 2));
@@ -156,18 +176,18 @@ static bool rope_append_fused(Lower *l, const Node *nd) {
                *other = lower_read(l, nd->in[0], "x", NULL, n, o2);
     const Expr *t = turned(l, table, n, j, e, lower_int(l, hp), rot, mine, other);
     const Expr *is_q = ex_lt(x, p, lower_int(l, q_pairs));
-    const Expr *kv = ex_select(x, ex_lt(x, p, lower_int(l, q_pairs + k_pairs)), t, mine);
+    const Expr *is_k = ex_lt(x, p, lower_int(l, q_pairs + k_pairs));
     const Expr *to_y[2] = {n, o};
     // The predicate keeps the head in range, but in terms of p: said again, for proofs after tiles
     // took p apart.
     const Expr *head = ex_max(x, ex_sub(x, h, lower_int(l, a->heads)), lower_int(l, 0));
     if (padded / 2 > all) head = ex_min(x, head, lower_int(l, 2 * a->kv_heads - 1));
-    const Expr *to_cache[3] = {head, slot_of(l, rows, n, ctx),
-                               ex_add(x, ex_mul(x, j, lower_int(l, 2)), e)};
+    const Expr *to_cache[3];
+    cache_at(l, &cache, rows, n, head, is_k, ex_add(x, ex_mul(x, j, lower_int(l, 2)), e), to_cache);
     const Expr *is_kv = ex_le(x, lower_int(l, q_pairs), p);
     if (padded / 2 > all) is_kv = ex_land(x, is_kv, ex_lt(x, p, lower_int(l, all)));
     lower_store(s, y, 2, to_y, t, is_q);
-    lower_store(s, cache, 3, to_cache, kv, is_kv);
+    lower_store(s, cache.buf, 3, to_cache, ex_select(x, is_k, t, mine), is_kv);
     return true;
 }
 
@@ -175,7 +195,7 @@ bool lower_rope_append(Lower *l, const Node *nd) {
     if (lower_value(l, nd->in[0]) != NULL) return rope_append_fused(l, nd);
     Exprs *x = l->x;
     const OpAttr *a = &nd->attr;
-    const Expr *rows = lower_rows(l, DIM_N), *ctx = ctx_dim(l);
+    const Expr *rows = lower_rows(l, DIM_N);
     const Expr *heads = lower_dim(l, "heads", a->heads, 1, MENU_MAX_HEADS, 1);
     const Expr *kv = lower_dim(l, "kv_heads", a->kv_heads, 1, MENU_MAX_HEADS, 1);
     const Expr *pairs = lower_dim(l, "head_pairs", a->head_dim / 2, 1, MENU_MAX_PAIRS, 1);
@@ -184,16 +204,16 @@ bool lower_rope_append(Lower *l, const Node *nd) {
     const Buffer *in = heads_arg(l, nd->in[0], "x", rows, all, pairs);
     const Buffer *table = table_arg(l, nd->in[1], rows, rot);
     Buffer *y = heads_arg(l, nd->out, "y", rows, heads, pairs);
-    Buffer *cache = cache_arg(l, nd->in[2], kv2, ctx, ex_mul(x, pairs, two));
+    Cache cache = cache_arg(l, nd->in[2], kv, ex_mul(x, pairs, two));
     Stage *s = lower_stage(l, "out");
     Point p = head_axes(l, s, rows, all, pairs);
     const Expr *mine = at_point(l, in, &p, false);
     const Expr *t = turned(l, table, p.n, p.j, p.e, pairs, rot, mine, at_point(l, in, &p, true));
     const Expr *to_y[4] = {p.n, p.h, p.j, p.e};
-    const Expr *to_cache[3] = {ex_sub(x, p.h, heads), slot_of(l, rows, p.n, ctx),
-                               ex_add(x, ex_mul(x, p.j, two), p.e)};
-    const Expr *is_k = ex_lt(x, p.h, ex_add(x, heads, kv));
+    const Expr *to_cache[3], *is_k = ex_lt(x, p.h, ex_add(x, heads, kv));
+    const Expr *d = ex_add(x, ex_mul(x, p.j, two), p.e);
+    cache_at(l, &cache, rows, p.n, ex_sub(x, p.h, heads), is_k, d, to_cache);
     lower_store(s, y, 4, to_y, t, ex_lt(x, p.h, heads));
-    lower_store(s, cache, 3, to_cache, ex_select(x, is_k, t, mine), ex_le(x, heads, p.h));
+    lower_store(s, cache.buf, 3, to_cache, ex_select(x, is_k, t, mine), ex_le(x, heads, p.h));
     return true;
 }

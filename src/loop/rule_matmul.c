@@ -99,11 +99,14 @@ static void place_others(RuleWriter *w, const MatmulShape *m, const char *loop) 
     }
 }
 
-// The epilogue's innermost loops: lanes where it walks rows of w one by one, else written out.
+// The epilogue's innermost loops: lanes where it walks rows of w one by one (on a processor, whose
+// vectors are long, pairs of them too), else written out.
 static void finish_tile(RuleWriter *w, const MatmulShape *m, const char *oi, i64 lanes) {
     NestStage *out = rule_out(w->t);
     i64 ext;
-    bool lane = m->stride == 1 && rule_loop_extent(out, oi, &ext) && lanes > 1;
+    bool lane = rule_loop_extent(out, oi, &ext) && lanes > 1 &&
+                (ext <= lanes || ext % lanes == 0) &&
+                (m->stride == 1 || (!w->t->profile->gpu && ext >= 4 && !(ext & (ext - 1))));
     if (lane && ext > lanes) {
         rule_line(w, "split out.%s %D ov ol", oi, lanes);
         rule_line(w, "unroll out.ov");

@@ -31,6 +31,23 @@ static bool spread_results(RuleWriter *w, const NestStage *s, i64 lanes) {
     return true;
 }
 
+// The sum of a vector's lanes: by halves, each of which is a vector, for one lane after another
+// would be a chain of as many additions.
+static void fold_lanes(RuleWriter *w, const char *stage, const char *lane, i64 lanes) {
+    Arena *a = w->t->arena;
+    for (i64 half = lanes / 2; half >= 4; half /= 2) {
+        const char *l = str_fmt(a, "l%D", half).ptr, *h = str_fmt(a, "h%D", half).ptr,
+                   *part = str_fmt(a, "%s_%D", stage, half).ptr;
+        rule_line(w, "split %s.%s %D %s %s", stage, lane, half, h, l);
+        rule_line(w, "rfactor %s.%s %s", stage, l, part);
+        rule_line(w, "reorder %s %s %s", part, h, l);
+        rule_line(w, "unroll %s.%s", part, h);
+        rule_line(w, "vectorise %s.%s", part, l);
+        lane = l;
+    }
+    rule_line(w, "unroll %s.%s", stage, lane);
+}
+
 // Sums of floats and maxima may be split into interleaved partial ones: lanes of a vector, or
 // threads.
 static void spread_reduction(RuleWriter *w, const char *stage, i64 lanes, bool threads) {
@@ -47,6 +64,7 @@ static void spread_reduction(RuleWriter *w, const char *stage, i64 lanes, bool t
     rule_line(w, "reorder %s kc lane", part); // the lanes innermost
     if (!threads) {
         rule_line(w, "vectorise %s.lane", part);
+        fold_lanes(w, stage, "lane", lanes);
         return;
     }
     rule_line(w, "reorder %s lane kc", part);
@@ -117,13 +135,12 @@ static bool apply_reduce(Nest *n, const i64 *params, Err *err) {
                 if (rule_out(w.t)->inexact[k])
                     rule_line(&w, "guard out %s", out->def.ax[k].var->name);
             rule_line(&w, "bind out.xt thread.x");
+        } else if (rule_loop_extent(out, last, &ext) && (ext == 4 || ext == 8 || ext == 16) &&
+                   ext <= p->vec) {
+            rule_line(&w, "vectorise out.%s", last);
         } else if (p->vec > 1 && expr_divisor(out->loop[i].extent) % p->vec == 0) {
-            if (rule_loop_extent(out, last, &ext) && ext == p->vec) {
-                rule_line(&w, "vectorise out.%s", last);
-            } else {
-                rule_line(&w, "split out.%s %D xo xl", last, p->vec);
-                rule_line(&w, "vectorise out.xl");
-            }
+            rule_line(&w, "split out.%s %D xo xl", last, p->vec);
+            rule_line(&w, "vectorise out.xl");
         }
         break;
     }

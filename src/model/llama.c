@@ -183,7 +183,7 @@ static int attention(Builder *b, int x) {
     int bv = weight(b, "attn_v.bias", nkv, 1, false);
     int bo = weight(b, "attn_output.bias", c->hidden, 1, false);
     if (b->f->failed) return -1;
-    Dim dims[3] = {dim_const(2 * c->kv_heads), dim_const(c->ctx), dim_const(c->head_dim)};
+    Dim dims[3] = {dim_const(2 * c->kv_heads), dim_const(kv_slots(c->ctx)), dim_const(c->head_dim)};
     int cache = graph_tensor(b->f->graph, TEN_CACHE, TY_F32, 3, dims,
                              str_fmt(b->f->arena, "kv.%d", b->layer).ptr, b->layer);
     int h = node2(b, OP_rms_norm, x, g, &norm, "attn_norm");

@@ -378,12 +378,32 @@ static void a_walk_shows_every_stage_of_a_tensors_step(void **state) {
     arena_free(a);
 }
 
+// Four-bit fields are small: what multiplies unsigned by signed bytes needs no correction for them,
+// also where several rows of activations share a word.
+static void four_bit_fields_are_multiplied_as_small_bytes(Str text) {
+    int kernels = 0, products = 0;
+    bool four = false;
+    for (size_t i = 0, end; i < text.len; i = end + 1) {
+        for (end = i; end < text.len && text.ptr[end] != '\n';) end++;
+        Str line = str_sub(text, i, end);
+        if (str_starts(line, S("static void "))) {
+            four = str_has(line, S(" matmul")) && str_has(line, S("_q4_0"));
+            kernels += four;
+        } else if (four) {
+            assert_false(str_has(line, S("_dot4(")));
+            products += str_has(line, S("_dot4_small("));
+        }
+    }
+    assert_true(kernels > 4 && products > 8 * kernels);
+}
+
 static void the_menu_has_every_kernel_of_an_odd_model(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
     Err err = {0};
     Buf menu = {.arena = a};
     assert_true(menu_print(a, S("avx2"), S(""), &menu, &err));
+    four_bit_fields_are_multiplied_as_small_bytes(buf_str(&menu));
     Profile p;
     profile_named(S("cpu"), &p);
     u32 seed = 99;

@@ -79,8 +79,8 @@ static inline Str llama_text(Arena *a, const LlamaShape *s) {
             llama_weight(&b, i, "wk.bias", NULL, nkv, 1);
             llama_weight(&b, i, "wv.bias", NULL, nkv, 1);
         }
-        buf_fmt(&b, "cache kv.%d: f32[%D, %D, %D] @%d\n", i, 2 * s->kv_heads, s->ctx, s->head_dim,
-                i);
+        buf_fmt(&b, "cache kv.%d: f32[%D, %D, %D] @%d\n", i, 2 * s->kv_heads, kv_slots(s->ctx),
+                s->head_dim, i);
     }
     buf_fmt(&b, "table = rope_table(freq) {rot_dim=%D}\nx0 = embed(embd, tokens)\n", s->rot_dim);
     for (int i = 0; i < (int)s->layers; i++) {

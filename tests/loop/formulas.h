@@ -291,7 +291,7 @@ static inline void make_attention(Maker *m, const AttentionShape *s, const Profi
     m->f = (Formula *)(*nest)->f;
     m->c->f = m->f;
     u64 sizes[4] = {(u64)(s->rows * s->heads * s->head_dim),
-                    (u64)(2 * s->kv_heads * s->ctx * s->head_dim),
+                    (u64)(2 * s->kv_heads * kv_slots(s->ctx) * s->head_dim),
                     (u64)(s->parts == 1 ? s->rows * s->heads * s->head_dim
                                         : s->rows * s->heads * s->parts * (s->head_dim + 2)),
                     (u64)(PARAM_ROWS + ROW_WORDS * s->rows)};
