@@ -553,7 +553,8 @@ static void choose_bytes(const Nest *n, i64 *params) {
     MatmulShape m;
     must(find(n, &m));
     if (p->gpu) {
-        params[BYTES_VECS] = m.n_most > 1 ? 1 : 4;
+        // software unpacks and checks each word of x anew in every thread
+        params[BYTES_VECS] = m.n_most > 1 && !barriers_are_dear(p) ? 1 : 4;
     } else if (m.n_most > 1) { // sums of integers and of floats, both in registers
         params[BYTES_TILE] = p->vec > 8 ? 8 : 4;
         params[BYTES_VECS] = 1;
