@@ -4,6 +4,12 @@
 
 #include "loop/loop.h"
 
+// A page's schedules are the compiler's own or were found there: nobody edits their text, and what
+// was wrong with one is said by the id.
+#if defined(HOB_PAGE)
+#define err_set(e, id, ...) err_set(e, id, "no schedule of it fits this device; use the CPU")
+#endif
+
 // nest.c
 void nest_stage_init(Nest *n, NestStage *s, const Stage *def);
 const Expr *nest_axis(const Nest *n, const NestStage *s, int i); // origin + loops: the axis' value
