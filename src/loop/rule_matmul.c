@@ -556,8 +556,11 @@ static void choose_bytes(const Nest *n, i64 *params) {
         // software unpacks and checks each word of x anew in every thread
         params[BYTES_VECS] = m.n_most > 1 && !barriers_are_dear(p) ? 1 : 4;
     } else if (m.n_most > 1) { // sums of integers and of floats, both in registers
-        params[BYTES_TILE] = p->vec > 8 ? 8 : 4;
-        params[BYTES_VECS] = 1;
+        int sums = 0;          // 2 of wide activations
+        for (int i = 0; i < n->nstages; i++)
+            sums += n->stage[i]->def.op == RED_SUM && n->stage[i]->def.nax == 3;
+        params[BYTES_TILE] = 4;
+        params[BYTES_VECS] = p->vec > 8 && sums == 1 ? 2 : 1;
     } else {
         params[BYTES_VECS] = MIN2(p->weave, 4);
     }
