@@ -162,7 +162,8 @@ Timing timing_of(const EngineStats *s) {
     t.ttft_ms = s->first_ms - s->start_ms;
     double prefill_ms = t.ttft_ms - s->check_ms;
     if (prefill_ms > 0) t.prefill_tps = (s->prompt_tokens - s->cached_tokens) * 1000.0 / prefill_ms;
-    if (s->answer_tokens > 1 && s->last_ms > s->first_ms)
-        t.decode_tps = (s->answer_tokens - 1) * 1000.0 / (s->last_ms - s->first_ms);
+    double decode_ms = s->last_ms - s->first_ms - s->pause_ms;
+    if (s->answer_tokens > 1 && decode_ms > 0)
+        t.decode_tps = (s->answer_tokens - 1) * 1000.0 / decode_ms;
     return t;
 }

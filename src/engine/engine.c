@@ -219,23 +219,25 @@ static bool submit_token(Engine *e, u32 pos, u32 n, Err *err) {
     return true;
 }
 
+// Counts what a check takes that may need many calls.
+static bool checks_over(Engine *e, EngineState s, double *ms) {
+    double now = clock_ms(), took = e->check_from != 0 ? now - e->check_from : 0;
+    if (s != ENGINE_DONE) {
+        if (e->check_from == 0) e->check_from = now;
+        return false;
+    }
+    *ms += took;
+    e->check_ms += took;
+    e->check_from = 0;
+    return true;
+}
+
 static EngineState prefill(Engine *e, Err *err) {
     u32 n = MIN2(e->prompt - e->cached, largest_n(e));
     bool last = e->cached + n == e->prompt;
     EngineState s =
         engine_check(e, engine_regime(e, n), last ? sampler_of(e) : RUN_NONE, last, err);
-    // what decodes is checked here too: once the answer streams, nothing interrupts it
-    if (s == ENGINE_DONE && last && e->limit > e->prompt + 1)
-        s = engine_check(e, engine_regime(e, 1), sampler_of(e), true, err);
-    if (s != ENGINE_DONE) {
-        if (e->check_from == 0) e->check_from = clock_ms();
-        return s;
-    }
-    if (e->check_from != 0) {
-        e->stats.check_ms += clock_ms() - e->check_from;
-        e->check_ms += clock_ms() - e->check_from;
-    }
-    e->check_from = 0;
+    if (!checks_over(e, s, &e->stats.check_ms)) return s;
     if ((s = engine_settle(e->d.device, CHUNKS_MAX - 1, err)) != ENGINE_WORKING) return s;
     if (!engine_ring_write(e, e->cached, n, err)) return ENGINE_FAILED;
     if (last ? !submit_token(e, e->cached, n, err)
@@ -313,7 +315,16 @@ static EngineState decode(Engine *e, Err *err) {
         EngineState state = begin_draft(e, err);
         if (!s->rows) return state;
     }
-    while (!s->want && e->nflight < e->depth && e->asked < e->limit) {
+    // What decodes is checked behind the first token: a device may make its pipelines while the
+    // prompt is read. From the second token on nothing interrupts an answer.
+    bool *ready = &e->decodes[sampler_of(e) == RUN_SAMPLE];
+    if (!*ready && !s->want && !e->nflight) {
+        EngineState state = engine_check(e, engine_regime(e, 1), sampler_of(e), true, err);
+        if (!checks_over(e, state, &e->stats.pause_ms)) return state;
+        *ready = true;
+        s->window = 0; // no token's time has the pause in it
+    }
+    while (*ready && !s->want && e->nflight < e->depth && e->asked < e->limit) {
         if (device_outstanding(e->d.device) >= DEPTH_MAX) break;
         if (!submit_token(e, e->asked - 1, 1, err)) return ENGINE_FAILED;
     }

@@ -103,6 +103,7 @@ typedef struct EngineStats {
     double start_ms, first_ms, last_ms; // clock_ms: request, first and last token
     u32 drafted, accepted;              // tokens of drafts, and those of them that were right
     double check_ms; // of the time to the first token: checking kernels, each at its first use
+    double pause_ms; // of the time from there to the second: the same for what decodes
 } EngineStats;
 const EngineStats *engine_stats(const Engine *e);
 // Takes a device's answers until at most `keep` tickets are out. WORKING: so it is; WAITING: not

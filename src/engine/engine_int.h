@@ -58,12 +58,13 @@ struct Engine {
     BoundHandle bound;
     bool *checked; // by kernel: right on this device
     u32 nchecked;
-    double check_ms;   // that it took to check so many before first tokens
+    double check_ms;   // that it took to check so many for first and second tokens
+    bool decodes[2];   // by greedy or sampled: what makes one token after the other is checked
     double check_from; // clock_ms since when kernels are checked; 0: none is
 
     // loading
-    int stage; // 0: buffers, 1: weights, 2: read-backs, 3: kernels, 4: waiting, 5: done
-    u32 next;  // buffer, weight, read-back or kernel
+    int stage;                  // buffers, read-backs, kernels, binding, weights, waiting, done
+    u32 next;                   // buffer, weight, read-back or kernel
     double read_ms[READ_BACKS]; // of each read-back
     double asked_ms;            // when the last one was asked for
     u32 next_row;               // woven rows of the weight that are done

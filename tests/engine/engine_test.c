@@ -368,6 +368,49 @@ static void each_kernel_is_checked_once_and_before_it_runs(void **state) {
     }
 }
 
+// A device may make the pipelines of one row while it reads the prompt: they are asked for behind
+// the first token, and nothing goes out before they are checked.
+static EngineState check_each(void *user, const Engine *e, int regime, u32 step, Err *err) {
+    (void)err;
+    Checks *c = user;
+    bool decodes = engine_program(e)->regimes[regime].steps[step].kernel == 1;
+    assert_int_equal(device_outstanding(engine_device(e)), 0);
+    assert_int_equal(c->script->submits, decodes ? (20 + FAKE_CHUNK - 1) / FAKE_CHUNK : 0);
+    assert_int_equal(engine_stats(e)->answer_tokens, decodes);
+    for (double until = clock_ms() + 2; clock_ms() < until;) continue;
+    return ++c->calls % 3 ? ENGINE_WAITING : ENGINE_DONE;
+}
+
+static void what_decodes_is_checked_behind_the_first_token(void **state) {
+    (void)state;
+    Fake f;
+    fake_open(&f, true);
+    engine_free(f.engine);
+    ProgKernel kernels[2] = {f.kernel[0], f.kernel[0]};
+    Step steps[4];
+    memcpy(steps, f.step, sizeof steps);
+    for (int i = 0; i < 4; i++) steps[i].kernel = 1;
+    f.program.kernels = kernels;
+    f.program.nkernels = 2;
+    f.program.regimes[0].steps = steps;
+    Checks c = {&f.script, 0, false};
+    EngineDesc d = {.device = f.device, .program = &f.program, .hooks = {check_each, &c}};
+    assert_true(engine_new(f.arena, &d, &f.engine, &f.err));
+    fake_load(&f);
+    for (int again = 0; again < 2; again++) {
+        fake_answer(&f, 20, (i32[]){1, 2, 3}, 3);
+        assert_true(ask(&f, 20, 0));
+        for (int i = 0; i < 3; i++) assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+        assert_int_equal(fake_step(&f), ENGINE_DONE);
+        assert_int_equal(c.calls, 6);
+        const EngineStats *t = engine_stats(f.engine);
+        assert_true(again ? t->pause_ms == 0 : t->check_ms >= 4 && t->pause_ms >= 4);
+        assert_true(t->pause_ms <= t->last_ms - t->first_ms);
+        engine_forget(f.engine);
+    }
+    fake_close(&f);
+}
+
 static void eval_reads_logits_of_every_row(void **state) {
     (void)state;
     Fake f;
@@ -424,6 +467,7 @@ int main(void) {
         cmocka_unit_test(every_failing_call_is_an_error),
         cmocka_unit_test(logits_that_are_not_numbers_end_the_answer),
         cmocka_unit_test(each_kernel_is_checked_once_and_before_it_runs),
+        cmocka_unit_test(what_decodes_is_checked_behind_the_first_token),
         cmocka_unit_test(eval_reads_logits_of_every_row),
         cmocka_unit_test(eval_of_a_device_that_answers_later_can_be_ended_early),
     };
