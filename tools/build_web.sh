@@ -21,6 +21,11 @@ if [ -x node_modules/.bin/wasm-opt ]; then
         --enable-reference-types --enable-multivalue --strip-debug --strip-producers \
         src/wasm/hob.wasm -o src/wasm/hob.small.wasm
     mv src/wasm/hob.small.wasm src/wasm/hob.wasm
+    for f in src/wasm/kernels_*.wasm; do
+        wasm-opt -Os --enable-simd --enable-relaxed-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \
+            --enable-mutable-globals --enable-reference-types --enable-multivalue --strip-debug --strip-producers "$f" -o "${f%.wasm}.small.wasm"
+        mv "${f%.wasm}.small.wasm" "$f"
+    done
 else
     echo "build_web.sh: wasm-opt is not there, so the core stays 4% larger, which is over its limit; python3 tools/setup web"
 fi

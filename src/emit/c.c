@@ -63,7 +63,7 @@ static int loop(Emit *e, const Stmt *s, const char *name) {
 static void begin(Emit *e) {
     const Kernel *k = e->k;
     line(e, "%svoid %S(void *const *arg, const i32 *dims, i32 begin, i32 end)",
-         e->is_static ? "static " : "", e->fn);
+         e->is_static ? "KERNEL " : "", e->fn);
     line(e, "{");
     e->indent = 1;
     for (int i = 0; i < k->nargs; i++) {
