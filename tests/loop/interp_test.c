@@ -81,6 +81,20 @@ static void a_bound_kernel_computes_every_element(void **state) {
     arena_free(c.a);
 }
 
+static void memory_of_16_bit_floats_keeps_eleven_bits(void **state) {
+    (void)state;
+    Case c;
+    start(&c, "kernel halves\n  arg x: f32[4]\n  arg y: f32[4] written\n  wg 4, 1, 1\n"
+              "  for thread.x i in 0..4 {\n    shared s: f16[4]\n    s[i] = x[i]\n    barrier\n"
+              "    y[i] = s[i]\n  }\n");
+    const float in[4] = {1.0f + 0x1p-10f + 0x1p-12f, -1e6f, 70000.0f, -0.333251953125f};
+    const float out[4] = {1.0f + 0x1p-10f, -65504.0f, 65504.0f, -0.333251953125f};
+    memcpy(c.x, in, sizeof in);
+    assert_int_equal(run(&c, 1, 1), ERR_NONE);
+    for (int i = 0; i < 4; i++) assert_true(c.y[i] == out[i]);
+    arena_free(c.a);
+}
+
 static void threads_share_workgroup_memory_across_a_barrier(void **state) {
     (void)state;
     const char *head = "kernel turn\n  arg x: f32[16]\n  arg y: f32[16] written\n  wg 16, 1, 1\n"
@@ -378,6 +392,7 @@ static void a_stage_that_is_read_in_a_sum_is_evaluated_once(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bound_kernel_computes_every_element),
+        cmocka_unit_test(memory_of_16_bit_floats_keeps_eleven_bits),
         cmocka_unit_test(threads_share_workgroup_memory_across_a_barrier),
         cmocka_unit_test(two_threads_must_not_store_to_one_element),
         cmocka_unit_test(workgroups_must_not_touch_each_others_elements),

@@ -199,6 +199,29 @@ static void a_guarded_matmul_is_proved(void **state) {
     assert_int_equal(verify(matmul, gpu(), NULL), ERR_NONE);
 }
 
+// Workgroup memory of 16-bit floats is read back as it was printed, takes half the room, and needs
+// a profile that has them.
+static void memory_of_16_bit_floats_reads_back_and_is_counted(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    const char *old = "shared sx: f32[64]", *new = "shared sx: f16[64]";
+    size_t at = (size_t)(strstr(matmul, old) - matmul);
+    Buf text = {.arena = a}, printed = {.arena = a}, again = {.arena = a};
+    buf_fmt(&text, "%S%s%s", (Str){matmul, at}, new, matmul + at + strlen(old));
+    kernel_print(read(a, text.ptr), &printed);
+    kernel_print(read(a, printed.ptr), &again);
+    assert_string_equal(printed.ptr, again.ptr);
+    assert_true(str_has(buf_str(&printed), str_c(new)));
+    Profile p = gpu();
+    p.shared_bytes = 128;
+    assert_int_equal(verify(text.ptr, p, NULL), ERR_LOOP_TYPE);
+    p.f16 = 1;
+    assert_int_equal(verify(text.ptr, p, NULL), ERR_NONE);
+    p.shared_bytes = 124;
+    assert_int_equal(verify(text.ptr, p, NULL), ERR_LOOP_SHARED);
+    arena_free(a);
+}
+
 static void bounds_follow_from_guards(void **state) {
     (void)state;
     const char *const good[] = {
@@ -353,6 +376,7 @@ int main(void) {
         cmocka_unit_test(a_name_ends_with_its_block),
         cmocka_unit_test(nesting_is_limited),
         cmocka_unit_test(a_guarded_matmul_is_proved),
+        cmocka_unit_test(memory_of_16_bit_floats_reads_back_and_is_counted),
         cmocka_unit_test(bounds_follow_from_guards),
         cmocka_unit_test(what_cannot_be_proved_is_refused),
         cmocka_unit_test(barriers_may_stand_where_all_threads_come),
