@@ -2,9 +2,10 @@
 // once a token, is held against.
 //
 // A processor sums a block far larger than its caches, each thread a part of it, as its threads
-// share a step. Any other device runs a kernel of WGSL that does the same. The best of some passes
+// share a step. Any other device runs a kernel that does the same. The best of some passes
 // counts: whatever else happens on the machine only makes them slower.
 #include "cli/probe.h"
+#include "emit/emit.h"
 
 enum { PASSES = 8, GROUPS = 2048, LANES = 64 };
 #define BLOCK_BYTES ((u64)256 << 20)
@@ -81,25 +82,30 @@ static bool of_processor(int threads, double *gbps, Err *err) {
 
 // ---- a GPU --------------------------------------------------------------------------------------
 
-// A program of one step; binding 0 is what is read. It stores what is never there: so that the
-// reads are not left out, and nothing is written.
-static const char *const text =
-    "@group(0) @binding(0) var<storage, read> block: array<vec4<u32>>;\n"
-    "@group(0) @binding(1) var<storage, read_write> out: array<u32>;\n"
-    "@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {\n"
-    "    var a = vec4<u32>();\n"
-    "    var b = vec4<u32>();\n"
-    "    let n = arrayLength(&block);\n"
-    "    for (var i = id.x; i + 131072u < n; i += 262144u) {\n"
-    "        a += block[i];\n"
-    "        b += block[i + 131072u];\n"
-    "    }\n"
-    "    a += b;\n"
-    "    if (a.x + a.y + a.z + a.w == 1u) { out[0] = 1u; }\n"
-    "}\n";
-_Static_assert(GROUPS *LANES == 131072, "the text's stride");
+// Loop IR of a program's one step; binding 0 is what is read. It stores what is never there: so
+// that the reads are not left out, and nothing is written.
+static Kernel *reading(Arena *a, u64 size, Err *err) {
+    u64 threads = (u64)GROUPS * LANES, vectors = size / 16;
+    Buf b = {.arena = a};
+    buf_fmt(&b,
+            "kernel read_memory\n  arg block: u32[%U, 4]\n  arg out: u32[%d] written\n"
+            "  wg %d, 1, 1\n  grid %d\n"
+            "  for wg.x g in 0..%d {\n    for thread.x t in 0..%d {\n"
+            "      reg a: u32[4]\n      reg b: u32[4]\n"
+            "      for vec v in 0..4 {\n        a[v] = 0u\n        b[v] = 0u\n      }\n"
+            "      for i in 0..%U {\n        for vec v in 0..4 {\n"
+            "          a[v] = a[v] + block[i * %U + g * %d + t, v]\n"
+            "          b[v] = b[v] + block[i * %U + g * %d + t + %U, v]\n"
+            "        }\n      }\n"
+            "      if a[0] + a[1] + a[2] + a[3] + b[0] + b[1] + b[2] + b[3] == 1u {\n"
+            "        out[t] = 1u\n      }\n    }\n  }\n",
+            vectors, (i32)LANES, (i32)LANES, (i32)GROUPS, (i32)GROUPS, (i32)LANES,
+            vectors / threads / 2, 2 * threads, (i32)LANES, 2 * threads, (i32)LANES, threads);
+    return kernel_read(a, buf_str(&b), S("read_memory"), err);
+}
 
 typedef struct MemReader {
+    Arena *arena;
     ProgKernel kernel;
     ProgBuffer buffers[3];
     Step step;
@@ -111,8 +117,9 @@ typedef struct MemReader {
 } MemReader;
 
 static bool reader_open(Device *d, const Profile *profile, u64 size, MemReader *r, Err *err) {
-    *r = (MemReader){.kernel = {.name = S("read_memory"), .text = str_c(text), .nbind = 2},
-                     .step = {.name = S("read_memory"), .bind = {{2, 0, size}, {1, 0, 256}}},
+    *r = (MemReader){.arena = arena_new(NULL),
+                     .kernel = {.name = S("read_memory"), .nbind = 2},
+                     .step = {.name = S("read_memory"), .bind = {{2, 0, size}, {1, 0, LANES * 4}}},
                      .p = {.profile = *profile,
                            .ctx = 1,
                            .chunk = 1,
@@ -120,6 +127,11 @@ static bool reader_open(Device *d, const Profile *profile, u64 size, MemReader *
                            .vocab = 1,
                            .nkernels = 1,
                            .nbuffers = 3}};
+    if (!r->arena) return err_set(err, ERR_OUT_OF_MEMORY, "nothing is left for one kernel");
+    Buf text = {.arena = r->arena};
+    const Kernel *k = reading(r->arena, size, err);
+    if (!k || !emit_kernel(&dialect_wgsl, k, profile, &text, err)) return false;
+    r->kernel.text = buf_str(&text);
     Ticket t;
     r->kernel.writes[1] = true;
     for (int i = 0; i < 3; i++) r->step.grid[i] = (GridDim){0, i ? 1 : GROUPS, 1, 1, false};
@@ -142,6 +154,7 @@ static void reader_close(Device *d, MemReader *r) {
     device_unbind(d, r->bound);
     device_kernel_free(d, r->made);
     for (int i = 0; i < 3; i++) device_buffer_free(d, r->handles[i]);
+    arena_free(r->arena);
 }
 
 // Milliseconds of one pass, by the device's clock where it has one; negative: it failed.
@@ -163,9 +176,11 @@ static double pass_ms(Device *d, const MemReader *r, Err *err) {
 }
 
 static bool of_gpu(Device *d, const Profile *p, double *gbps, Err *err) {
-    u64 most = (u64)MIN2(p->max_binding_bytes, p->max_buffer_bytes) / 256 * 256;
-    u64 size = MIN2(BLOCK_BYTES, most);
+    const u64 step = (u64)2 * GROUPS * LANES * 16; // what all threads read in one turn
+    u64 most = (u64)MIN2(p->max_binding_bytes, p->max_buffer_bytes);
+    u64 size = MIN2(BLOCK_BYTES, most) / step * step;
     MemReader r;
+    if (!size) return true;
     bool ok = reader_open(d, p, size, &r, err);
     for (int i = 0; i < PASSES && ok; i++) {
         double ms = pass_ms(d, &r, err);
