@@ -52,6 +52,7 @@ QUESTION = (
 TEMPLATE = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
             "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n")
 ASKED = TEMPLATE % QUESTION
+FAR_QUESTION = " ".join([QUESTION] * 17)  # about FAR tokens
 SIZED = os.path.join(ROOT, "models", "sized-0.5b.Q4_1.gguf")  # tools/make_sized_llama.py
 SIZED_TEMPLATE = "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n"
 SIZED_QUESTION = "Tell me a story."  # a token is a byte
@@ -271,6 +272,20 @@ def webllm():
     return figures(["node", os.path.join(PEERS, "webllm.mjs"), lib, folder, str(len(asked)), "3"], env=dict(CHROME=chrome()))
 
 
+@functools.lru_cache(maxsize=None)
+def page_at(question, turn):
+    """The page on the CPU behind a short prompt or a long one; no drafts, which a prompt that repeats itself would help."""
+    return hob_page("cpu", min(TOKENS, 32), 1, question=question, mode="fast", CTX=str(FAR + 512), SPECULATE="off")
+
+
+def page_predicted(turn):
+    """As `predicted`, by the bytes that the native program of the same model reads."""
+    a, b = limit(os.cpu_count() or 1, "fast", turn), far(os.cpu_count() or 1, "fast", turn)
+    each = (b["bytes"] - a["bytes"]) / (FAR - NEAR)
+    near, there = ({"bytes": a["bytes"] + each * (r["prompt_tokens"] - NEAR), **r} for r in (page_at(SHORT, turn), page_at(FAR_QUESTION, turn)))
+    return {"decode_tps": near["decode_tps"] * near["bytes"] / there["bytes"]}
+
+
 def hob_cpu(threads, kernels, mode):
     r = hob_page("cpu", TOKENS, threads, kernels, mode=mode)
     if r["kernel_set"] != kernels:
@@ -481,6 +496,9 @@ def lines_wanted():
         Line("context", "native, fast, at %d tokens of context" % FAR, lambda: far(cores, "fast", turn_now()),
              lambda: predicted(cores, "fast", turn_now()), "what bytes predict from %d" % NEAR, "none", 0.85, ["decode_tps"],
              lambda l: "as in the lines above", "fast"),
+        Line("context", "page on the CPU, fast, at %d tokens of context" % FAR, lambda: page_at(FAR_QUESTION, turn_now()),
+             lambda: page_predicted(turn_now()), "what bytes predict from %d" % NEAR, "none", 0.5, ["decode_tps"],
+             lambda l: "as in the lines above", "fast"),
         *[Line("page", "page on the CPU, %d thread%s, %s, %s" % (n, "s" * (n > 1), name, mode), functools.partial(hob_cpu, n, kernels, mode),
                lambda n=n: wllama(n, turn_now()), "wllama", q8, goal, both, lambda l, mode=mode: agreement_page(l.ours[-1], mode=mode), mode)
           for n in (1, 2) for kernels, name, goal in (("relaxed", "relaxed SIMD", {"decode_tps": 8.0, "prefill_tps": 6.0}),
@@ -509,7 +527,7 @@ def lines_wanted():
 def prepare(line):
     if not os.path.exists(MODEL):
         raise Missing("needs models/%s; make setup" % os.path.basename(MODEL))
-    if line.group in ("page", "first", "memory", "webgpu", "reference", "webllm", "checks"):
+    if line.group in ("page", "first", "memory", "webgpu", "reference", "webllm", "checks") or line.name.startswith("page on the CPU"):
         chrome()
     if line.group == "firefox":
         firefox()

@@ -19,6 +19,7 @@ const number = (name: string) => (query.has(name) ? Number(query.get(name)) : un
 const wish = query.get("device") as Wish | null;
 const kernels = (query.get("kernels") ?? undefined) as KernelSet | undefined;
 const mode = (query.get("mode") ?? undefined) as Mode | undefined;
+const speculate = (query.get("speculate") ?? undefined) as EngineOptions["speculate"];
 const sampling = {
     temperature: number("temperature") ?? 0.6,
     top_k: number("top_k") ?? 40,
@@ -111,7 +112,7 @@ async function load(input: ModelInput, on: Wish, before: ModelInput[] = loading 
     $("model-name").textContent = "";
     device.classList.remove("ready");
     $("device-name").textContent = "loading";
-    const options: EngineOptions = { model: input, device: on, onProgress: (p) => turn === loads && showProgress(p, input), ctx: number("ctx"), threads: number("threads"), kernels, mode };
+    const options: EngineOptions = { model: input, device: on, onProgress: (p) => turn === loads && showProgress(p, input), ctx: number("ctx"), threads: number("threads"), kernels, mode, speculate };
     let next: Engine | null = null;
     try {
         const settled = await Promise.race([talk.then(() => true), new Promise<boolean>((done) => setTimeout(done, SETTLE_MS, false))]);
