@@ -154,8 +154,8 @@ static void rounding(Buf *o, int n) {
     static const char *const x86[] = {
         "IDIOM f32xN f32xN_min(f32xN a, f32xN b) { return (f32xN)_mmB_min_ps(b, a); }\n",
         "IDIOM f32xN f32xN_max(f32xN a, f32xN b) { return (f32xN)_mmB_max_ps(b, a); }\n",
-        "IDIOM i32xN f32xN_to_i32(f32xN a) { return (i32xN)_mmB_cvttps_epi32(a) ^ (a >= "
-        "f32xN_of(0x1p+31f)); }\n",
+        ("IDIOM i32xN f32xN_to_i32(f32xN a) { return (i32xN)_mmB_cvttps_epi32(a) ^ (a >= "
+         "f32xN_of(0x1p+31f)); }\n"),
         "IDIOM f32xN f32xN_floor(f32xN a) { return (f32xN)_mmB_floor_ps(a); }\n"};
     static const char *const wasm[] = {
         "IDIOM f32xN f32xN_min(f32xN a, f32xN b) { return (f32xN)wasm_f32x4_pmin((v128_t)a, "
