@@ -386,7 +386,7 @@ static void four_bit_fields_are_multiplied_as_small_bytes(Str text) {
     for (size_t i = 0, end; i < text.len; i = end + 1) {
         for (end = i; end < text.len && text.ptr[end] != '\n';) end++;
         Str line = str_sub(text, i, end);
-        if (str_starts(line, S("static void "))) {
+        if (str_starts(line, S("KERNEL void "))) {
             four = str_has(line, S(" matmul")) && str_has(line, S("_q4_0"));
             kernels += four;
         } else if (four) {
