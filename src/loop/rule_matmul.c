@@ -559,7 +559,7 @@ static void choose_bytes(const Nest *n, i64 *params) {
         int sums = 0;          // 2 of wide activations
         for (int i = 0; i < n->nstages; i++)
             sums += n->stage[i]->def.op == RED_SUM && n->stage[i]->def.nax == 3;
-        params[BYTES_TILE] = 4;
+        params[BYTES_TILE] = sums == 2 && p->vec <= 4 ? 2 : 4;
         params[BYTES_VECS] = p->vec > 8 && sums == 1 ? 2 : 1;
     } else {
         params[BYTES_VECS] = MIN2(p->weave, 4);
