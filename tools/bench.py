@@ -268,7 +268,7 @@ def webllm():
         raise Failed("PEERS_WEBLLM_LIB=%s is no file" % lib)
     if not os.path.exists(os.path.join(folder, "mlc-chat-config.json")):
         run([sys.executable, os.path.join(PEERS, "webllm_model.py"), lib, folder])
-    asked = json.loads(run([HOB, "tokenize", "-m", sized(), "--ids", "-"], stdin=SIZED_TEMPLATE % SIZED_QUESTION))
+    asked = ids_of(SIZED_TEMPLATE % SIZED_QUESTION, sized())
     return figures(["node", os.path.join(PEERS, "webllm.mjs"), lib, folder, str(len(asked)), "3"], env=dict(CHROME=chrome()))
 
 

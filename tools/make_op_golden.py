@@ -176,13 +176,13 @@ def kept(cache, kv):
     return out.reshape(heads, slots, dim)
 
 
-def empty(kv, dim):
+def some_cache(kv, dim):
     return real(2 * kv, -(-CTX // KV_BLOCK) * KV_BLOCK, dim)
 
 
 def append():
     for keys in (1, 0):
-        x, cache, pos = real(3, 2, 6), empty(2, 6), [4, 15, 39]
+        x, cache, pos = real(3, 2, 6), some_cache(2, 6), [4, 15, 39]
         after = cache.copy()
         for i, p in enumerate(pos):
             after[(0 if keys else 2):(2 if keys else 4), p] = x[i]
@@ -192,7 +192,7 @@ def append():
 
 def rope_append():
     for dim, rot in ((6, 6), (8, 4)):
-        x, cache, pos = real(3, 8, dim), empty(2, dim), [0, 1, 17]
+        x, cache, pos = real(3, 8, dim), some_cache(2, dim), [0, 1, 17]
         table, after = table_of(pos, frequencies(rot // 2)), cache.copy()
         t = turned(x, table)
         for i, p in enumerate(pos):
@@ -211,7 +211,7 @@ def scores(q, cache, pos, heads, kv):  # [n][head] -> (scores of slots 0..pos, t
 
 def attention():
     for n, regime, heads, kv, dim in ((3, 5, 4, 2, 6), (1, 1, 3, 1, 8)):
-        q, cache, pos = real(n, heads, dim), empty(kv, dim), [0, 16, 39][-n:]
+        q, cache, pos = real(n, heads, dim), some_cache(kv, dim), [0, 16, 39][-n:]
         y = np.zeros_like(q)
         for i, h, s, v in scores(q, cache, pos, heads, kv):
             e = np.exp(s - s.max())
@@ -224,7 +224,7 @@ def attention():
 def attention_part():
     heads, kv, dim, parts = 4, 2, 6, 3
     for pos in (39, 16, 0):
-        q, cache = real(1, heads, dim), empty(kv, dim)
+        q, cache = real(1, heads, dim), some_cache(kv, dim)
         y = np.zeros((1, heads, parts, dim + 2))
         y[..., dim] = -1e30  # a part without a slot: nothing, far below everything
         for i, h, s, v in scores(q, cache, [pos], heads, kv):

@@ -161,19 +161,26 @@ static const Expr *slot(Gen *g, const Expr *i) {
     return ex_min(x, ex_add(x, g->first, i), g->last);
 }
 
+// Where element d of the head lies in a row of queries, and of results.
+static const Expr *in_row(Gen *g, const Expr *d) {
+    return ex_add(g->x, ex_mul(g->x, g->head, g->at->d), d);
+}
+
 static const Expr *query(Gen *g, const Expr *d) {
     Exprs *x = g->x;
-    return LD(g->at->q, g->row, ex_add(x, ex_mul(x, g->head, g->at->d), d));
+    return LD(g->at->q, g->row, in_row(g, d));
+}
+
+static void put_result(Gen *g, Block *b, const Expr *d, const Expr *value) {
+    if (g->at->s.parts == 1)
+        store(g, b, g->at->y, IDX(g->row, in_row(g, d)), value);
+    else
+        store(g, b, g->at->y, IDX(g->row, g->head, g->part, d), value);
 }
 
 // Result of one (row, head, part) at d.
 static void finish(Gen *g, Block *b, const Expr *d, const Expr *acc, const Expr *l) {
-    Exprs *x = g->x;
-    const Attention *at = g->at;
-    if (at->s.parts == 1)
-        store(g, b, at->y, IDX(g->row, ex_add(x, ex_mul(x, g->head, at->d), d)), ex_div(x, acc, l));
-    else
-        store(g, b, at->y, IDX(g->row, g->head, g->part, d), acc);
+    put_result(g, b, d, g->at->s.parts == 1 ? ex_div(g->x, acc, l) : acc);
 }
 
 static void finish_state(Gen *g, Block *b, const Expr *m, const Expr *l) {
@@ -213,24 +220,18 @@ typedef struct Heads {
     i64 lanes;                     // over slots
 } Heads;
 
-static const Expr *result_at(Gen *g, const Expr *d) {
-    return ex_add(g->x, ex_mul(g->x, g->head, g->at->d), d);
-}
-
 static const Expr *gathered(Gen *g, const Heads *h, const Expr *d) {
     Exprs *x = g->x;
     if (h->acc) return LD(h->acc, d);
-    if (g->at->s.parts == 1) return LD(g->at->y, g->row, result_at(g, d));
+    if (g->at->s.parts == 1) return LD(g->at->y, g->row, in_row(g, d));
     return LD(g->at->y, g->row, g->head, g->part, d);
 }
 
 static void gather(Gen *g, Block *b, const Heads *h, const Expr *d, const Expr *value) {
     if (h->acc)
         store(g, b, h->acc, IDX(d), value);
-    else if (g->at->s.parts == 1)
-        store(g, b, g->at->y, IDX(g->row, result_at(g, d)), value);
     else
-        store(g, b, g->at->y, IDX(g->row, g->head, g->part, d), value);
+        put_result(g, b, d, value);
 }
 
 static const Expr *lane_sum(Gen *g, const Heads *h, const Expr *l) {
@@ -503,8 +504,7 @@ static void body_rows(Gen *g, Block *b, const Expr *first, const Expr *rows) {
     Block *there = when(g, each, ex_lt(x, row, rows));
     row = ex_min(x, row, ex_sub(x, rows, one)); // says to the verifier what the guard says
     Block *copy = loop(g, there, "d", at->d, LOOP_SERIAL, &d);
-    store(g, copy, at->y, IDX(row, ex_add(x, ex_mul(x, g->head, at->d), d)),
-          LD(t.acc, in_tile(g, d, r)));
+    store(g, copy, at->y, IDX(row, in_row(g, d)), LD(t.acc, in_tile(g, d, r)));
 }
 
 // ---- shared by the threads of a workgroup -------------------------------------------------------
@@ -594,7 +594,6 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
     Gen g = {.a = a, .x = x, .at = at, .k = k};
     Block *b = &k->body;
     const Expr *P = ex_int(x, at->s.parts), *N = ex_var(x, at->n), *item, *tid;
-    const Expr *items = expr_simplify(x, ex_mul(x, at->heads, P)); // of one row
     if (at->rows) {
         const Expr *R = ex_int(x, at->rows), *one = ex_int(x, 1);
         const Expr *tiles = ex_idiv(x, ex_add(x, N, ex_sub(x, R, one)), R);
@@ -611,7 +610,7 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
         t = let(&g, b, "tile", ex_max(x, ex_min(x, t, ex_sub(x, tiles, one)), ex_int(x, 0)));
         body_rows(&g, b, let(&g, b, "first", ex_mul(x, t, R)), N);
     } else if (!n->profile->gpu) {
-        items = expr_simplify(x, ex_mul(x, at->kv, P));
+        const Expr *items = expr_simplify(x, ex_mul(x, at->kv, P)); // of one row
         k->grid[0] = expr_simplify(x, ex_mul(x, N, items));
         b = loop(&g, b, "item", k->grid[0], LOOP_CPU, &item);
         i64 one;
