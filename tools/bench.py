@@ -1,9 +1,10 @@
 """`make bench`: hob beside its peers, in one run, and what each of hob's modes agrees with.
 
 Every measurement is a process of its own; those that are compared take turns, RUNS times, and the medians are
-set against each other, with the least and the largest ratio of one turn as the spread. The page on the processor is run
-with one thread and with two, by the kernels for relaxed SIMD and by those for SIMD128 alone; its first token is timed from
-navigation, and its memory is what all processes of the
+set against each other, with the least and the largest ratio of one turn as the spread. The package is run in a page that
+draws nothing, as the peers are (bench/page.mjs): on the processor with one thread and with two, by the kernels for relaxed
+SIMD and by those for SIMD128 alone. The chat page has lines of its own; its first token is timed from
+navigation, and a page's memory is what all processes of the
 browser have at most (PSS) while it loads, beyond those with a blank page. A peer that is here and fails
 makes the run fail; one that is not here reads `not run: why`. Writes bench/RESULTS.md and bench/RESULTS.svg.
 
@@ -230,12 +231,23 @@ def reference():
         return json.load(f)
 
 
-def hob_page(device, tokens, threads=1, kernels="", question=QUESTION, mode="reference", model="", **more):
-    """more: HOB_DAWN: features of Chromium's WebGPU that are not on by themselves; HOB_ADAPTER: none."""
+def hob_page(device, tokens, threads=1, question=QUESTION, mode="reference", **more):
+    """The chat page, asked as a person asks. more: HOB_ADAPTER: none."""
     with page() as url:
-        env = dict(HOB_URL=url + (model and "?model=models/" + os.path.basename(model)), CHROME=chrome(), ASK=question, DEVICE=device, N=str(tokens), HOB_TEMP="0", JSON="1",
-                   THREADS=str(threads), KERNELS=kernels, MODE=mode, **more)
+        env = dict(HOB_URL=url, CHROME=chrome(), ASK=question, DEVICE=device, N=str(tokens), HOB_TEMP="0", JSON="1", THREADS=str(threads), MODE=mode, **more)
         r = figures(["node", os.path.join(ROOT, "web", "tools", "ask.mjs")], env=env)
+    return answered(r, device, tokens, threads)
+
+
+def hob_package(device, tokens, threads=1, question=QUESTION, mode="reference", model=MODEL, env=(), **options):
+    """The package in a page that draws nothing, as the peers are measured; no drafts, which none of them makes. env: HOB_DAWN:
+    features of Chromium's WebGPU that are not on by themselves."""
+    options.update(device=device, mode=mode, speculate="off", **({"threads": threads} if device == "cpu" else {}))
+    r = figures(["node", os.path.join(ROOT, "bench", "page.mjs"), model, str(tokens)], stdin=question, env=dict(env, CHROME=chrome(), OPTIONS=json.dumps(options)))
+    return answered(r, device, tokens, threads)
+
+
+def answered(r, device, tokens, threads):
     if r["answer_tokens"] < tokens * 3 // 4:
         raise Failed("the page's answer ended after %d tokens" % r["answer_tokens"])
     if threads and device == "cpu" and r["threads"] != threads:
@@ -253,7 +265,7 @@ def sized():
 
 
 def hob_sized(mode):
-    return hob_page("webgpu", min(TOKENS, 16), question=SIZED_QUESTION, mode=mode, model=sized())
+    return hob_package("webgpu", min(TOKENS, 16), question=SIZED_QUESTION, mode=mode, model=sized())
 
 
 def why_no_webllm():
@@ -274,8 +286,8 @@ def webllm():
 
 @functools.lru_cache(maxsize=None)
 def page_at(question, turn):
-    """The page on the CPU behind a short prompt or a long one; no drafts, which a prompt that repeats itself would help."""
-    return hob_page("cpu", min(TOKENS, 32), 1, question=question, mode="fast", CTX=str(FAR + 512), SPECULATE="off")
+    """The page on the CPU behind a short prompt or a long one."""
+    return hob_package("cpu", min(TOKENS, 32), 1, question=question, mode="fast", ctx=FAR + 512)
 
 
 def page_predicted(turn):
@@ -287,7 +299,7 @@ def page_predicted(turn):
 
 
 def hob_cpu(threads, kernels, mode):
-    r = hob_page("cpu", TOKENS, threads, kernels, mode=mode)
+    r = hob_package("cpu", TOKENS, threads, mode=mode, kernels=kernels)
     if r["kernel_set"] != kernels:
         raise Missing("this browser has no relaxed SIMD")
     return dict(r, device="cpu, %s" % {"relaxed": "relaxed SIMD", "simd128": "SIMD128"}[kernels])
@@ -501,22 +513,24 @@ def lines_wanted():
              lambda l: "as in the lines above", "fast"),
         *[Line("page", "page on the CPU, %d thread%s, %s, %s" % (n, "s" * (n > 1), name, mode), functools.partial(hob_cpu, n, kernels, mode),
                lambda n=n: wllama(n, turn_now()), "wllama", q8, goal, both, lambda l, mode=mode: agreement_page(l.ours[-1], mode=mode), mode)
-          for n in (1, 2) for kernels, name, goal in (("relaxed", "relaxed SIMD", {"decode_tps": 8.0, "prefill_tps": 6.0}),
+          for n in (1, 2) for kernels, name, fast in (("relaxed", "relaxed SIMD", {"decode_tps": 8.0, "prefill_tps": 6.0}),
                                                       ("simd128", "SIMD128", {"decode_tps": 5.0, "prefill_tps": 3.0}))
-          for mode in ("fast", "reference")],
+          for mode, goal in (("fast", fast), ("reference", None))],
+        *[Line("page", "chat page on the CPU, %d thread%s, fast" % (n, "s" * (n > 1)), functools.partial(hob_page, "cpu", TOKENS, n, mode="fast", **NO_WEBGPU),
+               lambda n=n: wllama(n, turn_now()), "wllama", q8, None, both, lambda l: agreement_page(l.ours[-1], mode="fast"), "fast") for n in (1, 2)],
         Line("first", "page on the CPU, first token", lambda: hob_page("cpu", 4, 0, mode="fast", **NO_WEBGPU), lambda: wllama_cold(wllama_best(), 1), "wllama", q8,
              {"first_ms": 6.0}, ["first_ms"], lambda l: agreement_page(l.ours[-1], mode="fast"), "fast"),
         Line("memory", "page on the CPU, 1 thread, memory", lambda: memory("hob"), lambda: memory("wllama"), "wllama", q8, {"peak_mb": 2.0}, ["peak_mb"], lambda l: "as in the lines above"),
-        Line("webgpu", "page on WebGPU, fast mode", lambda: hob_page("webgpu", gpu_tokens, question=SHORT, mode="fast"), ceiling, "ceiling",
+        Line("webgpu", "page on WebGPU, fast mode", lambda: hob_package("webgpu", gpu_tokens, question=SHORT, mode="fast"), ceiling, "ceiling",
              "16-bit integer activations, no attention", 0.75, ["decode_tps"], lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT, "fast"), "fast"),
-        Line("reference", "page on WebGPU", lambda: hob_page("webgpu", gpu_tokens, question=SHORT), ceiling, "ceiling",
+        Line("reference", "page on WebGPU", lambda: hob_package("webgpu", gpu_tokens, question=SHORT), ceiling, "ceiling",
              "16-bit integer activations, no attention", None, ["decode_tps"], lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT)),
         *[Line("webllm", "page on WebGPU, Qwen2-0.5B's sizes, %s" % mode, functools.partial(hob_sized, mode), webllm, "WebLLM", "f32 activations, f32 cache (q4f32_1)",
                {"decode_tps": 30.0, "prefill_tps": 15.0}, both,
                lambda l, mode=mode: agreement_page(l.ours[-1], SIZED_TEMPLATE % SIZED_QUESTION, mode, SIZED), mode) for mode in ("fast", "reference")],
         # what the browser adds to a kernel so that no index can leave its buffer; ours are proved when they are made
-        Line("checks", "page on WebGPU, Chromium's robustness checks off", lambda: hob_page("webgpu", gpu_tokens, question=SHORT, HOB_DAWN="disable_robustness"),
-             lambda: hob_page("webgpu", gpu_tokens, question=SHORT), "hob with them on", MODES["reference"], None, ["decode_tps"],
+        Line("checks", "page on WebGPU, Chromium's robustness checks off", lambda: hob_package("webgpu", gpu_tokens, question=SHORT, env=dict(HOB_DAWN="disable_robustness")),
+             lambda: hob_package("webgpu", gpu_tokens, question=SHORT), "hob with them on", MODES["reference"], None, ["decode_tps"],
              lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT)),
         Line("firefox", "page on WebGPU, in Firefox", lambda: hob_firefox(turn_now())[0], lambda: hob_firefox(turn_now())[1], "hob with no read-back at all", MODES["reference"],
              0.9, ["decode_tps"], lambda l: agreement_page(l.ours[-1], TEMPLATE % SHORT)),

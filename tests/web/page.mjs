@@ -11,6 +11,7 @@ import { packageTests } from "./package.mjs";
 import { threadTests } from "./threads.mjs";
 
 const TRIAL = 1; // pipelines that the trial of WebGPU makes
+const SHOW_MS = 40; // between two looks at a growing answer (web/app/main.ts)
 /** Both devices' figures are on the page, whichever runs. */
 async function mustShowFigures(p) {
     for (const name of ["webgpu", "cpu"]) {
@@ -55,6 +56,9 @@ const twoTurns = (device) => test(`a two-turn chat finishes on ${device} without
         await mustShowFigures(p);
         const one = await ask(p, FIRST);
         const before = await p.count();
+        const shown = p.seen.events.filter((e) => e.what === "text").map((e) => e.detail.piece);
+        must(shown.join("") === one.answer, `it shows "${shown.join("")}"`);
+        must(shown.length <= (one.wall_ms - one.ttft_ms) / SHOW_MS + 2, `drawn ${shown.length} times in ${one.wall_ms - one.ttft_ms} ms`);
         const two = await ask(p, SECOND);
         const after = await p.count();
         must(one.answer && two.answer, "an answer is empty");
@@ -94,7 +98,7 @@ const lost = () => test(`a sampled first answer on a ${profile} profile makes at
         const end = ask(p, "Tell me a story.", 400_000).then(() => null, (e) => e.message);
         await said(20);
         const after = await p.count();
-        const pieces = p.seen.events.filter((e) => e.what === "text").length;
+        const { pieces } = p.last("text");
         const steps = after.each.slice(start.each.length).filter((n) => n > 1).length; // each kernel's check is one dispatch
         await p.page.workers()[0].evaluate(() => globalThis.lastDevice.destroy());
         must(after.pipelines - TRIAL <= 24, `${after.pipelines} pipelines: ${after.names.join(" ")}`);

@@ -35,6 +35,7 @@ let talk: Promise<void> = Promise.resolve(); // until the answer that is being m
 let loads = 0;
 let loading: { input: ModelInput; before: ModelInput[]; stop: AbortController } | null = null; // the load under way
 const SETTLE_MS = 10_000; // a stopped answer that takes longer is left behind with its engine
+const SHOW_MS = 40; // between two looks at a growing answer: drawing each of two hundred tokens a second costs more than making it
 
 // Whoever drives the page from outside (a test, the command line) listens to these.
 const announce = (what: string, detail: object) => document.dispatchEvent(new CustomEvent(`hob:${what}`, { detail }));
@@ -242,6 +243,22 @@ async function ask(text: string): Promise<void> {
     const start = performance.now();
     let first = 0;
     let pieces = 0;
+    let shown = 0; // letters of the answer
+    let later = 0;
+    let drawn = -SHOW_MS;
+    const show = () => {
+        clearTimeout(later);
+        later = 0;
+        if (shown === answer.length) return;
+        const piece = answer.slice(shown), follow = atEnd();
+        body.classList.remove("thinking");
+        body.append(piece);
+        shown = answer.length;
+        if (pieces > 1) $("status").textContent = `${rate(((pieces - 1) * 1000) / (performance.now() - first))} tokens/s`;
+        announce("text", { piece, pieces });
+        if (follow) toEnd();
+        drawn = performance.now();
+    };
     try {
         const stream = await e.chat.completions.create(
             { messages, stream: true, ...sampling },
@@ -250,15 +267,14 @@ async function ask(text: string): Promise<void> {
         for await (const chunk of stream) {
             const piece = chunk.choices[0]?.delta.content;
             if (!piece) continue;
-            const follow = atEnd();
             first ||= performance.now();
-            body.classList.remove("thinking");
-            body.append(piece);
             answer += piece;
-            if (++pieces > 1) $("status").textContent = `${rate(((pieces - 1) * 1000) / (performance.now() - first))} tokens/s`;
-            announce("text", { piece });
-            if (follow) toEnd();
+            pieces++;
+            const wait = drawn + SHOW_MS - performance.now();
+            if (wait <= 0) show();
+            else later ||= window.setTimeout(show, wait);
         }
+        show();
         const s = e.stats;
         if (s) {
             const ended = s.finish_reason === "length" ? ", cut at its limit" : mine.signal.aborted ? ", stopped" : "";
@@ -268,6 +284,7 @@ async function ask(text: string): Promise<void> {
         }
         $("live").textContent = answer;
     } catch (error) {
+        show();
         if (engine === e) fail(error, "The answer failed"); // else it was left behind
     }
     body.classList.remove("thinking");

@@ -281,7 +281,7 @@ async function make(id: number, begin: (core: Core) => number, piece: (core: Cor
         asking = id;
         await tuning?.stop();
         if (!begin(core)) throw core.error();
-        let state: number;
+        let state: number, since = performance.now();
         do {
             const step = () => {
                 if (cancelled === id) c.hob_w_cancel(page);
@@ -290,7 +290,9 @@ async function make(id: number, begin: (core: Core) => number, piece: (core: Cor
             state = await run(core, gpu, step);
             if (state === STATE.TEXT) {
                 piece(core);
+                if (performance.now() - since < SLICE_MS) continue;
                 await breathe();
+                since = performance.now();
             }
         } while (state === STATE.TEXT);
         if (state !== STATE.END) throw explain(core, gpu);

@@ -1,8 +1,8 @@
 // Asks the chat page one question in a headless browser, streams its answer, and ends with one line of figures.
-// Everything comes by the environment: HOB_URL, CHROME or FIREFOX, ASK, DEVICE, N, HOB_TEMP, THREADS, KERNELS, MODE, CTX, SPECULATE (of the page's options), JSON.
+// Everything comes by the environment: HOB_URL, CHROME or FIREFOX, ASK, DEVICE, N, HOB_TEMP, THREADS, MODE, JSON.
 import { launch } from "./browser.mjs";
 
-const { HOB_URL, ASK, DEVICE, N, HOB_TEMP, THREADS, KERNELS, MODE, CTX, SPECULATE, JSON: asJson } = process.env;
+const { HOB_URL, ASK, DEVICE, N, HOB_TEMP, THREADS, MODE, JSON: asJson } = process.env;
 const json = asJson === "1";
 const note = (text) => process.stderr.write(text);
 const terminal = process.stderr.isTTY;
@@ -12,10 +12,7 @@ if (DEVICE) url.searchParams.set("device", DEVICE);
 if (N) url.searchParams.set("max_tokens", N);
 if (HOB_TEMP) url.searchParams.set("temperature", HOB_TEMP);
 if (Number(THREADS)) url.searchParams.set("threads", THREADS);
-if (KERNELS) url.searchParams.set("kernels", KERNELS);
 if (MODE) url.searchParams.set("mode", MODE);
-if (CTX) url.searchParams.set("ctx", CTX);
-if (SPECULATE) url.searchParams.set("speculate", SPECULATE);
 
 let browser;
 let first = 0;
