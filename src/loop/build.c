@@ -122,8 +122,9 @@ static bool is_spread(Build *b, const NestStage *p) {
 typedef struct Region {
     Build *b;
     const Var *var[2 * MAX_AXES];
+    const Expr *by[2 * MAX_AXES]; // axes, not clamped: the region reaches as far as the stage
     const Expr
-        *by[2 * MAX_AXES]; // its axes, not clamped: the region reaches as far as the stage does
+        *held[2 * MAX_AXES]; // the same, reductions clamped: where the region is all there is
     int n;
 } Region;
 
@@ -141,8 +142,10 @@ static const Expr *load_region(void *user, Exprs *x, const Expr *e) {
             return e;
         }
         const Expr *idx[BUFFER_MAX_DIMS];
-        for (int d = 0; d < p->def.nax; d++)
-            idx[d] = ex_sub(x, expr_subst(x, e->args[d], r->var, r->by, r->n), p->origin[d]);
+        for (int d = 0; d < p->def.nax; d++) {
+            const Expr *const *by = p->region[d] == p->def.ax[d].extent ? r->held : r->by;
+            idx[d] = ex_sub(x, expr_subst(x, e->args[d], r->var, by, r->n), p->origin[d]);
+        }
         if (!p->def.nax) idx[0] = ex_int(x, 0);
         return ex_load(x, b->real[i], idx);
     }
@@ -161,10 +164,12 @@ static const Expr *resolve(Build *b, const NestStage *s, const Expr *e, const Ex
         const Expr *v = nest_axis(b->n, s, i);
         reg.by[k] = v;
         if (s->clamp[i]) v = ex_min(x, v, ex_sub(x, s->def.ax[i].extent, ex_int(x, 1)));
+        reg.held[k] = v;
         var[k] = s->def.ax[i].var, by[k++] = v;
     }
     for (int i = 0; i < s->def.nred; i++) {
         const Expr *r = s->red_of[i];
+        reg.by[k] = r;
         if (s->red_inexact[i]) {
             if (valid) {
                 const Expr *in = ex_lt(x, subst_loops(b, r), s->def.red[i].extent);
@@ -172,7 +177,7 @@ static const Expr *resolve(Build *b, const NestStage *s, const Expr *e, const Ex
             }
             r = ex_min(x, r, ex_sub(x, s->def.red[i].extent, ex_int(x, 1)));
         }
-        reg.by[k] = r;
+        reg.held[k] = r;
         var[k] = s->def.red[i].var, by[k++] = r;
     }
     reg.n = k;

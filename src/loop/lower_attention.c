@@ -42,8 +42,9 @@ bool lower_attention(Lower *l, const Node *nd) { return direct(l, nd, 1); }
 
 bool lower_attention_part(Lower *l, const Node *nd) { return direct(l, nd, nd->attr.parts); }
 
+// A head's parts lie one behind another, each its sums, its maximum and its total. In one group
+// with its matmul the parts are joined where that reads them.
 bool lower_attention_join(Lower *l, const Node *nd) {
-    if (l->gr->nnodes != 1) return false;
     Exprs *x = l->x;
     const OpAttr *a = &nd->attr;
     const Expr *rows = lower_rows(l, DIM_N);
@@ -60,30 +61,36 @@ bool lower_attention_join(Lower *l, const Node *nd) {
     const Expr *at[4] = {n, h, p, m_at};
     const Buffer *top = lower_temp(l, s, RED_MAX, ex_load(x, in, at));
 
-    Stage *t = lower_stage(l, "total");
-    at[0] = n = lower_axis(l, t, "n", rows);
-    at[1] = h = lower_axis(l, t, "h", heads);
-    at[2] = p = lower_red(l, t, "p", parts);
-    const Expr *share = ex_un(x, EX_EXP, ex_sub(x, ex_load(x, in, at), lower_load(l, top, n, h)));
+    s = lower_stage(l, "share");
+    at[0] = n = lower_axis(l, s, "n", rows);
+    at[1] = h = lower_axis(l, s, "h", heads);
+    at[2] = p = lower_axis(l, s, "p", parts);
+    const Expr *share[3] = {n, h, p};
+    const Buffer *shares = lower_temp(
+        l, s, RED_NONE, ex_un(x, EX_EXP, ex_sub(x, ex_load(x, in, at), lower_load(l, top, n, h))));
+
+    s = lower_stage(l, "total");
+    at[0] = share[0] = n = lower_axis(l, s, "n", rows);
+    at[1] = share[1] = h = lower_axis(l, s, "h", heads);
+    at[2] = share[2] = p = lower_red(l, s, "p", parts);
     at[3] = l_at;
-    const Buffer *total = lower_temp(l, t, RED_SUM, ex_mul(x, ex_load(x, in, at), share));
+    const Buffer *total =
+        lower_temp(l, s, RED_SUM, ex_mul(x, ex_load(x, in, at), ex_load(x, shares, share)));
 
-    Stage *v = lower_stage(l, "sum");
-    at[0] = n = lower_axis(l, v, "n", rows);
-    at[1] = h = lower_axis(l, v, "h", heads);
-    const Expr *d = lower_axis(l, v, "d", dim);
-    at[2] = p = lower_red(l, v, "p", parts);
-    at[3] = m_at;
-    share = ex_un(x, EX_EXP, ex_sub(x, ex_load(x, in, at), lower_load(l, top, n, h)));
-    at[3] = d;
-    const Buffer *sum = lower_temp(l, v, RED_SUM, ex_mul(x, ex_load(x, in, at), share));
+    const Expr *cols = ex_mul(x, heads, dim);
+    s = lower_stage(l, "sum");
+    at[0] = share[0] = n = lower_axis(l, s, "n", rows);
+    const Expr *k = lower_axis(l, s, "k", cols);
+    at[1] = share[1] = ex_idiv(x, k, dim);
+    at[2] = share[2] = p = lower_red(l, s, "p", parts);
+    at[3] = ex_mod(x, k, dim);
+    const Buffer *sum =
+        lower_temp(l, s, RED_SUM, ex_mul(x, ex_load(x, in, at), ex_load(x, shares, share)));
 
-    Stage *o = lower_stage(l, "out");
-    const Expr *idx[3] = {lower_axis(l, o, "n", rows), lower_axis(l, o, "h", heads),
-                          lower_axis(l, o, "d", dim)};
-    const Expr *ydims[3] = {rows, heads, dim};
-    Buffer *y = lower_arg(l, nd->out, "y", TY_F32, 3, ydims);
-    lower_store(o, y, 3, idx, ex_div(x, ex_load(x, sum, idx), lower_load(l, total, idx[0], idx[1])),
-                NULL);
+    LowerValue y = lower_over(l, nd, rows, cols);
+    const Expr *yn = lower_ax(l, &y, 0), *yk = lower_ax(l, &y, 1);
+    const Expr *all = lower_load(l, total, yn, ex_idiv(x, yk, dim));
+    y.e = ex_mul(x, lower_load(l, sum, yn, yk), ex_div(x, ex_f32(x, 1), all));
+    lower_result(l, nd, &y);
     return true;
 }

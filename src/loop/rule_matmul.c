@@ -99,6 +99,21 @@ static void place_others(RuleWriter *w, const MatmulShape *m, const char *loop) 
     }
 }
 
+// Those that make the activations which the matmul reads (attention's parts, joined): inside its
+// own loop, only as many as an iteration needs.
+static void place_operands(RuleWriter *w, const char *stage, const char *loop) {
+    const Expr *load[8];
+    for (int i = w->t->nstages - 1; i >= 0 && w->ok; i--) {
+        NestStage *s = w->t->stage[i];
+        if (s->inlined || s->at || s->def.nstores || !strcmp(s->def.name, stage) ||
+            stage_reads(rule_out(w->t), s->def.out, load, COUNT_OF(load)) != 0)
+            continue;
+        rule_line(w, "compute_at %s %s.%s", s->def.name, stage, loop);
+        for (int d = 0; d < s->nloops && w->ok; d++)
+            rule_try(w, "unroll %s.%s", s->def.name, s->loop[d].var->name);
+    }
+}
+
 // The epilogue's innermost loops: lanes where it walks rows of w one by one (on a processor, whose
 // vectors are long, pairs of them too), else written out.
 static void finish_tile(RuleWriter *w, const MatmulShape *m, const char *oi, i64 lanes) {
@@ -131,6 +146,23 @@ static void lanes_of(RuleWriter *w, const char *stage, const char *o, i64 vec) {
     } else if (ext > 1) {
         rule_line(w, "vectorise %s.%s", stage, o);
     }
+}
+
+static void find_stage_loads(void *user, const Expr *e) {
+    if (e->buf->scope == SCOPE_TEMP) *(bool *)user = true;
+}
+
+// A stage that only maps what another one sums up (the weights of attention's parts): where several
+// read it, it is dear to inline. NULL: there is none.
+static const char *shared_map(const Nest *n) {
+    for (int i = 0; i < n->nstages; i++) {
+        const Stage *d = &n->stage[i]->def;
+        bool reads = false;
+        if (d->op != RED_NONE || d->nstores) continue;
+        expr_walk_loads(d->body, find_stage_loads, &reads);
+        if (reads) return d->name;
+    }
+    return NULL;
 }
 
 static bool has_loop(const NestStage *s, const char *name) {
@@ -245,13 +277,13 @@ static void row_by_lanes(RuleWriter *w, MatmulShape *m, const i64 *p) {
     }
     rule_line(w, "bind out.%s wg.x", inner);
     rule_line(w, "compute_at %s out.%s", acc, n);
-    place_others(w, m, n);
     rule_line(w, "split %s.%s %D kw kj", acc, k, word);
     rule_line(w, "split %s.kw %D kc lane", acc, lanes);
     if (w->ok && nest_stage(w->t, str_c(acc))->red_inexact[0]) rule_line(w, "guard %s %s", acc, k);
     if (prof->subgroup) {
         rule_line(w, "reorder %s %s kc lane kj %s", acc, an, ao);
         rule_line(w, "bind %s.lane lane", acc);
+        place_operands(w, acc, "lane");
         lanes_of(w, acc, ao, vec);
         rule_line(w, "unroll %s.kj", acc);
     } else {
@@ -263,6 +295,7 @@ static void row_by_lanes(RuleWriter *w, MatmulShape *m, const i64 *p) {
         rule_line(w, "reorder %s lane %s", acc, ao);
         lanes_of(w, acc, ao, vec);
     }
+    place_others(w, m, n);
     finish_tile(w, m, "oi", vec);
 }
 
@@ -272,10 +305,11 @@ static bool apply_row(Nest *n, const i64 *params, Err *err) {
     RuleWriter w = {.t = n, .err = err, .ok = true};
     MatmulShape m;
     must(find(w.t, &m));
-    rule_inline_all(&w, NULL);
+    bool threads = params[ROW_LANES] == 1 || !n->profile->gpu;
+    rule_inline_all(&w, !threads && n->profile->subgroup ? shared_map(n) : NULL);
     if (w.ok) w.ok = find_stride(&w, &m);
     if (!w.ok) return false;
-    if (params[ROW_LANES] == 1 || !n->profile->gpu)
+    if (threads)
         row_by_thread(&w, &m, params);
     else
         row_by_lanes(&w, &m, params);

@@ -3,6 +3,7 @@
 // A fusion is a candidate: legal or not, then worth it or not by the profile's costs, for this
 // regime's rows.
 //   prologue  [take_rows] [rms_norm] matmul     the norm's sum of squares beside the dot product
+//             [attention_join] matmul           the parts joined where the product reads them
 //   epilogue  matmul [+ bias] [rope_append | silu_mul_pair | + residual]
 // Legal: what vanishes has one reader, the next node; the kernel binds no more than the device
 // allows. Nothing is ever fused across a cache: attention reads what append wrote, in a later step.
@@ -70,6 +71,15 @@ static bool norm_pays(const Fuse *f, i64 n, i64 k, i64 o) {
     return again < saved;
 }
 
+// The same for joining the parts of attention: each is read once more in every block. A lane of a
+// subgroup joins the eight elements that it multiplies, of one head.
+static bool join_pays(const Fuse *f, const Node *join, const Tensor *w) {
+    const Profile *p = f->c->profile;
+    if (!p->subgroup || profile_in_software(p) || join->attr.head_dim % 8) return false;
+    i64 k = w->dim[1].c, blocks = ceil_div(w->dim[0].c, 64);
+    return k * join->attr.parts * blocks / (p->wg_size * 16) < p->step_cost;
+}
+
 static i64 rows_of(const Fuse *f, int tensor) {
     i64 m = MIN2((i64)f->g->m_max, (i64)f->c->regime_n);
     return dim_value(f->g->tensors.at[tensor].dim[0], f->c->regime_n, m, f->g->ctx);
@@ -82,8 +92,10 @@ static bool takes_prologue(const Fuse *f, int i) {
     // One row: take_rows chooses nothing, and vanishes into whatever reads it.
     if (nd->op == OP_take_rows)
         return f->c->regime_n == 1 && (next->op == OP_rms_norm || next->op == OP_matmul);
-    if (nd->op != OP_rms_norm || next->op != OP_matmul) return false;
+    if (next->op != OP_matmul) return false;
     const Tensor *w = &f->g->tensors.at[next->in[1]];
+    if (nd->op == OP_attention_join) return join_pays(f, nd, w);
+    if (nd->op != OP_rms_norm) return false;
     return norm_pays(f, rows_of(f, nd->in[0]), w->dim[1].c, w->dim[0].c);
 }
 

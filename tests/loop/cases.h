@@ -45,6 +45,7 @@ static inline Nest *random_nest(Arena *a, Rng *r, int kind, const Profile *p, Ca
         } else {
             QuantId q = (QuantId)rnd_in(r, 0, QUANT_COUNT - 1);
             int epi = (int)rnd_in(r, 0, EPI_COUNT - 1);
+            if (kind == KIND_ROW && rnd(r) % 4 == 0) epi = EPI_JOIN;
             i64 O = odd_size(r, 70);
             int packed = kind == KIND_BYTES ? (int)rnd_in(r, 1, 2) : 0;
             while (packed && !quant_field_bits(q)) q = (QuantId)rnd_in(r, 0, QUANT_COUNT - 1);

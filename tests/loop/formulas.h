@@ -139,7 +139,37 @@ static inline const Buffer *make_bytes(Maker *m, QuantId q, i64 n_most, const Ex
     return res_(m, s, part.offset ? ex_add(x, e, ex_mul(x, all, part.offset)) : e);
 }
 
-enum { EPI_PLAIN, EPI_RESIDUAL, EPI_PAIR, EPI_NORM, EPI_COUNT };
+enum { EPI_PLAIN, EPI_RESIDUAL, EPI_PAIR, EPI_NORM, EPI_COUNT, EPI_JOIN = EPI_COUNT };
+
+// x[n,k], attention's parts joined: heads of D, P parts of each, D sums, a maximum and a total a
+// part
+static inline const Expr *make_join(Maker *m, i64 n_most, const Expr *N, i64 K, const Expr **i,
+                                    const Expr **k) {
+    Exprs *x = m->x;
+    i64 D = rnd(m->r) % 2 ? 8 * rnd_in(m->r, 1, 8) : rnd_in(m->r, 1, K), P = rnd_in(m->r, 2, 5);
+    i64 H = (K + D - 1) / D;
+    const Buffer *X = arg_(m, "parts", TY_F32, 2, n_most, H * P * (D + 2), false);
+    const Expr *eD = ex_int(x, D), *eP = ex_int(x, P), *p;
+#define PART(h, p, d)                                                                              \
+    L2(X, *i, ex_add(x, ex_mul(x, ex_add(x, ex_mul(x, h, eP), p), ex_int(x, D + 2)), d))
+    Stage *s = st_(m, "top", RED_MAX);
+    *i = ax_(m, s, "n", N, false);
+    const Expr *h = ax_(m, s, "h", ex_int(x, H), false);
+    p = ax_(m, s, "p", eP, true);
+    const Buffer *top = res_(m, s, PART(h, p, eD));
+    s = st_(m, "share", RED_NONE);
+    *i = ax_(m, s, "n", N, false), h = ax_(m, s, "h", ex_int(x, H), false);
+    p = ax_(m, s, "p", eP, false);
+    const Buffer *share = res_(m, s, ex_un(x, EX_EXP, ex_sub(x, PART(h, p, eD), L2(top, *i, h))));
+    s = st_(m, "sum", RED_SUM);
+    *i = ax_(m, s, "n", N, false), *k = ax_(m, s, "k", ex_int(x, K), false);
+    p = ax_(m, s, "p", eP, true);
+    h = ex_idiv(x, *k, eD);
+    const Expr *at[3] = {*i, h, p};
+    const Buffer *sum = res_(m, s, ex_mul(x, PART(h, p, ex_mod(x, *k, eD)), ex_load(x, share, at)));
+#undef PART
+    return L2(sum, *i, *k);
+}
 
 // y[n,o] = epilogue(sum_k x[n,k] w[o,k]); rows of the symbol at most n_most
 // packed: 1 or 2 bytes a number of x; 0: f32
@@ -157,7 +187,9 @@ static inline void make_matmul(Maker *m, QuantId q, i64 n_most, i64 O, i64 K, u3
     if (packed) {
         acc = make_bytes(m, q, n_most, N, O, K, R, packed - 1);
     } else {
-        const Buffer *X = arg_(m, "x", TY_F32, 2, n_most, K, false);
+        const Expr *joined = epi == EPI_JOIN ? make_join(m, n_most, N, K, &i, &k) : NULL;
+        const Buffer *X = joined ? NULL : arg_(m, "x", TY_F32, 2, n_most, K, false);
+        if (joined) in = joined->buf;
         const Buffer *W = weight_(m, q, O, K, R);
         if (epi == EPI_NORM) {
             const Buffer *G = arg_(m, "g", TY_F32, 1, K, 1, false);
