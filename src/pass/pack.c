@@ -3,8 +3,9 @@
 // A pack node goes in front of each matmul whose weight has fields of 4 or 8 bits in blocks that
 // line up with those of pack; matmuls of one tensor share it. A matmul of another weight keeps f32:
 // its activations would gain nothing. Where an error stays, numbers have 16 bits:
-// in what attention weighs (q, k, v), in what is added to the residual stream, in the logits. A GPU
-// with 16-bit floats and no products of bytes has a prompt's tiles in those instead.
+// in what attention weighs (q, k, v), in what is added to the residual stream, in the logits. On a
+// GPU with cheap barriers only a prompt is packed, and with 16-bit floats and no products of bytes
+// not that either: its tiles are kept in those.
 // requires: joined weights.
 #include "pass/pass.h"
 
@@ -30,8 +31,9 @@ static bool is_delicate(const Graph *g, int tensor) {
 
 bool pass_pack(PassContext *c, Graph *g) {
     const Profile *prof = c->profile;
-    if (prof->act_bits != 8 ||
-        (prof->f16 && !prof->dot4 && prof->barrier_cost < 1000 && c->regime_n > 8))
+    // A GPU whose threads share a row reads few rows at the memory's speed as f32, in fewer steps.
+    bool shares = prof->gpu && !profile_in_software(prof);
+    if (prof->act_bits != 8 || (shares && (c->regime_n <= 8 || (prof->f16 && !prof->dot4))))
         return true;
     size_t n = g->nodes.n;
     Node *old = NEW_N(c->arena, Node, n + 1);
