@@ -7,142 +7,16 @@
 // is enough. A submit whose steps are to be timed has a pass for each of them, with a timestamp at
 // both ends, and its own staging buffer for them. The library tells errors by a callback inside the
 // call that was wrong, and aborts when it is asked to submit what it refused or to read what it did
-// not map: every call that can be refused is followed by a look at what the callback left (`fine`).
-// All callbacks come inside calls of ours, on their thread. What is beyond us: a driver that goes
-// away in the very middle of a submit makes this version of the library abort; where it notices
-// earlier, the device is lost.
+// not map: every call that can be refused is followed by a look at what the callback left
+// (`wgpu_fine`). All callbacks come inside calls of ours, on their thread. What is beyond us: a
+// driver that goes away in the very middle of a submit makes this version of the library abort;
+// where it notices earlier, the device is lost.
 #if !defined(__wasm__)
 #define _POSIX_C_SOURCE 200809L
-#include "device/wgpu.h"
-#include "device/wgpu_api.h"
-
-#include <dlfcn.h>
-#include <stdlib.h>
-
-#if defined(__APPLE__)
-#define LIBRARY "libwgpu_native.dylib"
-#else
-#define LIBRARY "libwgpu_native.so"
-#endif
-#if !defined(HOB_WGPU_LIBRARY) // where set-up puts it
-#define HOB_WGPU_LIBRARY ""
-#endif
+#include "device/wgpu_int.h"
 
 // A write above this is handed to the queue at once: until then the library keeps a copy.
 #define FLUSH_BYTES ((u64)256 << 10)
-
-enum {
-    QUERIES_MAX = 4096, // of one set, by the standard; two a step
-    STAMPS_AT = 8,      // where they begin in a timed submit's staging buffer, after the token
-};
-
-typedef struct WgpuKernel {
-    WgModule module;
-    WgPipeline pipeline; // made when a submit first needs it
-    u32 layout;          // index
-    const ProgKernel *k;
-} WgpuKernel;
-
-typedef struct WgpuLayout { // of bind groups with so many bindings, some of them written
-    int nbind;
-    u32 writes; // bit i: binding i
-    WgGroupLayout group;
-    WgLayout pipeline;
-} WgpuLayout;
-
-typedef struct WgpuBound {
-    Arena *arena;
-    DeviceBind bind;
-    WgGroup *groups[REGIME_COUNT]; // by step
-} WgpuBound;
-
-typedef struct Await { // an answer that the library will call back for
-    Device *d;
-    struct Await *next; // in the list of free ones
-    Ticket ticket;
-    WgBuffer staging;
-    u64 size; // of staging
-    void *dst;
-    bool token; // staging is kept: it holds one token
-    StepTime *times;
-    int ntimes; // of a timed submit: staging holds the token, then two timestamps a step
-} Await;
-
-typedef struct Wgpu {
-    WgApi api;
-    WgInstance instance;
-    WgAdapter adapter;
-    WgDevice device;
-    WgQueue queue;
-    Profile profile;
-    VEC(WgBuffer) buffers; // each by handle index
-    VEC(WgpuKernel) kernels;
-    VEC(WgpuBound) bounds;
-    VEC(WgpuLayout) layouts;
-    Await *reads, *tokens; // free ones: without and with a staging buffer
-    WgQueries queries;     // made when a submit first wants times
-    WgBuffer resolved;     // what they hold
-    double tick_ms;
-    u32 awaited;
-    bool closed;
-    // what the callback of errors said
-    bool wrong, no_memory;
-    char said[256];
-} Wgpu;
-
-#define CALL(w, name, ...) ((w)->api.name)(__VA_ARGS__)
-
-// ---- what the library says ----------------------------------------------------------------------
-
-static Str str_wg(WgStr s) {
-    if (!s.data) return S("");
-    return s.length == SIZE_MAX ? str_c(s.data) : (Str){s.data, s.length};
-}
-
-// In one line, and without the list of calls that the library begins with.
-static void keep_message(Wgpu *w, Str s) {
-    Buf b = {.ptr = w->said, .cap = sizeof w->said};
-    size_t from = 0;
-    for (size_t i = 0; i + 10 < s.len; i++)
-        if (str_starts(str_sub(s, i, s.len), S("Caused by:"))) from = i + 10;
-    bool gap = false;
-    w->said[0] = 0;
-    for (size_t i = from; i < s.len; i++) {
-        bool space = (u8)s.ptr[i] <= ' ';
-        if (gap && !space && b.len) buf_char(&b, ' ');
-        if (!space) buf_char(&b, s.ptr[i]);
-        gap = space;
-    }
-}
-
-static void on_error(const WgDevice *wd, u32 type, WgStr message, void *user, void *user2) {
-    Device *d = user;
-    Wgpu *w = d->self;
-    (void)wd, (void)user2;
-    // calls may say so before the callback that is for it
-    if (!w->closed && str_has(str_wg(message), S("device is lost"))) device_set_lost(d);
-    if (w->wrong) return; // the first says most
-    w->wrong = true;
-    w->no_memory = type == WG_ERROR_OUT_OF_MEMORY;
-    keep_message(w, str_wg(message));
-}
-
-static void on_lost(const WgDevice *wd, u32 why, WgStr message, void *user, void *user2) {
-    Device *d = user;
-    (void)wd, (void)why, (void)message, (void)user2;
-    if (!((Wgpu *)d->self)->closed) device_set_lost(d);
-}
-
-// After a call that may be refused: was it?
-static bool fine(Device *d, ErrId id, Str subject, Err *err) {
-    Wgpu *w = d->self;
-    bool wrong = w->wrong;
-    w->wrong = false;
-    if (d->lost) return err_set(err, ERR_DEVICE_LOST, "the device is gone; open the model again");
-    if (!wrong) return true;
-    err_set(err, w->no_memory ? ERR_OUT_OF_MEMORY : id, "%s", w->said);
-    return subject.len ? err_subject(err, subject) : false;
-}
 
 // ---- answers that come later --------------------------------------------------------------------
 
@@ -233,7 +107,7 @@ static WgBuffer make(Device *d, u64 size, u64 usage, Err *err) {
     Wgpu *w = d->self;
     WgBufferDesc desc = {.usage = usage, .size = size};
     WgBuffer b = CALL(w, DeviceCreateBuffer, w->device, &desc);
-    if (fine(d, ERR_DEVICE_LIMIT, S("a buffer"), err)) return b;
+    if (wgpu_fine(d, ERR_DEVICE_LIMIT, S("a buffer"), err)) return b;
     if (b) CALL(w, BufferRelease, b);
     return NULL;
 }
@@ -263,7 +137,7 @@ static bool buffer_write(Device *d, Ticket t, u32 index, u64 off, const void *sr
                          Err *err) {
     Wgpu *w = d->self;
     CALL(w, QueueWriteBuffer, w->queue, w->buffers.at[index], off, src, (size_t)n);
-    if (!fine(d, ERR_DEVICE_FAILED, S("a write"), err)) return false;
+    if (!wgpu_fine(d, ERR_DEVICE_FAILED, S("a write"), err)) return false;
     if (n < FLUSH_BYTES) {
         device_answer(d, t, ERR_NONE, 0); // src was copied
         return true;
@@ -278,10 +152,10 @@ static bool hand_over(Device *d, WgEncoder e, Str what, Err *err) {
     Wgpu *w = d->self;
     WgCommands c = CALL(w, CommandEncoderFinish, e, NULL);
     CALL(w, CommandEncoderRelease, e);
-    bool ok = fine(d, ERR_DEVICE_FAILED, what, err);
+    bool ok = wgpu_fine(d, ERR_DEVICE_FAILED, what, err);
     if (ok) CALL(w, QueueSubmit, w->queue, 1, &c);
     if (c) CALL(w, CommandBufferRelease, c);
-    return ok && fine(d, ERR_DEVICE_FAILED, what, err);
+    return ok && wgpu_fine(d, ERR_DEVICE_FAILED, what, err);
 }
 
 static bool buffer_read(Device *d, Ticket t, u32 index, u64 off, void *dst, u64 n, Err *err) {
@@ -299,7 +173,7 @@ static bool buffer_read(Device *d, Ticket t, u32 index, u64 off, void *dst, u64 
     a->size = n;
     a->dst = dst;
     answer_mapped(w, a);
-    return fine(d, ERR_DEVICE_FAILED, S("a read"), err);
+    return wgpu_fine(d, ERR_DEVICE_FAILED, S("a read"), err);
 }
 
 // ---- kernels ------------------------------------------------------------------------------------
@@ -321,10 +195,10 @@ static bool layout_of(Device *d, const ProgKernel *k, u32 *out, Err *err) {
     WgGroupLayoutDesc group = {.n = (size_t)k->nbind, .entries = entries};
     l.group = CALL(w, DeviceCreateBindGroupLayout, w->device, &group);
     WgLayoutDesc desc = {.n = 1, .groups = &l.group};
-    bool ok = fine(d, ERR_DEVICE_KERNEL, k->name, err);
+    bool ok = wgpu_fine(d, ERR_DEVICE_KERNEL, k->name, err);
     if (ok) {
         l.pipeline = CALL(w, DeviceCreatePipelineLayout, w->device, &desc);
-        ok = fine(d, ERR_DEVICE_KERNEL, k->name, err);
+        ok = wgpu_fine(d, ERR_DEVICE_KERNEL, k->name, err);
     }
     if (ok) {
         vec_push(d->arena, &w->layouts, l);
@@ -348,7 +222,7 @@ static bool kernel_make(Device *d, Ticket t, u32 index, const ProgKernel *k, Err
                            .code = {k->text.ptr, k->text.len}};
     WgModuleDesc desc = {.next = &source.chain, .label = {k->name.ptr, k->name.len}};
     new.module = CALL(w, DeviceCreateShaderModule, w->device, &desc);
-    if (!fine(d, ERR_DEVICE_KERNEL, k->name, err)) {
+    if (!wgpu_fine(d, ERR_DEVICE_KERNEL, k->name, err)) {
         if (new.module) CALL(w, ShaderModuleRelease, new.module);
         return false;
     }
@@ -364,7 +238,7 @@ static bool pipeline_make(Device *d, WgpuKernel *k, Err *err) {
                            .layout = w->layouts.at[k->layout].pipeline,
                            .compute = {.module = k->module, .entry = {"main", 4}}};
     WgPipeline p = CALL(w, DeviceCreateComputePipeline, w->device, &desc);
-    if (fine(d, ERR_DEVICE_KERNEL, k->k->name, err)) {
+    if (wgpu_fine(d, ERR_DEVICE_KERNEL, k->k->name, err)) {
         k->pipeline = p;
         return true;
     }
@@ -405,7 +279,7 @@ static bool group_make(Device *d, const DeviceBind *b, const Step *s, WgGroup *o
     WgGroupDesc desc = {
         .layout = w->layouts.at[k->layout].group, .n = (size_t)k->k->nbind, .entries = entries};
     *out = CALL(w, DeviceCreateBindGroup, w->device, &desc);
-    return fine(d, ERR_DEVICE_FAILED, s->name, err);
+    return wgpu_fine(d, ERR_DEVICE_FAILED, s->name, err);
 }
 
 static bool bind(Device *d, u32 index, const DeviceBind *b, Err *err) {
@@ -475,7 +349,7 @@ static bool queries_ready(Device *d, Err *err) {
     if (w->resolved) return true;
     WgQueriesDesc desc = {.type = WG_QUERY_TIMESTAMP, .count = QUERIES_MAX};
     if (!w->queries) w->queries = CALL(w, DeviceCreateQuerySet, w->device, &desc);
-    if (!fine(d, ERR_DEVICE_FAILED, S("timestamps"), err)) return false;
+    if (!wgpu_fine(d, ERR_DEVICE_FAILED, S("timestamps"), err)) return false;
     w->resolved = make(d, (u64)8 * QUERIES_MAX, WG_USE_QUERIES | WG_USE_COPY_SRC, err);
     return w->resolved != NULL;
 }
@@ -519,7 +393,7 @@ static bool submit_timed(Device *d, Ticket t, const Submit *s, const WgpuBound *
     a->times = s->times;
     a->ntimes = (int)n;
     answer_mapped(w, a);
-    return fine(d, ERR_DEVICE_FAILED, S("a submit"), err);
+    return wgpu_fine(d, ERR_DEVICE_FAILED, S("a submit"), err);
 }
 
 static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
@@ -550,7 +424,7 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
         answer_mapped(w, token);
     else
         answer_when_done(d, t);
-    return fine(d, ERR_DEVICE_FAILED, S("a submit"), err);
+    return wgpu_fine(d, ERR_DEVICE_FAILED, S("a submit"), err);
 }
 
 static void poll(Device *d) {
@@ -595,144 +469,14 @@ static const DeviceVt vt = {"webgpu",     true,        profile,     buffer_make,
                             buffer_write, buffer_read, kernel_make, kernel_free, bind,
                             unbind,       submit,      poll,        close_wgpu};
 
-static bool load(Wgpu *w, Err *err) {
-    const char *named = getenv("HOB_WGPU");
-    const char *const places[] = {named && *named ? named : HOB_WGPU_LIBRARY, LIBRARY};
-    void *library = NULL;
-    for (int i = 0; i < 2 && !library && !(i && named && *named); i++)
-        if (*places[i]) library = dlopen(places[i], RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-        return err_set(err, ERR_DEVICE_UNKNOWN,
-                       "the webgpu device needs the library wgpu-native %d: run `python3 "
-                       "tools/setup webgpu`, or name the library by HOB_WGPU=FILE%s%s",
-                       WG_VERSION, named && *named ? "; there is none at " : "",
-                       named && *named ? named : "");
-    const char *missing = NULL;
-#define F(result, name, arguments)                                                                 \
-    {                                                                                              \
-        void *at = dlsym(library, "wgpu" #name);                                                   \
-        if (!at) missing = #name;                                                                  \
-        memcpy(&w->api.name, &at, sizeof at);                                                      \
-    }
-    WG_FUNCTIONS(F)
-#undef F
-    u32 version = w->api.GetVersion ? CALL(w, GetVersion) >> 24 : 0;
-    if (!missing && version == WG_VERSION) return true;
-    dlclose(library);
-    if (version != WG_VERSION)
-        return err_set(err, ERR_DEVICE_UNKNOWN,
-                       "the library wgpu-native that was found is version %u and version %d is "
-                       "needed; run `python3 tools/setup webgpu`, or name one by HOB_WGPU=FILE",
-                       version, WG_VERSION);
-    return err_set(err, ERR_DEVICE_UNKNOWN, "the library wgpu-native lacks wgpu%s", missing);
-}
-
-typedef struct Made {
-    void *at;
-    Wgpu *w;
-} Made;
-
-static void on_made(u32 status, void *made, WgStr message, void *user, void *user2) {
-    Made *m = user;
-    (void)user2;
-    m->at = status == WG_SUCCESS ? made : NULL;
-    if (!m->at) keep_message(m->w, str_wg(message));
-}
-
-static bool adapter_open(Wgpu *w, Err *err) {
-    WgInstanceExtras extras = {.chain = {.type = WG_INSTANCE_EXTRAS},
-                               .backends = WG_BACKENDS_PRIMARY};
-    WgInstanceDesc desc = {.next = &extras.chain};
-    WgAdapterOptions o = {.power = WG_HIGH_PERFORMANCE};
-    Made made = {.w = w};
-    w->instance = CALL(w, CreateInstance, &desc);
-    if (w->instance)
-        CALL(w, InstanceRequestAdapter, w->instance, &o,
-             (WgMadeInfo){.mode = WG_SPONTANEOUS, .call = on_made, .user = &made});
-    w->adapter = made.at;
-    return w->adapter ||
-           err_set(err, ERR_DEVICE_UNKNOWN,
-                   "no GPU speaks WebGPU here; install its Vulkan driver, or Debian's libvulkan1 "
-                   "and mesa-vulkan-drivers, which need no GPU (%s)",
-                   w->said);
-}
-
-static i64 power_below(u32 n) {
-    i64 p = 1;
-    while (p * 2 <= (i64)n) p *= 2;
-    return p;
-}
-
-enum { VENDOR_NVIDIA = 0x10de };
-
-// The same fields as a page fills from its adapter (web/src/adapter.ts).
-static void fill_profile(Profile *p, const WgLimits *l, const WgAdapterInfo *info) {
-    const i64 most = (i64)1 << 40;
-    u32 lanes = info->subgroup_min == info->subgroup_max ? info->subgroup_min : 0;
-    // the library may not say; these have never had another number
-    if (!info->subgroup_max && info->vendor_id == VENDOR_NVIDIA) lanes = 32;
-    u32 wg = MIN2(MIN2(l->workgroup_invocations, l->workgroup_x), 1024u);
-    profile_named(info->type == WG_ADAPTER_CPU ? S("software") : S("gpu"), p);
-    p->max_wg_size = power_below(wg);
-    p->wg_size = MIN2(64, p->max_wg_size);
-    p->shared_bytes = MIN2(l->workgroup_storage, 1u << 20);
-    p->subgroup = lanes <= 128 ? lanes : 0;
-    p->max_bindings = MIN2(8u, l->storage_buffers);
-    p->max_binding_bytes = (i64)(MIN2(l->storage_binding_size, (u64)most) / 256 * 256);
-    p->max_buffer_bytes = (i64)(MIN2(l->buffer_size, (u64)most) / 256 * 256);
-    p->offset_align = MAX2(16u, l->storage_align);
-    p->max_grid = MIN2(l->workgroups, 1u << 31);
-}
-
-static bool device_make(Device *d, Err *err) {
-    Wgpu *w = d->self;
-    WgLimits limits = {0};
-    WgAdapterInfo info = {0};
-    u32 features[3];
-    size_t nfeatures = 0;
-    if (CALL(w, AdapterGetLimits, w->adapter, &limits) != WG_SUCCESS ||
-        CALL(w, AdapterGetInfo, w->adapter, &info) != WG_SUCCESS)
-        return err_set(err, ERR_DEVICE_FAILED, "the GPU does not say what it can do");
-    fill_profile(&w->profile, &limits, &info);
-    // asked for wherever it is there: a profile that is given may know how many lanes there are
-    if (CALL(w, AdapterHasFeature, w->adapter, WG_FEATURE_SUBGROUP))
-        features[nfeatures++] = WG_FEATURE_SUBGROUP;
-    else
-        w->profile.subgroup = 0;
-    w->profile.f16 = CALL(w, AdapterHasFeature, w->adapter, WG_FEATURE_SHADER_F16) != 0;
-    if (w->profile.f16) features[nfeatures++] = WG_FEATURE_SHADER_F16;
-    bool stamps = CALL(w, AdapterHasFeature, w->adapter, WG_FEATURE_TIMESTAMP) != 0;
-    if (stamps) features[nfeatures++] = WG_FEATURE_TIMESTAMP;
-    w->profile.name = arena_str(d->arena, str_wg(info.device));
-    d->adapter = str_fmt(d->arena, "%S, %S, %x:%x", str_wg(info.device), str_wg(info.description),
-                         info.vendor_id, info.device_id);
-    CALL(w, AdapterInfoFreeMembers, info);
-    WgDeviceDesc desc = {.nfeatures = nfeatures,
-                         .features = features,
-                         .limits = &limits,
-                         .lost = {.mode = WG_SPONTANEOUS, .call = on_lost, .user = d},
-                         .error = {.call = on_error, .user = d}};
-    Made made = {.w = w};
-    CALL(w, AdapterRequestDevice, w->adapter, &desc,
-         (WgMadeInfo){.mode = WG_SPONTANEOUS, .call = on_made, .user = &made});
-    w->device = made.at;
-    if (!w->device) return err_set(err, ERR_DEVICE_FAILED, "the GPU is not to be had: %s", w->said);
-    w->queue = CALL(w, DeviceGetQueue, w->device);
-    if (w->queue && stamps) {
-        d->timed = QUERIES_MAX / 2;
-        w->tick_ms = (double)CALL(w, QueueGetTimestampPeriod, w->queue) * 1e-6;
-    }
-    return w->queue || err_set(err, ERR_DEVICE_FAILED, "the GPU has no queue");
-}
-
 bool wgpu_open(Device *d, const DeviceOptions *o, Err *err);
 
 bool wgpu_open(Device *d, const DeviceOptions *o, Err *err) {
     (void)o;
     Wgpu *w = NEW(d->arena, Wgpu);
     d->self = w;
-    if (!load(w, err)) return false;
-    if (adapter_open(w, err) && device_make(d, err)) {
+    if (!wgpu_library(w, err)) return false;
+    if (wgpu_device(d, err)) {
         d->vt = &vt;
         return true;
     }

@@ -1,5 +1,5 @@
-// device/wgpu_api.h: the part of WebGPU's C interface that wgpu.c uses, as wgpu-native 29 lays it
-// out.
+// device/wgpu_api.h: the part of WebGPU's C interface that wgpu_open.c and wgpu.c use, as
+// wgpu-native 29 lays it out.
 //
 // Written by ourselves, so that hob compiles where the library's headers are not: the library is
 // looked for when a device is opened. Layouts differ from one major version to the next, which is
