@@ -212,13 +212,15 @@ class PageEngine implements Engine {
                 return fail(failure("DEVICE_RANGE", `${t} threads; give 1 to ${THREADS_MOST}, or none for what is fastest`));
             const { device = "auto", threads = 0, kernels = null, mode = "reference" } = options;
             if (mode !== "reference" && mode !== "fast") return fail(failure("USAGE", `no mode ${String(mode)}; give fast or reference`));
-            this.opening?.fail(failure("INTERRUPTED", "the model is opened in another way; wait for that"));
-            const id = ++this.count;
-            this.opening = { id, done, fail, options };
+            if (!["auto", "webgpu", "cpu"].includes(device)) return fail(failure("USAGE", `no device ${String(device)}; give auto, webgpu or cpu`));
+            if (![null, "simd128", "relaxed"].includes(kernels)) return fail(failure("USAGE", `no kernels ${String(kernels)}; give simd128 or relaxed`));
             const named = { usual: -2, auto: -1, off: 0 }[String(options.speculate ?? "usual")];
             const drafts = named ?? Number(options.speculate);
             if (named === undefined && !(Number.isInteger(drafts) && drafts >= 1 && drafts <= 7))
                 return fail(failure("ENGINE_OPTION", `speculate is ${options.speculate}; give "auto", "off" or 1 to 7`));
+            this.opening?.fail(failure("INTERRUPTED", "the model is opened in another way; wait for that"));
+            const id = ++this.count;
+            this.opening = { id, done, fail, options };
             const sizes: Sizes = [options.ctx ?? 0, options.chunk ?? 0, options.rows ?? 0, drafts];
             this.post({ type: "open", id, source: input, device, sizes, threads, kernels, mode, tune: options.tune ?? true }, transfer);
         });
