@@ -343,6 +343,7 @@ static void prelude(Buf *o, const Profile *p) {
                  // all of the next, each waiting for the one before it
                  "#ifdef __wasm__\n#define IN_ORDER(a) __asm__ volatile(\"\" : \"+r\"(a))\n"
                  "#else\n#define IN_ORDER(a) (void)a\n#endif\n"
+                 "#define FETCH(a) __builtin_prefetch(&(a))\n"
                  "typedef int32_t i32;\ntypedef uint32_t u32;\ntypedef uint64_t u64;\ntypedef "
                  "float f32;\n"));
     static const char *const word[3] = {"i32", "u32", "f32"};
@@ -428,5 +429,6 @@ const Dialect dialect_c = {
     .begin = begin,
     .end = end,
     .loop = loop,
+    .fetch = "FETCH(%s);",
     .in_order = "_in_order",
 };

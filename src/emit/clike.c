@@ -294,6 +294,14 @@ static void alloc(Emit *e, const Stmt *s) {
                 arena_cstr(e->arena, str_fmt(e->arena, "%s_%D", m->name, i)), S(""));
 }
 
+static void fetch(Emit *e, const Stmt *s) {
+    const Mem *m = mem_of(e, s->buf);
+    Buf at = {.arena = e->arena};
+    if (!e->d->fetch || !m->used) return;
+    element(e, m, flat_index(e, m, s->idx), &at);
+    line(e, e->d->fetch, arena_cstr(e->arena, buf_str(&at)));
+}
+
 static bool stmt(Emit *e, const Stmt *s) {
     if ((s->kind == ST_FOR || s->kind == ST_IF) && lane_by_lane(e, s)) return in_lanes(e, s);
     switch (s->kind) {
@@ -302,6 +310,7 @@ static bool stmt(Emit *e, const Stmt *s) {
     case ST_LET: let(e, s); break;
     case ST_STORE: store(e, s); break;
     case ST_ALLOC: alloc(e, s); break;
+    case ST_FETCH: fetch(e, s); break;
     case ST_BARRIER:
         if (!e->d->barrier) return emit_fail(e, ERR_EMIT_OP, "%s has no barriers", e->d->name);
         line(e, "%s", e->d->barrier);

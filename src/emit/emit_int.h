@@ -103,6 +103,7 @@ struct Dialect {
     int (*loop)(Emit *e, const Stmt *s,
                 const char *name); // a loop bound to the device; the blocks it opened, -1: refused
     const char *barrier;
+    const char *fetch;    // of an element, %s its place; NULL: nothing is printed
     const char *in_order; // ends the idiom's name that holds sums in vectors to the printed order
 };
 

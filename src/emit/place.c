@@ -146,6 +146,9 @@ static bool note_stmt(Emit *e, const Stmt *s) {
         }
         return true;
     }
+    case ST_FETCH:
+        for (int i = 0; e->d->fetch && i < s->buf->nd; i++) note_expr(e, s->idx[i]);
+        return true;
     case ST_BARRIER: return true;
     }
     return true;

@@ -207,11 +207,11 @@ static void count_block(Hoister *h, Block *b);
 
 static void count_stmt(Hoister *h, Stmt *s) {
     begin_stmt(h, s);
-    if (s->kind == ST_STORE) {
+    if (s->kind == ST_STORE || s->kind == ST_FETCH) {
         for (int d = 0; d < s->buf->nd; d++) s->idx[d] = prepare(h, s->idx[d]);
-        s->value = prepare(h, s->value);
+        if (s->value) s->value = prepare(h, s->value);
         for (int d = 0; d < s->buf->nd; d++) use(h, s->idx[d], h->depth);
-        use(h, s->value, h->depth);
+        if (s->value) use(h, s->value, h->depth);
     } else if (s->kind == ST_LET) {
         s->value = prepare(h, s->value);
         ptrmap_put(&h->var_level, s->var, h->depth);
@@ -334,7 +334,7 @@ static void place_block(Hoister *h, Block *b) {
         begin_stmt(h, s);
         add_lets(h, m, &next, i, vec, false, &out);
         add_lets(h, h->here, &own, SIZE_MAX, vec, true, &out);
-        if (s->kind == ST_STORE)
+        if (s->kind == ST_STORE || s->kind == ST_FETCH)
             for (int d = 0; d < s->buf->nd; d++) s->idx[d] = rewritten(h, s->idx[d]);
         if (s->kind == ST_LET) s->value = parts_rewritten(h, s->value);
         if (s->kind == ST_STORE) s->value = rewritten(h, s->value);

@@ -390,6 +390,7 @@ static bool run_block(Run *r, const FlatBlock *b, const u8 *mask) {
         case ST_IF: ok = run_if(r, f, mask); break;
         case ST_ALLOC: run_alloc(r, f, mask); break;
         case ST_BARRIER: ok = run_barrier(r, mask); break;
+        case ST_FETCH: break;
         }
         if (!ok) return false;
     }

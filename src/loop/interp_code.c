@@ -155,7 +155,8 @@ static void flatten_block(Flattener *fl, const Block *b, FlatBlock *out) {
         }
         case ST_IF: f->value = flatten_expr(fl, s->cond); break;
         case ST_ALLOC: f->buf = add_buffer(fl, s->buf); break;
-        case ST_BARRIER: break;
+        case ST_BARRIER:
+        case ST_FETCH: break;
         }
         end_code(fl);
         if (s->kind == ST_FOR || s->kind == ST_IF) {

@@ -77,7 +77,7 @@ static void legalise_block(Exprs *x, Block *b) {
         const Expr **part[] = {&s->extent, &s->value, &s->cond};
         for (size_t j = 0; j < COUNT_OF(part); j++)
             if (*part[j]) *part[j] = expr_map(x, *part[j], legal, NULL);
-        if (s->kind == ST_STORE)
+        if (s->kind == ST_STORE || s->kind == ST_FETCH)
             for (int d = 0; d < s->buf->nd; d++) s->idx[d] = expr_map(x, s->idx[d], legal, NULL);
         if (s->kind == ST_FOR || s->kind == ST_IF) legalise_block(x, &s->body);
     }

@@ -185,8 +185,9 @@ typedef enum StmtKind {
     ST_STORE,
     ST_IF,
     ST_ALLOC,
-    ST_BARRIER
-} StmtKind; // ORDER STMT
+    ST_BARRIER,
+    ST_FETCH // what will be read soon: a hint, which changes no value
+} StmtKind;  // ORDER STMT
 
 typedef struct Stmt Stmt;
 typedef struct Block {
@@ -200,8 +201,8 @@ struct Stmt {
     const Expr *extent;               // FOR: runs 0 .. extent-1; WG/THREAD: the number bound
     const Expr *value;                // LET, STORE
     const Expr *cond;                 // IF
-    const Buffer *buf;                // STORE, ALLOC (SHARED or REG)
-    const Expr *idx[BUFFER_MAX_DIMS]; // STORE
+    const Buffer *buf;                // STORE, ALLOC (SHARED or REG), FETCH (an argument)
+    const Expr *idx[BUFFER_MAX_DIMS]; // STORE, FETCH
     Block body;                       // FOR, IF
 };
 

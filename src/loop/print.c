@@ -137,6 +137,11 @@ static void print_head(const Stmt *s, const ExprSpell *sp, Names *ns, Buf *out) 
         print_shape(s->buf, sp, out);
         break;
     case ST_BARRIER: buf_add(out, S("barrier")); break;
+    case ST_FETCH:
+        buf_fmt(out, "fetch %s[", sp ? sp->buffer(sp->user, s->buf) : s->buf->name);
+        print_list(s->idx, s->buf->nd, sp, out);
+        buf_char(out, ']');
+        break;
     }
 }
 

@@ -299,22 +299,27 @@ static bool read_let(KernelReader *kr, Stmt *s) {
     return define(kr, name, (Named){.var = s->var});
 }
 
-static bool read_store(KernelReader *kr, Stmt *s) {
+// NAME[...]
+static bool read_place(KernelReader *kr, Stmt *s) {
     Reader at = kr->r;
     Str name = reader_word(&kr->r);
     s->buf = find_buffer(kr, name);
     if (!name.len)
-        FAIL(ERR_LOOP_SYNTAX,
-             "a statement is missing here: for, let, if, reg, shared, barrier or NAME[...] = ...");
+        FAIL(ERR_LOOP_SYNTAX, "a statement is missing here: for, let, if, reg, shared, barrier, "
+                              "fetch or NAME[...] = ...");
     if (!s->buf)
         return reader_fail(&at, kr->err, ERR_LOOP_NAME,
                            "%S is not a statement, nor a buffer defined here", name);
     if (!want(kr, "[")) return false;
     for (int i = 0; i < s->buf->nd; i++)
         if ((i && !want(kr, ",")) || !(s->idx[i] = read_index(kr))) return false;
-    if (!want(kr, "]") || !want(kr, "=") || !(s->value = read_expr(kr))) return false;
+    return want(kr, "]");
+}
+
+static bool read_store(KernelReader *kr, Stmt *s) {
+    if (!read_place(kr, s) || !want(kr, "=") || !(s->value = read_expr(kr))) return false;
     if ((Type)s->value->type != s->buf->type)
-        FAIL(ERR_LOOP_TYPE, "%S holds %s, the value is %s", name, type_text[s->buf->type],
+        FAIL(ERR_LOOP_TYPE, "%s holds %s, the value is %s", s->buf->name, type_text[s->buf->type],
              type_text[s->value->type]);
     return true;
 }
@@ -344,6 +349,10 @@ static bool read_stmt(KernelReader *kr, Block *into, int depth) {
     if (reader_eat(&kr->r, "let")) {
         s->kind = ST_LET;
         return read_let(kr, s);
+    }
+    if (reader_eat(&kr->r, "fetch")) {
+        s->kind = ST_FETCH;
+        return read_place(kr, s);
     }
     if (reader_eat(&kr->r, "barrier")) {
         s->kind = ST_BARRIER;

@@ -134,10 +134,10 @@ static void rewrite_alloc(Unroller *u, const Stmt *s, Block *out) {
 }
 
 static void rewrite_store(Unroller *u, const Stmt *s, Block *out) {
-    Stmt *w = stmt_new(u->arena, out, ST_STORE);
+    Stmt *w = stmt_new(u->arena, out, s->kind);
     i64 by;
     w->buf = ptrmap_get(&u->by, s->buf, &by) ? (const Buffer *)(intptr_t)by : s->buf;
-    w->value = rewrite_expr(u, s->value);
+    if (s->value) w->value = rewrite_expr(u, s->value);
     for (int d = 0; d < s->buf->nd; d++) w->idx[d] = rewrite_expr(u, s->idx[d]);
 }
 
@@ -163,7 +163,8 @@ static void rewrite_block(Unroller *u, const Block *b, Block *out) {
             rewrite_for(u, s, out);
             break;
         case ST_LET: rewrite_let(u, s, out); break;
-        case ST_STORE: rewrite_store(u, s, out); break;
+        case ST_STORE:
+        case ST_FETCH: rewrite_store(u, s, out); break;
         case ST_IF: rewrite_if(u, s, out); break;
         case ST_ALLOC: rewrite_alloc(u, s, out); break;
         case ST_BARRIER: stmt_new(u->arena, out, ST_BARRIER); break;

@@ -251,6 +251,22 @@ static bool check_store(Verify *v, const Stmt *s) {
     return true;
 }
 
+// Reads nothing, but its place must exist: a pointer to it is made.
+static bool check_fetch(Verify *v, const Stmt *s) {
+    i64 one;
+    if (!ptrmap_get(&v->scope, s->buf, &one) || !one || s->buf->scope != SCOPE_ARG)
+        return fail(v, ERR_LOOP_SCOPE, "%s is no argument, which alone are fetched", s->buf->name);
+    if (v->bound & 1u << LOOP_VEC)
+        return fail(v, ERR_LOOP_THREADS, "what lanes read is fetched before their loop");
+    for (int d = 0; d < s->buf->nd; d++) {
+        if (!is_index_type(s->idx[d]->type))
+            return fail(v, ERR_LOOP_TYPE, "an index is an integer");
+        if (!check_expr(v, s->idx[d])) return false;
+    }
+    check_bounds(v, s->buf, s->idx);
+    return v->ok;
+}
+
 static bool check_alloc(Verify *v, const Stmt *s) {
     u64 n = 1;
     i64 dim, one;
@@ -318,6 +334,7 @@ static bool check_block(Verify *v, const Block *b) {
         case ST_IF: ok = check_if(v, s); break;
         case ST_ALLOC: ok = check_alloc(v, s); break;
         case ST_BARRIER: ok = check_barrier(v); break;
+        case ST_FETCH: ok = check_fetch(v, s); break;
         }
         if (!ok) return false;
     }

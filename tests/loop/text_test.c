@@ -32,6 +32,7 @@ static const char *const matmul =
     "            acc[j] = 0x0p+0f\n"
     "          }\n"
     "          for b in 0..2 {\n"
+    "            fetch w[b*10 + 2]\n"
     "            for u in 0..16 {\n"
     "              for vec l in 0..2 {\n"
     "                let q = w[(o0*16 + o1)*20 + b*10 + u//2 + 2]\n"
@@ -236,6 +237,7 @@ static void bounds_follow_from_guards(void **state) {
         "    if t*5 < 64 {\n      y[t*5//8*8 + t*5%8] = 0x0p+0f\n    }\n",
         "    if t == n {\n      y[t*8 - 1] = x[n*8 - 1]\n    }\n",
         "    y[t] = x[i32(u32(t) & 3u)]\n",
+        "    fetch x[min(t*99, 63)]\n    fetch y[n]\n",
     };
     for (size_t i = 0; i < COUNT_OF(good); i++) {
         Err err;
@@ -278,6 +280,9 @@ static void what_cannot_be_proved_is_refused(void **state) {
          ERR_LOOP_BARRIER},
         {"    for vec k in 0..4 {\n      barrier\n    }\n", ERR_LOOP_BARRIER},
         {"    for wg.x k in 0..4 {\n    }\n", ERR_LOOP_GRID},
+        {"    fetch x[t*99]\n", ERR_LOOP_BOUNDS},
+        {"    reg a: f32[1]\n    fetch a[0]\n", ERR_LOOP_SCOPE},
+        {"    for vec k in 0..4 {\n      fetch x[k]\n    }\n", ERR_LOOP_THREADS},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         Err err;
