@@ -210,20 +210,22 @@ bool attention_set(Nest *n, Str key, i64 value, Err *e) {
         at->threads = value;
     else if (str_eq(key, S("lanes")) && value >= 2 && value <= p->max_wg_size && p->gpu)
         at->lanes = value;
+    else if (str_eq(key, S("ahead")) && (value == 0 || value == 1) && !p->gpu)
+        at->ahead = value;
     else if (str_eq(key, S("rows")) && value >= 2 && value <= 16 && !p->gpu && at->s.parts == 1)
         at->rows = value;
     else
         return err_set(
             e, ERR_SCHED_ILLEGAL,
             "attention cannot set %S to %D here; block 1, 2, 4, ... 64, on a GPU threads and "
-            "lanes up to %D, on a processor rows 2..16",
+            "lanes up to %D, on a processor ahead 0 or 1, rows 2..16",
             key, value, p->max_wg_size);
     nest_log(n, "set %S %D", key, value);
     return true;
 }
 
 // ---- the rule -----------------------------------------------------------------------------------
-enum { ATT_BLOCK, ATT_LANES, ATT_THREADS, ATT_ROWS };
+enum { ATT_BLOCK, ATT_LANES, ATT_THREADS, ATT_ROWS, ATT_AHEAD };
 
 static bool match(const Nest *n) { return n->direct == attention_build; }
 
@@ -235,6 +237,8 @@ static bool apply(Nest *n, const i64 *p, Err *err) {
         rule_line(&w, "set block %D", p[ATT_BLOCK]);
         if (p[ATT_ROWS] && at->s.parts == 1 && prof->vec > 1 && at->s.rows >= 16)
             rule_line(&w, "set rows %D", MIN2(prof->vec, 16));
+        else if (p[ATT_AHEAD])
+            rule_line(&w, "set ahead 1");
     } else if (p[ATT_LANES] > 1) { // a workgroup shares a head
         i64 lanes = prof->subgroup >= 8 ? prof->subgroup : p[ATT_LANES];
         rule_line(&w, "set lanes %D", lanes);
@@ -248,8 +252,8 @@ static bool apply(Nest *n, const i64 *p, Err *err) {
 static void choose(const Nest *n, i64 *params) {
     const Attention *at = n->direct_state;
     if (profile_in_software(n->profile)) params[ATT_BLOCK] = 4, params[ATT_LANES] = 1;
-    // enough vectors of scores that a sum need not wait for the one before it
-    if (!n->profile->gpu && at->s.rows < 16) params[ATT_BLOCK] = at->slots > 4 ? 64 : 32;
+    // a block of the cache: its keys are a stream of memory, then its values
+    if (!n->profile->gpu && at->s.rows < 16) params[ATT_BLOCK] = KV_BLOCK;
 }
 
 // On-line softmax over the cache.
@@ -261,5 +265,6 @@ const Rule rule_attention = {
     .param = {[ATT_BLOCK] = {"block", {8, 4, 16, 1, 32, 64}, 6},
               [ATT_LANES] = {"lanes", {32, 16, 64, 1}, 4},
               [ATT_THREADS] = {"threads", {16, 8, 32}, 3},
-              [ATT_ROWS] = {"rows", {1, 0}, 2}},
+              [ATT_ROWS] = {"rows", {1, 0}, 2},
+              [ATT_AHEAD] = {"ahead", {1, 0}, 2}},
 };

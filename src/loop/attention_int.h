@@ -17,6 +17,7 @@ typedef struct Attention {
     i64 block;   // scores computed at a time: a divisor or multiple of KV_BLOCK
     i64 lanes;   // threads that share one (row, head, part); 0: one thread has it alone
     i64 threads; // of a workgroup, when each works alone
+    i64 ahead;   // 1: a processor fetches the next block while it reads this one
     i64 rows;    // of activations, in lanes; 0: lanes run over d
 } Attention;
 
@@ -25,5 +26,62 @@ const Expr *attention_pos(const Attention *at, Exprs *x, const Expr *row);
 // Slots of a part, whole blocks of them, where a row sees len.
 const Expr *attention_per(const Attention *at, Exprs *x, const Expr *len);
 bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err);
+
+// ---- attention_build.c: what the bodies share ---------------------------------------------------
+typedef struct Gen {
+    Arena *a;
+    Exprs *x;
+    const Attention *at;
+    Kernel *k;
+    const Expr *row, *head, *part; // of this thread
+    const Expr *kvh;
+    const Expr *first, *count, *last; // slots [first, first + count), last: the row's own position
+    const Expr *first_block, *last_block; // of those slots; of all that the row sees
+    const Expr *scale, *low;
+} Gen;
+
+#define IDX(...)   ((const Expr *[]){__VA_ARGS__})
+#define LD(b, ...) ex_load(x, (b), IDX(__VA_ARGS__))
+
+const Expr *att_let(Gen *g, Block *b, const char *name, const Expr *value);
+Block *att_loop(Gen *g, Block *b, const char *name, const Expr *extent, LoopKind kind,
+                const Expr **var);
+void att_store(Gen *g, Block *b, const Buffer *buf, const Expr *const *idx, const Expr *value);
+const Buffer *att_alloc(Gen *g, Block *b, const char *name, Scope scope, i64 size);
+Block *att_when(Gen *g, Block *b, const Expr *cond);
+// The vectors over d: *from is where one begins.
+Block *att_over_vectors(Gen *g, Block *b, const Expr **from);
+// The lanes of the vector that begins there: *d is the index.
+Block *att_over_lanes(Gen *g, Block *b, const Expr *from, const Expr **d);
+Block *att_over_d(Gen *g, Block *b, const Expr **d);
+i64 att_d_most(const Attention *at);
+void att_known(Gen *g, Block *b);
+void att_last_is(Gen *g, Block *b, const char *name, const Expr *last);
+void att_of_head(Gen *g, Block *b, const Expr *head);
+// This part's slots, and what all threads of it know.
+void att_prepare(Gen *g, Block *b);
+// The block of the part's slots from i on: one that exists, whatever i.
+const Expr *att_block_at(Gen *g, Block *b, const Expr *i);
+// A line of the cache will be read soon: from element `at` of a block's keys or values on.
+void att_fetch(Gen *g, Block *b, bool values, const Expr *block, const Expr *at);
+const Expr *att_key(Gen *g, const Expr *block, const Expr *i, const Expr *d);
+// Where the value of slot i of a block begins, or of the last slot that the row sees: what lies
+// past it may be no number.
+const Expr *att_value_row(Gen *g, Block *b, const Expr *block, const Expr *i);
+const Expr *att_value_at(Gen *g, const Expr *block, const Expr *row, const Expr *d);
+// The slot to read for the i-th of this part: one that exists, whatever i.
+const Expr *att_slot(Gen *g, const Expr *i);
+// Where element d of the head lies in a row of queries, and of results.
+const Expr *att_in_row(Gen *g, const Expr *d);
+const Expr *att_query(Gen *g, const Expr *d);
+void att_put_result(Gen *g, Block *b, const Expr *d, const Expr *value);
+// Result of one (row, head, part) at d.
+void att_finish(Gen *g, Block *b, const Expr *d, const Expr *acc, const Expr *l);
+void att_finish_state(Gen *g, Block *b, const Expr *m, const Expr *l);
+
+// ---- attention_alone.c, attention_rows.c, attention_shared.c ------------------------------------
+void att_body_alone(Gen *g, Block *b, bool group);
+void att_body_rows(Gen *g, Block *b, const Expr *first, const Expr *rows); // from `first` on
+void att_body_shared(Gen *g, Block *b, const Expr *tid);
 
 #endif
