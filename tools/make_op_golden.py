@@ -241,14 +241,15 @@ def attention_part():
 
 
 def attention_join():
-    x = real(2, 3, 4, 7)
-    x[..., 6] = np.abs(x[..., 6]) + 0.1
-    x[0, 1, 3] = [0, 0, 0, 0, 0, -1e30, 0]
-    m, s = x[..., 5], x[..., 6]
-    share = np.exp(m - m.max(2, keepdims=True))
-    y = (x[..., :5] * share[..., None]).sum(2) / (s * share).sum(2)[..., None]
-    yield case([value(x.reshape(2, 12, 7))], [(-1, y.reshape(2, -1))], n=2,
-               attr={"heads": 3, "parts": 4, "head_dim": 5}, tolerance=1e-5)
+    for parts, dim in (4, 5), (2, 5), (2, 16):
+        x = real(2, 3, parts, dim + 2)
+        x[..., dim + 1] = np.abs(x[..., dim + 1]) + 0.1
+        x[0, 1, parts - 1] = [0] * dim + [-1e30, 0]  # a part without a slot
+        m, s = x[..., dim], x[..., dim + 1]
+        share = np.exp(m - m.max(2, keepdims=True))
+        y = (x[..., :dim] * share[..., None]).sum(2) / (s * share).sum(2)[..., None]
+        yield case([value(x.reshape(2, 3 * parts, dim + 2))], [(-1, y.reshape(2, -1))], n=2,
+                   attr={"heads": 3, "parts": parts, "head_dim": dim}, tolerance=1e-5)
 
 
 def take_rows():

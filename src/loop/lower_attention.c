@@ -42,11 +42,63 @@ bool lower_attention(Lower *l, const Node *nd) { return direct(l, nd, 1); }
 
 bool lower_attention_part(Lower *l, const Node *nd) { return direct(l, nd, nd->attr.parts); }
 
+typedef struct Joined { // what is known of a head once its parts' maxima are
+    const Buffer *in, *top, *total;
+    const Expr *dim; // where a part's maximum lies; its total is behind it
+} Joined;
+
+// What part p adds: its value at idx[2] by e^(its maximum - the head's).
+static const Expr *share_of(Lower *l, const Joined *j, const Expr *const *idx, const Expr *p) {
+    Exprs *x = l->x;
+    const Expr *at[4] = {idx[0], idx[1], p, j->dim};
+    const Expr *m = ex_load(x, j->in, at);
+    at[3] = idx[2];
+    const Expr *share = ex_un(x, EX_EXP, ex_sub(x, m, lower_load(l, j->top, idx[0], idx[1])));
+    return ex_mul(x, ex_load(x, j->in, at), share);
+}
+
+// Two parts, which a processor has: added as they stand, a head after another, so that what both
+// are weighed by is found once a head and lanes run over its elements.
+static bool join_two(Lower *l, const Node *nd) {
+    Exprs *x = l->x;
+    const OpAttr *a = &nd->attr;
+    const i64 vec = l->p->vec > 0 && a->head_dim % l->p->vec == 0 ? l->p->vec : 1;
+    const Expr *rows = lower_rows(l, DIM_N);
+    const Expr *heads = lower_dim(l, "heads", a->heads, 1, 1024, 1);
+    const Expr *dim = lower_dim(l, "head_dim", a->head_dim, 1, 1024, vec);
+    const Expr *two = lower_int(l, 2), *dims[4] = {rows, heads, two, ex_add(x, dim, two)};
+    Joined j = {.in = lower_arg(l, nd->in[0], "parts", TY_F32, 4, dims), .dim = dim};
+
+    Stage *s = lower_stage(l, "top");
+    const Expr *n = lower_axis(l, s, "n", rows), *h = lower_axis(l, s, "h", heads);
+    const Expr *p = lower_red(l, s, "p", two);
+    const Expr *at[4] = {n, h, p, dim};
+    j.top = lower_temp(l, s, RED_MAX, ex_load(x, j.in, at));
+
+    s = lower_stage(l, "total");
+    const Expr *idx[3] = {lower_axis(l, s, "n", rows), lower_axis(l, s, "h", heads),
+                          ex_add(x, dim, lower_int(l, 1))};
+    p = lower_red(l, s, "p", two);
+    j.total = lower_temp(l, s, RED_SUM, share_of(l, &j, idx, p));
+
+    s = lower_stage(l, "out");
+    idx[0] = lower_axis(l, s, "n", rows);
+    idx[1] = lower_axis(l, s, "h", heads);
+    idx[2] = lower_axis(l, s, "d", dim);
+    const Expr *ydims[3] = {rows, heads, dim};
+    Buffer *y = lower_arg(l, nd->out, "y", TY_F32, 3, ydims);
+    const Expr *sum =
+        ex_add(x, share_of(l, &j, idx, lower_int(l, 0)), share_of(l, &j, idx, lower_int(l, 1)));
+    lower_store(s, y, 3, idx, ex_div(x, sum, lower_load(l, j.total, idx[0], idx[1])), NULL);
+    return true;
+}
+
 // A head's parts lie one behind another, each its sums, its maximum and its total. In one group
 // with its matmul the parts are joined where that reads them.
 bool lower_attention_join(Lower *l, const Node *nd) {
     Exprs *x = l->x;
     const OpAttr *a = &nd->attr;
+    if (a->parts == 2 && l->gr->nnodes == 1) return join_two(l, nd);
     const Expr *rows = lower_rows(l, DIM_N);
     const Expr *heads = lower_dim(l, "heads", a->heads, 1, 1024, 1);
     const Expr *dim = lower_dim(l, "head_dim", a->head_dim, 1, 1024, 1);

@@ -1,9 +1,10 @@
 // pass/parts.c: operators that are several kernels take their parts' names.
 //
-// Decode attention on a GPU: one row has too few heads to fill a device, so the context is split
-// into a fixed number of parts (never a function of t: grids stay what they are) and joined. argmax
-// and sample: a vocabulary is split into blocks of 256 first. requires: nothing; run after fold,
-// which would merge the two argmax_part of argmax and sample.
+// Decode attention: one row has too few heads to fill a device, or to be shared evenly by a
+// processor's threads, so the context is split into a fixed number of parts (never a function of t:
+// grids stay what they are; nor of threads: results do) and joined. argmax and sample: a vocabulary
+// is split into blocks of 256 first. requires: nothing; run after fold, which would merge the two
+// argmax_part of argmax and sample.
 #include "pass/pass.h"
 
 typedef struct Parts {
@@ -113,7 +114,7 @@ bool pass_parts(PassContext *c, Graph *g) {
     Node *old = NEW_N(c->arena, Node, n + 1);
     memcpy(old, g->nodes.at, n * sizeof *old);
     g->nodes.n = 0;
-    bool split = c->profile->gpu && c->profile->attn_parts > 1 && c->regime_n == 1;
+    bool split = c->profile->attn_parts > 1 && c->regime_n == 1;
     for (size_t i = 0; i < n; i++) {
         if (old[i].op == OP_attention && split)
             split_attention(&p, &old[i]);

@@ -62,7 +62,7 @@ bool profile_named(Str name, Profile *out) {
         // time. A CPU step costs a fork and join, not a dispatch.
         p.dims = 1;
         p.fuse_norm = 0;
-        p.attn_parts = 1;
+        p.attn_parts = 2; // heads of keys are few, and threads share them evenly
         p.step_cost = 2000;
         p.row_tile = 8;
         p.weave = p.vec > 8 ? 2 : 4;
