@@ -3,7 +3,7 @@ import math
 from xml.sax.saxutils import escape
 
 WIDTH, LEFT, RIGHT, ROW, TOP = 860, 350, 120, 34, 46
-LOW, HIGH = 0.1, 16.0
+LOW, HIGH = 0.1, 64.0
 
 
 def x_of(ratio):
@@ -17,7 +17,7 @@ def draw(bars):
     out = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui, sans-serif" font-size="13">' % (WIDTH, height),
            '<style>text{fill:#1f2328} .grid{stroke:#8886} .one{stroke:#1f2328} @media(prefers-color-scheme:dark){text{fill:#e6edf3} .one{stroke:#e6edf3}}</style>',
            '<text x="12" y="22" font-weight="600">hob, as a multiple of the peer (tokens a second, median)</text>']
-    for tick in (0.1, 0.25, 0.5, 1, 2, 4, 8, 16):
+    for tick in (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64):
         x = x_of(tick)
         out.append('<line class="%s" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>' % ("one" if tick == 1 else "grid", x, x, TOP - 8, height - 28))
         out.append('<text x="%.1f" y="%d" text-anchor="middle" font-size="11">%g</text>' % (x, height - 12, tick))
