@@ -3,10 +3,10 @@
 // A pack node goes in front of each matmul whose weight has fields of 4 or 8 bits in blocks that
 // line up with those of pack; matmuls of one tensor share it. A matmul of another weight keeps f32:
 // its activations would gain nothing. Where an error stays, numbers have 16 bits:
-// in what attention weighs (q, k, v), in what is added to the residual stream, in the logits. On a
-// GPU with cheap barriers only a prompt is packed, and with 16-bit floats and no products of bytes
-// not that either: its tiles are kept in those.
-// requires: joined weights.
+// in what attention weighs (q, k, v), in what is added to the residual stream, in the logits; and
+// on a processor wherever few rows are read, for memory is the limit there and twice the products
+// cost little. On a GPU with cheap barriers only a prompt is packed, and with 16-bit floats and no
+// products of bytes not that either: its tiles are kept in those. requires: joined weights.
 #include "pass/pass.h"
 
 // The bits of a weight's fields where packed activations meet them; 0: they do not. Bytes gain
@@ -46,7 +46,7 @@ bool pass_pack(PassContext *c, Graph *g) {
         Node nd = old[i];
         i64 bits = nd.op == OP_matmul ? field_bits(c->profile, g->tensors.at[nd.in[1]].weight) : 0;
         if (bits) {
-            i64 wide = is_delicate(&was, nd.out);
+            i64 wide = is_delicate(&was, nd.out) || (!prof->gpu && c->regime_n <= 8);
             int found = -1;
             for (size_t k = 0; k < g->nodes.n && found < 0; k++) {
                 const Node *p = &g->nodes.at[k];

@@ -393,6 +393,12 @@ def evaluate(tmp):
     j = json.loads(both or b"{}")
     case("the_modes_agree_but_are_not_one", code == 0 and j.get("tokens") == 6 and 1e-7 < j["mean_kl"] < 1e-2
          and j["mean_kl"] <= j["largest_kl"] and j["clear_flips"] == 0 and j["clear"] <= 6, (both, err))
+    with open(os.path.join(ROOT, "tests", "fixtures", "smol_tokens.json")) as f:
+        text = os.path.join(tmp, "text.json")
+        with open(text, "w") as out_file:
+            json.dump(json.load(f)[:64], out_file)
+    kl = [json.loads(hob("eval", "-m", MODEL, "--tokens", text, "--rows", rows, "--agreement", "--json")[1] or b"{}").get("mean_kl") for rows in ("1", "32")]
+    case("decode_in_the_fast_mode_is_nearly_the_reference", None not in kl and 0 < kl[0] < 1e-6 and kl[1] < 2e-3, kl)
     p = subprocess.run("cat %s | %s eval -m %s --tokens /dev/stdin --json" % (tokens, HOB, MODEL), shell=True,
                        stdout=subprocess.PIPE)
     case("tokens_come_through_a_pipe", p.stdout == out, p.stdout)
