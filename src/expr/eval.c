@@ -95,42 +95,47 @@ static bool unary(const Expr *e, Value a, Value *out) {
     }
 }
 
-static bool node(Eval *ev, const Expr *e, Value *out) {
-    Value a[BUFFER_MAX_DIMS] = {0};
-    i64 idx[BUFFER_MAX_DIMS];
+// An operation on the values of its arguments, as many as it has; neither SELECT, which is not
+// given all of them, nor LOAD.
+static inline bool apply(const Expr *e, const Env *env, const Value *a, const Value *b,
+                         const Value *c, Value *out) {
+    bool ok;
     out->type = (Type)e->type;
+    if (e->nargs == 2 && a->type != TY_F32)
+        return ints2((ExprOp)e->op, (Type)e->type, a->i, b->i, &out->i);
     switch (e->op) {
     case EX_ICONST: out->i = e->i; return true;
     case EX_FCONST: out->f = e->f; return true;
-    case EX_VAR: return ev->env->var && ev->env->var(ev->env->user, e->var, out);
-    case EX_SELECT: // a formula's branches guard each other; a kernel's do not, its verifier sees
-                    // to it
-        return eval(ev, e->args[0], &a[0]) && eval(ev, e->args[a[0].i ? 1 : 2], out);
-    default: break;
-    }
-    for (int i = 0; i < e->nargs; i++) {
-        if (!eval(ev, e->args[i], &a[i])) return false;
-        idx[i] = e->op == EX_LOAD ? a[i].i : 0;
-    }
-    bool ok;
-    switch (e->op) {
-    case EX_LOAD: ok = ev->env->load && ev->env->load(ev->env->user, e->buf, idx, out); return ok;
-    case EX_CAST: ok = cast(e, a[0], out); break;
-    case EX_BITCAST: ok = bitcast(e, a[0], out); break;
+    case EX_VAR: return env->var && env->var(env->user, e->var, out);
+    case EX_CAST: ok = cast(e, *a, out); break;
+    case EX_BITCAST: ok = bitcast(e, *a, out); break;
     case EX_DOT4:
-        out->i = dot4_of(a[0].i, (u32)a[1].i, (u32)a[2].i);
+        out->i = dot4_of(a->i, (u32)b->i, (u32)c->i);
         ok = true;
         break;
-    default:
-        if (e->nargs == 1)
-            ok = unary(e, a[0], out);
-        else if (a[0].type == TY_F32)
-            ok = floats2((ExprOp)e->op, a[0].f, a[1].f, out);
-        else
-            ok = ints2((ExprOp)e->op, (Type)e->type, a[0].i, a[1].i, &out->i);
+    default: ok = e->nargs == 1 ? unary(e, *a, out) : floats2((ExprOp)e->op, a->f, b->f, out);
     }
-    if (ok && ev->env->f32 && e->type == TY_F32) out->f = (double)(float)out->f;
+    if (ok && env->f32 && e->type == TY_F32) out->f = (double)(float)out->f;
     return ok;
+}
+
+static bool load(const Expr *e, const Env *env, const i64 *idx, Value *out) {
+    out->type = (Type)e->type;
+    return env->load && env->load(env->user, e->buf, idx, out);
+}
+
+static bool node(Eval *ev, const Expr *e, Value *out) {
+    Value a[BUFFER_MAX_DIMS] = {0};
+    if (e->op == EX_SELECT) // a formula's branches guard each other; a kernel's do not, its
+                            // verifier sees to it
+        return eval(ev, e->args[0], &a[0]) && eval(ev, e->args[a[0].i ? 1 : 2], out);
+    i64 idx[BUFFER_MAX_DIMS];
+    for (int i = 0; i < e->nargs; i++) {
+        if (!eval(ev, e->args[i], &a[i])) return false;
+        idx[i] = a[i].i;
+    }
+    return e->op == EX_LOAD ? load(e, ev->env, idx, out)
+                            : apply(e, ev->env, &a[0], &a[1], &a[2], out);
 }
 
 static bool eval(Eval *ev, const Expr *e, Value *out) {
@@ -161,4 +166,150 @@ bool expr_eval(const Expr *e, const Env *env, Value *out) {
     bool ok = eval(&ev, e, out);
     memo_give(ev.memo);
     return ok;
+}
+
+// ---- the same expressions over and over ---------------------------------------------------------
+
+typedef struct AgainOp AgainOp;
+typedef VEC(AgainOp) AgainList; // operations in an order in which each finds its arguments
+
+struct AgainOp {
+    const Expr *e;
+    u32 at, arg[BUFFER_MAX_DIMS]; // of Again.value
+    AgainList *branch[2];         // SELECT: what has to be found for either; NULL: nothing
+};
+
+enum { AGAIN_MOST = 2048 }; // operations; what shares more across branches is found as ever
+
+typedef struct AgainRoot {
+    const Expr *plain; // found as ever; NULL: by the lists
+    u32 at;
+    u32 found[AGAIN_LEVELS]; // Again.now, when it was last found
+    AgainList list[AGAIN_LEVELS];
+} AgainRoot;
+
+struct Again {
+    Arena *arena;
+    int (*level)(void *user, const Var *v);
+    void *user;
+    u32 now[AGAIN_LEVELS];
+    u32 listed;
+    VEC(AgainRoot) roots;
+    VEC(Value) value;    // of each node
+    VEC(const Expr *) e; // the nodes
+    VEC(u8) levels;      // how often each changes
+};
+
+Again *again_new(Arena *a, int (*level)(void *user, const Var *v), void *user) {
+    Again *g = NEW(a, Again);
+    g->arena = a;
+    g->level = level;
+    g->user = user;
+    for (int i = 0; i < AGAIN_LEVELS; i++) g->now[i] = 1;
+    return g;
+}
+
+// The list that an operation of a level goes to: that of its root, or its branch's.
+typedef struct AgainPlace {
+    AgainRoot *root;
+    AgainList *branch;
+    VEC(u32) listed; // nodes that are found before what is listed next
+} AgainPlace;
+
+static u32 again_slot(Again *g, Memo *slots, const Expr *e) {
+    bool fresh;
+    MemoSlot *s = memo_at(slots, e, &fresh);
+    if (!fresh) return (u32)s->v.i;
+    u32 at = (u32)g->e.n;
+    s->v.i = at;
+    vec_push(g->arena, &g->e, e);
+    vec_push(g->arena, &g->value, (Value){.type = (Type)e->type});
+    vec_push(g->arena, &g->levels, 0);
+    return at;
+}
+
+static bool again_listed(const AgainPlace *p, u32 at) {
+    for (size_t i = 0; i < p->listed.n; i++)
+        if (p->listed.at[i] == at) return true;
+    return false;
+}
+
+// Lists a node behind its arguments. A branch of SELECT gets a list of its own, for what is in it
+// may have no value where it is not taken; its nodes are nobody else's.
+static u32 again_list(Again *g, Memo *slots, AgainPlace *p, const Expr *e) {
+    AgainOp op = {.e = e, .at = again_slot(g, slots, e)};
+    if (again_listed(p, op.at) || ++g->listed > AGAIN_MOST) return op.at;
+    int level = e->op == EX_VAR ? g->level(g->user, e->var) : 0;
+    for (int i = 0; i < e->nargs; i++) {
+        AgainPlace inner = {.root = p->root};
+        size_t before = p->listed.n;
+        bool branch = e->op == EX_SELECT && i > 0;
+        if (branch) {
+            inner.branch = NEW(g->arena, AgainList);
+            op.branch[i - 1] = inner.branch;
+            inner.listed = p->listed;
+        }
+        op.arg[i] = again_list(g, slots, branch ? &inner : p, e->args[i]);
+        if (branch) {
+            p->listed = inner.listed; // it may lie elsewhere by now
+            p->listed.n = before;
+        }
+        level = MAX2(level, g->levels.at[op.arg[i]]);
+    }
+    must(level < AGAIN_LEVELS);
+    g->levels.at[op.at] = (u8)level;
+    vec_push(g->arena, p->branch ? p->branch : &p->root->list[level], op);
+    vec_push(g->arena, &p->listed, op.at);
+    return op.at;
+}
+
+u32 again_add(Again *g, const Expr *e) {
+    Memo *slots = memo_take(e->home);
+    bool fresh;
+    for (size_t i = 0; i < g->e.n; i++) memo_at(slots, g->e.at[i], &fresh)->v.i = (i64)i;
+    AgainRoot root = {0};
+    AgainPlace place = {.root = &root};
+    g->listed = 0;
+    root.at = again_list(g, slots, &place, e);
+    if (g->listed > AGAIN_MOST) root = (AgainRoot){.plain = e};
+    memo_give(slots);
+    vec_push(g->arena, &g->roots, root);
+    return (u32)g->roots.n - 1;
+}
+
+void again_changed(Again *g, int level) { g->now[level]++; }
+
+static bool again_run(Again *g, const AgainList *list, const Env *env) {
+    Value *value = g->value.at;
+    for (const AgainOp *op = list->at, *end = op + list->n; op < end; op++) {
+        const Value *a = &value[op->arg[0]];
+        i64 idx[BUFFER_MAX_DIMS];
+        bool ok = true;
+        if (op->e->op == EX_LOAD) {
+            for (int i = 0; i < op->e->nargs; i++) idx[i] = value[op->arg[i]].i;
+            ok = load(op->e, env, idx, &value[op->at]);
+        } else if (op->e->op == EX_SELECT) {
+            int k = a->i ? 0 : 1;
+            ok = again_run(g, op->branch[k], env);
+            value[op->at] = value[op->arg[1 + k]];
+        } else {
+            ok = apply(op->e, env, a, &value[op->arg[1]], &value[op->arg[2]], &value[op->at]);
+        }
+        if (!ok) return false;
+    }
+    return true;
+}
+
+bool again_eval(Again *g, u32 root, const Env *env, Value *out) {
+    AgainRoot *r = &g->roots.at[root];
+    int level = 0;
+    if (r->plain) return expr_eval(r->plain, env, out);
+    while (level < AGAIN_LEVELS && r->found[level] == g->now[level]) level++;
+    for (; level < AGAIN_LEVELS; level++) {
+        r->found[level] = 0; // should it fail
+        if (!again_run(g, &r->list[level], env)) return false;
+        r->found[level] = g->now[level];
+    }
+    *out = g->value.at[r->at];
+    return true;
 }

@@ -189,6 +189,18 @@ typedef struct Env {
 bool expr_eval(const Expr *e, const Env *env,
                Value *out); // false: a variable or a load had no value
 
+// Expressions that are evaluated over and over, as a reduction's body is: what they share is found
+// once, and what a change does not touch stays. The level of a variable says how often it changes:
+// one of level 0 never does, and again_changed tells that those of a level did. What a load gives
+// never changes.
+enum { AGAIN_LEVELS = 6 };
+typedef struct Again Again;
+Again *again_new(Arena *a, int (*level)(void *user, const Var *v), void *user);
+u32 again_add(Again *g, const Expr *e); // a number for again_eval; all from one Exprs
+void again_changed(Again *g, int level);
+// As expr_eval. Env's functions must not come back to the same g.
+bool again_eval(Again *g, u32 at, const Env *env, Value *out);
+
 // print.c, read.c -- infix text, fewest parentheses: `f32(w[o*18 + b] >> 4u & 15u) * x[n, k]`
 void expr_print(const Expr *e, Buf *out);
 typedef struct ExprSpell { // how variables and buffers are spelled: a kernel's printer makes names

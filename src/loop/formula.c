@@ -4,7 +4,8 @@
 // knows nothing of schedules, kernels or the simplifier. A load of an earlier stage's result
 // evaluates that stage at those indices; each stage keeps its last value, which is what makes a
 // norm's sum of squares cost one pass, not one a term. A FormulaMemo keeps more of them, over
-// calls.
+// calls, and evaluates only what of an expression has changed (Again): a check of a kernel has
+// millions of terms.
 #include "loop/loop.h"
 
 typedef struct Memo {
@@ -13,9 +14,19 @@ typedef struct Memo {
     Value value;
 } Memo;
 
+// A stage's expressions, ready to be evaluated over and over: its axes are of level 1, those that
+// it reduces of 2 and above, the outermost first.
+typedef struct StageAgain {
+    const Stage *st;
+    Again *again;
+    u32 body, extent[MAX_AXES], red[MAX_AXES], value[MAX_STORES], pred[MAX_STORES];
+    bool busy;
+} StageAgain;
+
 struct FormulaMemo {
     u32 entries; // of a stage; a power of two
     Memo *at;    // [stage][hash of the point]
+    StageAgain stage[MAX_STAGES];
 };
 
 typedef struct Referee {
@@ -26,10 +37,32 @@ typedef struct Referee {
     Memo last[MAX_STAGES];
 } Referee;
 
+static int level_of(void *user, const Var *v) {
+    const Stage *st = ((StageAgain *)user)->st;
+    for (int i = 0; i < st->nax; i++)
+        if (st->ax[i].var == v) return 1;
+    for (int i = 0; i < st->nred; i++)
+        if (st->red[i].var == v) return 2 + i;
+    return 0;
+}
+
 FormulaMemo *formula_memo_new(Arena *a, const Formula *f) {
+    _Static_assert(AGAIN_LEVELS >= 2 + MAX_AXES, "a level for each axis that is reduced");
     FormulaMemo *m = NEW(a, FormulaMemo);
     m->entries = 4096;
     m->at = arena_try(a, (u64)f->nstages * m->entries, sizeof(Memo));
+    for (int i = 0; i < f->nstages; i++) {
+        StageAgain *s = &m->stage[i];
+        const Stage *st = s->st = &f->stage[i];
+        s->again = again_new(a, level_of, s);
+        if (st->body) s->body = again_add(s->again, st->body);
+        for (int k = 0; k < st->nax; k++) s->extent[k] = again_add(s->again, st->ax[k].extent);
+        for (int k = 0; k < st->nred; k++) s->red[k] = again_add(s->again, st->red[k].extent);
+        for (int k = 0; k < st->nstores; k++) {
+            s->value[k] = again_add(s->again, st->store[k].value);
+            if (st->store[k].pred) s->pred[k] = again_add(s->again, st->store[k].pred);
+        }
+    }
     return m->at ? m : NULL;
 }
 
@@ -46,6 +79,7 @@ static Memo *memo_at(Referee *r, int stage, const i64 *at, int n) {
 typedef struct Frame {
     Referee *r;
     const Stage *st;
+    StageAgain *again; // NULL: each expression anew
     int depth;
     i64 at[MAX_AXES], red[MAX_AXES];
 } Frame;
@@ -79,16 +113,38 @@ static bool frame_load(void *user, const Buffer *b, const i64 *idx, Value *out) 
     return false;
 }
 
-static bool frame_eval(Frame *fr, const Expr *e, Value *out) {
+// e, whose number is `at` where there are any.
+static bool frame_eval(Frame *fr, const Expr *e, u32 at, Value *out) {
     Env env = {.var = frame_var, .load = frame_load, .user = fr, .f32 = fr->r->f32};
-    return expr_eval(e, &env, out);
+    return fr->again ? again_eval(fr->again->again, at, &env, out) : expr_eval(e, &env, out);
 }
+
+// Begins a frame at a point; false: the formula goes round in a circle.
+static bool frame_begin(Frame *fr, Referee *r, int stage, const i64 *at, int depth) {
+    fr->r = r;
+    fr->st = &r->f->stage[stage];
+    fr->again = NULL;
+    fr->depth = depth;
+    for (int i = 0; i < fr->st->nax; i++) fr->at[i] = at[i];
+    if (!r->memo) return true;
+    fr->again = &r->memo->stage[stage];
+    if (fr->again->busy) return false;
+    again_changed(fr->again->again, 1);
+    return fr->again->busy = true;
+}
+
+static void frame_end(Frame *fr) {
+    if (fr->again) fr->again->busy = false;
+}
+
+#define AT(field) (fr->again ? fr->again->field : 0)
 
 // The point lies inside the axes' extents; a load outside them has no value.
 static bool frame_inside(Frame *fr) {
     for (int i = 0; i < fr->st->nax; i++) {
         Value n;
-        if (!frame_eval(fr, fr->st->ax[i].extent, &n) || fr->at[i] < 0 || fr->at[i] >= n.i)
+        if (!frame_eval(fr, fr->st->ax[i].extent, AT(extent[i]), &n) || fr->at[i] < 0 ||
+            fr->at[i] >= n.i)
             return false;
     }
     return true;
@@ -117,7 +173,7 @@ static bool reduce_all(Frame *fr, Value *out) {
     bool empty = false, first = true;
     for (int i = 0; i < st->nred; i++) {
         Value n;
-        if (!frame_eval(fr, st->red[i].extent, &n)) return false;
+        if (!frame_eval(fr, st->red[i].extent, AT(red[i]), &n)) return false;
         extent[i] = n.i;
         fr->red[i] = 0;
         empty |= n.i <= 0;
@@ -126,12 +182,13 @@ static bool reduce_all(Frame *fr, Value *out) {
     if (empty) return st->op == RED_SUM;
     for (;;) {
         Value v;
-        if (!frame_eval(fr, st->body, &v)) return false;
+        if (!frame_eval(fr, st->body, AT(body), &v)) return false;
         reduce(st->op, out, v, first);
         first = false;
         int i = st->nred - 1;
         while (i >= 0 && ++fr->red[i] == extent[i]) fr->red[i--] = 0;
         if (i < 0) return true;
+        if (fr->again) again_changed(fr->again->again, 2 + i); // and those inside it, in its wake
     }
 }
 
@@ -139,15 +196,19 @@ static bool stage_value(Referee *r, int index, const i64 *at, int depth, Value *
     const Stage *st = &r->f->stage[index];
     Memo *m = memo_at(r, index, at, st->nax);
     if (depth > MAX_STAGES || !st->body) return false;
-    if (m->valid && memcmp(m->at, at, sizeof(i64) * (size_t)st->nax) == 0) {
+    bool same = m->valid;
+    for (int i = 0; i < st->nax; i++) same = same && m->at[i] == at[i];
+    if (same) {
         *out = m->value;
         return true;
     }
-    Frame fr = {.r = r, .st = st, .depth = depth};
-    memcpy(fr.at, at, sizeof(i64) * (size_t)st->nax);
-    if (!frame_inside(&fr) || !reduce_all(&fr, out)) return false;
+    Frame fr;
+    if (!frame_begin(&fr, r, index, at, depth)) return false;
+    bool ok = frame_inside(&fr) && reduce_all(&fr, out);
+    frame_end(&fr);
+    if (!ok) return false;
     m->valid = true;
-    memcpy(m->at, fr.at, sizeof m->at);
+    for (int i = 0; i < st->nax; i++) m->at[i] = at[i];
     m->value = *out;
     return true;
 }
@@ -157,10 +218,22 @@ bool formula_eval(const Formula *f, int stage, int store, const i64 *at, const E
     return formula_eval_memo(f, NULL, stage, store, at, env, value, stored);
 }
 
+// A store's value at the frame's point.
+static bool store_value(Frame *fr, int store, Value *v, bool *stored) {
+    const Store *s = &fr->st->store[store];
+    if (!frame_inside(fr)) return false;
+    if (s->pred) {
+        if (!frame_eval(fr, s->pred, AT(pred[store]), v)) return false;
+        *stored = v->i != 0;
+        if (!*stored) return true;
+    }
+    return frame_eval(fr, s->value, AT(value[store]), v);
+}
+
 bool formula_eval_memo(const Formula *f, FormulaMemo *memo, int stage, int store, const i64 *at,
                        const Env *env, double *value, bool *stored) {
     Referee r = {.f = f, .outer = env, .f32 = env->f32, .memo = memo};
-    Value v;
+    Value v = {.type = TY_F32};
     must(stage >= 0 && stage < f->nstages);
     const Stage *st = &f->stage[stage];
     *stored = true;
@@ -168,20 +241,13 @@ bool formula_eval_memo(const Formula *f, FormulaMemo *memo, int stage, int store
         if (!stage_value(&r, stage, at, 0, &v)) return false;
     } else {
         must(store >= 0 && store < st->nstores);
-        Frame fr = {.r = &r, .st = st};
-        memcpy(fr.at, at, sizeof(i64) * (size_t)st->nax);
-        if (!frame_inside(&fr)) return false;
-        if (st->store[store].pred) {
-            if (!frame_eval(&fr, st->store[store].pred, &v)) return false;
-            *stored = v.i != 0;
-            if (!*stored) {
-                *value = 0;
-                return true;
-            }
-        }
-        if (!frame_eval(&fr, st->store[store].value, &v)) return false;
+        Frame fr;
+        if (!frame_begin(&fr, &r, stage, at, 0)) return false;
+        bool ok = store_value(&fr, store, &v, stored);
+        frame_end(&fr);
+        if (!ok) return false;
     }
-    *value = v.type == TY_F32 ? v.f : (double)v.i;
+    *value = !*stored ? 0 : v.type == TY_F32 ? v.f : (double)v.i;
     return true;
 }
 

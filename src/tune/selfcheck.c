@@ -23,6 +23,8 @@ struct Checker {
     const ProgKernel *kernel;
     const Formula *f;
     CheckArg arg[STEP_MAX_BINDINGS];
+    i64 dim[STEP_MAX_BINDINGS][BUFFER_MAX_DIMS]; // of the formula's arguments
+    const u32 *pattern;
     u32 *out[STEP_MAX_BINDINGS]; // what a written argument held afterwards
     Program program;             // of this one step
     ProgBuffer buffers[2 + STEP_MAX_BINDINGS];
@@ -41,7 +43,11 @@ struct Checker {
     const Stage *stage;
 };
 
-Checker *checker_new(Arena *a) { return NEW(a, Checker); }
+Checker *checker_new(Arena *a) {
+    Checker *c = NEW(a, Checker);
+    c->pattern = check_pattern(a);
+    return c;
+}
 
 void checker_free(Checker *c) {
     if (!c) return;
@@ -114,8 +120,10 @@ static bool begin(Checker *c, const CheckAsk *ask, Err *err) {
     for (int i = 0; i < c->kernel->nbind; i++) {
         Binding *b = &c->one_step.bind[i];
         const ProgBuffer *pb = &p->buffers[b->buffer];
-        c->arg[i] = (CheckArg){
-            .buf = c->f->arg[i], .words = b->size / 4, .seed = 0x1234567u * (u64)(i + 1)};
+        c->arg[i] = (CheckArg){.buf = c->f->arg[i],
+                               .pattern = c->pattern,
+                               .words = b->size / 4,
+                               .seed = 0x1234567u * (u64)(i + 1)};
         c->out[i] = NULL;
         const Weight *w = pb->kind == BUF_WEIGHT ? weight_at(p, b) : NULL;
         c->arg[i].weight = w;
@@ -193,7 +201,7 @@ static bool fill(Checker *c, Device *d, Err *err) {
     arena_reset(c->window);
     u32 *words = arena_try(c->window, n, 4);
     if (!words) return err_set(err, ERR_OUT_OF_MEMORY, "a kernel cannot be checked");
-    for (u64 i = 0; i < n; i++) words[i] = check_word(a, c->filled + i);
+    check_words(a, c->filled, n, words);
     bool ok = device_buffer_write(d, c->handles[b->buffer], b->offset + c->filled * 4, words, n * 4,
                                   err) != 0;
     c->filled += n;
@@ -250,31 +258,32 @@ static Value word_value(Type t, u32 word) {
     return v;
 }
 
-// The flat place of an element; false: outside.
-static bool flat_index(Checker *c, const Buffer *b, const i64 *idx, u64 *at) {
-    Env env = {.var = env_var, .user = c};
-    i64 flat = 0;
-    for (int d = 0; d < b->nd; d++) {
-        Value n;
-        if (!expr_eval(b->dims[d], &env, &n) || idx[d] < 0 || idx[d] >= n.i) return false;
-        flat = flat * n.i + idx[d];
-    }
-    *at = (u64)flat;
-    return true;
-}
-
 static int arg_of(const Checker *c, const Buffer *b) {
     for (int i = 0; i < c->f->nargs; i++)
         if (c->f->arg[i] == b) return i;
     return -1;
 }
 
+// The place of an element in argument i; false: outside.
+static bool flat_index(const Checker *c, int i, const i64 *idx, u64 *at) {
+    i64 flat = 0;
+    for (int d = 0; d < c->f->arg[i]->nd; d++) {
+        i64 n = c->dim[i][d];
+        if (idx[d] < 0 || idx[d] >= n) return false;
+        flat = flat * n + idx[d];
+    }
+    *at = (u64)flat;
+    return *at < c->arg[i].words;
+}
+
 static bool env_load(void *user, const Buffer *b, const i64 *idx, Value *out) {
     Checker *c = user;
     u64 at;
+    u32 word;
     int i = arg_of(c, b);
-    if (i < 0 || !flat_index(c, b, idx, &at) || at >= c->arg[i].words) return false;
-    *out = word_value(b->type, check_word(&c->arg[i], at));
+    if (i < 0 || !flat_index(c, i, idx, &at)) return false;
+    check_words(&c->arg[i], at, 1, &word);
+    *out = word_value(b->type, word);
     return true;
 }
 
@@ -333,8 +342,7 @@ static bool compare_point(Checker *c, FormulaMemo *memo, int stage, Err *err) {
             idx[d] = v.i;
         }
         int arg = arg_of(c, store->buf);
-        bool inside = arg >= 0 && c->out[arg] && flat_index(c, store->buf, idx, &at) &&
-                      at < c->arg[arg].words;
+        bool inside = arg >= 0 && c->out[arg] && flat_index(c, arg, idx, &at);
         c->stage = NULL;
         if (!inside)
             return err_set(err, ERR_ENGINE_CHECK, "its formula stores outside its buffer"),
@@ -384,7 +392,17 @@ static bool compare_stage(Checker *c, FormulaMemo *memo, int stage, Err *err) {
     return true;
 }
 
+// A dimension that has no value lets nothing inside.
+static void find_dims(Checker *c) {
+    Env env = {.var = env_var, .user = c};
+    Value n;
+    for (int i = 0; i < c->f->nargs; i++)
+        for (int d = 0; d < c->f->arg[i]->nd; d++)
+            c->dim[i][d] = expr_eval(c->f->arg[i]->dims[d], &env, &n) ? n.i : 0;
+}
+
 static bool compare(Checker *c, Err *err) {
+    find_dims(c);
     FormulaMemo *exact = formula_memo_new(c->arena, c->f),
                 *rounded = formula_memo_new(c->arena, c->f);
     if (!exact || !rounded) return err_set(err, ERR_OUT_OF_MEMORY, "a kernel cannot be checked");

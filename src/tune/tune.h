@@ -39,10 +39,12 @@ typedef struct CheckArg {
     const Weight *weight; // of a weight's words, else NULL
     u64 plane1;           // where its second plane begins
     const u32 *given;     // constants and parameters: the words themselves
+    const u32 *pattern;   // check_pattern's
     u64 words;
     u64 seed;
 } CheckArg;
-u32 check_word(const CheckArg *a, u64 i);
+u32 *check_pattern(Arena *a);
+void check_words(const CheckArg *a, u64 from, u64 n, u32 *out);
 
 // cost.c: an order of a kernel's schedules: the least first
 double tune_cost(const Kernel *k, const Profile *p);

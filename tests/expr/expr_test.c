@@ -253,6 +253,89 @@ static void shared_nodes_are_evaluated_once(void **state) {
     arena_free(f.a);
 }
 
+// ---- over and over ------------------------------------------------------------------------------
+
+typedef struct Twice {
+    Fix *f;
+    i64 i, k;
+    int loads;
+} Twice;
+
+static bool twice_var(void *user, const Var *v, Value *out) {
+    const Twice *w = user;
+    if (v != w->f->i && v != w->f->n) return value_of(w->f, v, out);
+    *out = (Value){v->type, {.i = v == w->f->i ? w->i : w->k}};
+    return true;
+}
+
+static bool twice_load(void *user, const Buffer *b, const i64 *idx, Value *out) {
+    ((Twice *)user)->loads++;
+    return load_of(NULL, b, idx, out);
+}
+
+static int twice_level(void *user, const Var *v) {
+    const Fix *f = user;
+    return v == f->i ? 1 : v == f->n ? 2 : 0; // n goes round within i
+}
+
+// The same values and as many of them missing as expr_eval finds, and each load only when what it
+// hangs on has changed.
+static void what_did_not_change_is_not_found_again(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int loads; // of 8 times 8; 0: do not count
+    } cases[] = {
+        {"t[i, 1] * t[n, 2] + t[3, 3]", 1 + 8 + 64},
+        {"select(n < i, t[i - n - 1, 0], t[3, 1])", 0},
+        {"select(n < i, t[n - i, 0], t[3, 1] + t[3, 1])", 0},
+        {"f32(select(n == 0, 1, 7//n) + select(i == n, 5, 9//(i - n)))", 0},
+        {"select(b, f, f32(4//(i - n)))", 0},
+        {"t[n, i] + select(n < 4, select(i < 4, t[n, i], t[4, 4]), t[i, i])", 0},
+        {"f32(8//n) + t[i, 0]", 0},
+    };
+    for (size_t c = 0; c < COUNT_OF(cases); c++) {
+        Fix f = fix_new();
+        Twice w = {.f = &f};
+        Env env = {twice_var, twice_load, &w, false};
+        const Expr *e = read(&f, cases[c].text);
+        if (!e) fail_msg("%s: %s", cases[c].text, f.err.msg);
+        Again *g = again_new(f.a, twice_level, &f);
+        u32 root = again_add(g, e), other = again_add(g, e);
+        for (w.i = 0; w.i < 8; w.i++) {
+            again_changed(g, 1);
+            for (w.k = 0; w.k < 8; w.k++) {
+                Value want = {0}, got = {0};
+                if (w.k) again_changed(g, 2);
+                int before = w.loads;
+                bool ok = expr_eval(e, &env, &want);
+                w.loads = before;
+                assert_int_equal(again_eval(g, root, &env, &got), ok);
+                assert_true(!ok || (got.type == want.type && got.f == want.f));
+                before = w.loads;
+                if ((w.i + w.k) % 3 == 0) assert_int_equal(again_eval(g, other, &env, &got), ok);
+                if (ok) { // it is known now
+                    w.loads = before;
+                    assert_true(again_eval(g, root, &env, &got) && got.f == want.f);
+                    assert_int_equal(w.loads, before);
+                }
+                w.loads = before;
+            }
+        }
+        if (cases[c].loads) assert_int_equal(w.loads, cases[c].loads);
+        arena_free(f.a);
+    }
+    Fix f = fix_new(); // what shares much across branches is found as ever
+    const Expr *e = ex_var(f.x, f.f), *b = ex_lt(f.x, ex_int(f.x, 0), ex_var(f.x, f.i));
+    for (int i = 0; i < 30; i++) e = ex_select(f.x, b, ex_add(f.x, e, e), ex_mul(f.x, e, e));
+    Twice w = {.f = &f, .i = 1};
+    Env env = {twice_var, twice_load, &w, false};
+    Again *g = again_new(f.a, twice_level, &f);
+    Value v;
+    assert_true(again_eval(g, again_add(g, e), &env, &v) && v.f == 0.1 * 0x1p30);
+    arena_free(f.a);
+}
+
 // ---- ranges -------------------------------------------------------------------------------------
 
 static void range(Fix *f, const char *text, i64 lo, i64 hi, i64 divisor) {
@@ -326,6 +409,7 @@ int main(void) {
         cmocka_unit_test(deep_and_long_texts_are_refused),
         cmocka_unit_test(values_are_what_the_table_says),
         cmocka_unit_test(shared_nodes_are_evaluated_once),
+        cmocka_unit_test(what_did_not_change_is_not_found_again),
         cmocka_unit_test(ranges_and_divisors_follow_from_the_parts),
         cmocka_unit_test(maps_rebuild_and_substitutions_replace),
     };

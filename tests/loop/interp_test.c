@@ -342,6 +342,18 @@ static void a_formula_is_its_stages_definitions(void **state) {
     assert_true(formula_eval(f, 0, 0, (i64[]){1}, &env, &got, &stored));
     assert_true(fabs(got - sum) < 1e-15);
     assert_false(formula_eval(f, 1, 0, (i64[]){4, 0}, &env, &got, &stored)); // n is 4
+    FormulaMemo *memo = formula_memo_new(a, f); // the same, whatever was asked before
+    for (int turn = 0; turn < 2; turn++) {
+        for (i64 at = 0; at < 40; at++) {
+            double again = 0;
+            bool too = false;
+            i64 point[] = {at / 8, turn ? 7 - at % 8 : at % 8};
+            got = 0;
+            bool ok = formula_eval(f, 1, 0, point, &env, &got, &stored);
+            assert_int_equal(formula_eval_memo(f, memo, 1, 0, point, &env, &again, &too), ok);
+            assert_true(!ok || (again == got && too == stored));
+        }
+    }
     Buf b = {.arena = a};
     formula_print(f, &b);
     assert_true(str_has(buf_str(&b), S("ss[r] = sum k: x[r, k] * x[r, k]  for r < n; k < 8\n")));
@@ -386,6 +398,12 @@ static void a_stage_that_is_read_in_a_sum_is_evaluated_once(void **state) {
     assert_true(formula_eval(f, 1, 0, (i64[]){0}, &env, &got, &stored));
     assert_true(got == 7 * 28);
     assert_int_equal(w.loads, 16);
+    FormulaMemo *memo = formula_memo_new(a, f);
+    for (int i = 0; i < 8; i++) { // and none twice, over calls
+        assert_true(formula_eval_memo(f, memo, 1, 0, (i64[]){i % 4}, &env, &got, &stored));
+        assert_true(got == (8 * (i % 4) + 7) * (28 + 64 * (i % 4)));
+    }
+    assert_int_equal(w.loads, 16 + 4 * 16);
     arena_free(a);
 }
 

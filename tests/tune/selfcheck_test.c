@@ -140,10 +140,45 @@ static void a_wrong_kernel_is_found_and_named(void **state) {
     lab_close(&l);
 }
 
+// An argument is written in windows, and the referee asks for words of it one by one.
+static void random_words_are_the_same_by_pieces(void **state) {
+    (void)state;
+    enum { N = 30000, PLANE1 = 20011 };
+    Arena *a = arena_new(NULL);
+    Exprs *x = exprs_new(a);
+    Weight w = {.encoding = QUANT_Q4_1};
+    static u32 all[N], part[N];
+    const Type types[] = {TY_F32, TY_U32, TY_I32, TY_U32};
+    u64 alike = 0;
+    for (int i = 0; i < 4; i++) {
+        const Expr *n = ex_int(x, N);
+        Buffer *b = (Buffer *)buffer_new(x, "b", types[i], SCOPE_ARG, 1, &n);
+        if (types[i] == TY_I32) b->lo = -3, b->hi = 40;
+        CheckArg arg = {.buf = b, .pattern = check_pattern(a), .words = N, .seed = 77};
+        if (i == 3) arg.weight = &w, arg.plane1 = PLANE1;
+        check_words(&arg, 0, N, all);
+        for (u64 at = 0, step = 1; at < N; at += step, step = step * 5 % 9973 + 1) {
+            u64 k = MIN2(step, N - at);
+            check_words(&arg, at, k, part);
+            assert_memory_equal(part, all + at, k * 4);
+        }
+        for (int k = 0; k < N; k++) {
+            i32 v = (i32)all[k];
+            assert_true(types[i] != TY_I32 || (v >= -3 && v <= 40));
+            assert_true(types[i] != TY_F32 || (bits_f32(all[k]) >= -1 && bits_f32(all[k]) <= 1));
+            assert_true(i != 3 || k < PLANE1 || (all[k] | 0x83FF03FFu) == 0xB3FF2BFFu);
+            alike += i < 2 && k >= 8191 && all[k] == all[k - 8191];
+        }
+    }
+    assert_true(alike < 10); // the pattern is another one each time
+    arena_free(a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(right_kernels_pass),
         cmocka_unit_test(a_wrong_kernel_is_found_and_named),
+        cmocka_unit_test(random_words_are_the_same_by_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
