@@ -64,7 +64,8 @@ struct Engine {
 
     // loading
     int stage;                  // buffers, read-backs, kernels, binding, weights, waiting, done
-    u32 next;                   // buffer, weight, read-back or kernel
+    u32 next;                   // buffer, place in `order`, read-back or kernel
+    u32 *order;                 // of weights: that of their bytes in the file
     double read_ms[READ_BACKS]; // of each read-back
     double asked_ms;            // when the last one was asked for
     u32 next_row;               // woven rows of the weight that are done

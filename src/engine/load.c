@@ -2,7 +2,8 @@
 //
 // Weights stream: a window of rows is read from the file, repacked into word planes
 // (quant/quant.h), and written at its place, so that this needs a few megabytes whatever the
-// model's size. One call of engine_load_step does one window, so that a page stays alive. The
+// model's size. They come in the order in which they lie in the file, as a download brings them.
+// One call of engine_load_step does one window, so that a page stays alive. The
 // window holds whole woven groups of rows (`interleave` rows side by side), because only those are
 // contiguous in device memory. A weight whose rows come from several tensors of the file (q, k, v
 // joined; gate and up alternating) is filled row by row from each segment.
@@ -14,6 +15,21 @@
 #define WINDOW_DEFAULT (8u << 20)
 #endif
 #define BATCH_BYTES ((u64)256 << 10) // read from a file that is not mapped at a time
+
+// Weights by where their bytes begin in the file; what the file lacks comes first, and is told.
+static void order_weights(Engine *e) {
+    u64 *at = NEW_N(e->arena, u64, MAX2(e->p->nweights, 1));
+    for (int i = 0; i < e->p->nweights; i++) {
+        const Weight *w = &e->p->weights[i];
+        for (int s = 0; s < w->nseg; s++) {
+            const FileTensor *t = gguf_tensor(e->d.file, w->seg[s].tensor);
+            if (!s || (t && t->off < at[i])) at[i] = t ? t->off : 0;
+        }
+        int k = i; // of few weights, most of which stand in order
+        for (; k > 0 && at[e->order[k - 1]] > at[i]; k--) e->order[k] = e->order[k - 1];
+        e->order[k] = (u32)i;
+    }
+}
 
 bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err) {
     const Program *p = d->program;
@@ -36,6 +52,8 @@ bool engine_new(Arena *a, const EngineDesc *d, Engine **out, Err *err) {
     if (!e->tokens || !e->params || !e->window)
         return err_set(err, ERR_OUT_OF_MEMORY, "no memory for a context of %u tokens; ask for less",
                        p->ctx);
+    e->order = NEW_N(a, u32, MAX2(p->nweights, 1));
+    if (d->file) order_weights(e);
     e->progress.total = p->weight_bytes;
     *out = e;
     return true;
@@ -125,9 +143,9 @@ static bool write_plane(Engine *e, const Weight *w, int plane, u32 first, u32 n,
     return t != 0;
 }
 
-// One window of weight e->next.
+// One window of the next weight.
 static bool load_window(Engine *e, Err *err) {
-    const Weight *w = &e->p->weights[e->next];
+    const Weight *w = &e->p->weights[e->order[e->next]];
     u32 weave = MAX2(w->interleave, 1u);
     u32 padded = (u32)round_up(w->rows, weave);
     u64 words = (u64)quant_words(w->encoding, 0, w->cols) + quant_words(w->encoding, 1, w->cols);

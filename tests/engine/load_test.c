@@ -127,6 +127,71 @@ static void load_with_window(u32 window, u32 row_step, bool mapped) {
     fake_close(&f);
 }
 
+typedef struct Watched {
+    Small file;
+    u64 data, last; // where tensors begin; the last read of them
+    int back;       // reads that went back
+} Watched;
+
+static bool read_watched(Source *s, u64 off, void *dst, size_t n) {
+    Watched *w = s->user;
+    if (w->data && off < w->last) w->back++;
+    w->last = off;
+    memcpy(dst, w->file.bytes + off, n);
+    return true;
+}
+
+// A download brings them so.
+static void weights_come_in_the_files_order(void **state) {
+    (void)state;
+    static Watched watched;
+    small_file(&watched.file);
+    Fake f;
+    fake_open(&f, false);
+    engine_free(f.engine);
+    Source src = {
+        .size = watched.file.n, .read = read_watched, .user = &watched, .name = S("watched")};
+    Gguf *g;
+    assert_true(gguf_open(f.arena, &src, &g, &f.err));
+    static const Str names[3] = {{"v", 1}, {"a", 1}, {"b", 1}};
+    const u32 rows[3] = {1, ROWS_A, ROWS_B}, cols[3] = {VECTOR, K, K};
+    Weight w[3];
+    u64 at = 0;
+    for (int i = 0; i < 3; i++) {
+        w[i] = (Weight){.name = names[i],
+                        .encoding = QUANT_F32,
+                        .rows = rows[i],
+                        .cols = cols[i],
+                        .interleave = 1,
+                        .nseg = 1,
+                        .buffer = 4,
+                        .offset = at,
+                        .size = (u64)rows[i] * cols[i] * 4};
+        w[i].seg[0] = (WeightSegment){names[i], 0, rows[i], 1};
+        at += w[i].size;
+    }
+    ProgBuffer buffers[5];
+    memcpy(buffers, f.buffer, sizeof f.buffer);
+    buffers[4] = (ProgBuffer){.name = S("weights"), .kind = BUF_WEIGHT, .size = 4096};
+    f.program.buffers = buffers;
+    f.program.nbuffers = 5;
+    f.program.weights = w;
+    f.program.nweights = 3;
+    f.program.weight_bytes = at;
+    EngineDesc d = {.device = f.device, .program = &f.program, .file = g, .window = 512};
+    assert_true(engine_new(f.arena, &d, &f.engine, &f.err));
+    watched.data = 1;
+    watched.last = 0;
+    assert_int_equal(fake_load(&f), ENGINE_DONE);
+    assert_int_equal(watched.back, 0);
+    assert_true(watched.last == gguf_tensor(g, S("v"))->off);
+    float got[VECTOR];
+    assert_true(device_buffer_read(f.device, engine_bind(f.engine)->buffers[4], 0, got, sizeof got,
+                                   &f.err));
+    for (int i = 0; i < VECTOR; i++) assert_true(got[i] == (float)i);
+    fake_close(&f);
+}
+
 static void weights_land_woven_through_any_window(void **state) {
     (void)state;
     const u32 windows[] = {1, 600, 1100, 1 << 20};
@@ -242,6 +307,7 @@ static void a_five_gigabyte_file_is_read_at_its_end(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_land_woven_through_any_window),
+        cmocka_unit_test(weights_come_in_the_files_order),
         cmocka_unit_test(a_tensor_that_does_not_fit_is_named),
         cmocka_unit_test(a_five_gigabyte_file_is_read_at_its_end),
     };

@@ -1,8 +1,9 @@
 // The package by itself, as somebody else's page imports it: opening, ending, closing, seeds, what it says.
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
+import http from "node:http";
 import path from "node:path";
-import { MODEL, ROOT, must, serveCheckout, test } from "./lib.mjs";
+import { MODEL, OPEN, ROOT, must, serveCheckout, test } from "./lib.mjs";
 
 /** The model with a tensor more, behind all others: rotary factors of 1, which change nothing. */
 function withFactors(from, to) {
@@ -83,6 +84,36 @@ export async function packageTests(browser) {
             await sameAnswer(model, `/${path.relative(ROOT, copy)}`);
         } finally {
             fs.rmSync(copy);
+        }
+    });
+    await test("a model's address is read by a few long requests, and goes on where a connection was cut", async () => {
+        const file = fs.statSync(MODEL).size, asked = [];
+        let cuts = 0;
+        const other = http.createServer((request, reply) => {
+            for (const [name, value] of Object.entries(OPEN)) reply.setHeader(name, value);
+            if (request.method === "OPTIONS") return reply.writeHead(204, { "Access-Control-Allow-Headers": "Range" }).end();
+            const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range);
+            asked.push({ from: Number(from), open: to === "" });
+            reply.writeHead(206, { "Content-Range": `bytes ${from}-${file - 1}/${file}`, "Content-Length": file - from });
+            const body = fs.createReadStream(MODEL, { start: Number(from) });
+            let sent = 0;
+            if (cuts-- > 0) body.on("data", (d) => (sent += d.length) > 12 << 20 && reply.destroy());
+            body.pipe(reply);
+            reply.on("close", () => body.destroy());
+        });
+        await new Promise((done) => other.listen(0, "127.0.0.1", done));
+        try {
+            const there = `http://127.0.0.1:${other.address().port}/m.gguf`;
+            await sameAnswer(model, there);
+            const few = asked.splice(0);
+            cuts = 2;
+            await sameAnswer(model, there);
+            must(few.length <= 8 && few[0].from === 0 && few.every((r) => r.open), JSON.stringify(few)); // 190 of half a megabyte
+            must(asked.length > few.length && asked.length <= few.length + 30 && cuts <= 0, JSON.stringify(asked)); // what was under way is asked for anew
+            return `${few.length} requests, ${asked.length} with two cuts`;
+        } finally {
+            other.closeAllConnections();
+            other.close();
         }
     });
     await test("a safetensors file of hob bake opens, and answers as the model it was made of", async () => {

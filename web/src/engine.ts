@@ -1,7 +1,8 @@
 // engine.ts: the page's end: a worker that holds the model, and chat completions over it in OpenAI's shapes.
 import { HobError, failure, type ErrorBody } from "./errors.js";
 import type { FromWorker, Sizes, ToWorker } from "./protocol.js";
-import { nameOf, sweepStored, type SourceInput } from "./source.js";
+import { nameOf } from "./range.js";
+import { sweepStored, type SourceInput } from "./source.js";
 import type {
     AnswerStats,
     ChatChunk,

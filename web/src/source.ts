@@ -3,6 +3,7 @@
 // Nothing holds the whole file. A URL whose server knows no ranges, and a Response, are stored first: in the page's
 // private file system where there is one, else in parts that the browser may keep on disk.
 import { failure } from "./errors.js";
+import { RangeSource, get, nameOf } from "./range.js";
 
 /** Takes a part of what is read, to be copied at once, and where in it the part begins. */
 export type Put = (at: number, part: Uint8Array) => void;
@@ -11,6 +12,10 @@ export interface ModelSource {
     readonly name: string;
     readonly size: number;
     read(off: number, n: number, put: Put): Promise<void>;
+    /** false: who reads this will wait for others. */
+    near?(off: number, n: number): boolean;
+    /** Nothing is read for now. */
+    rest?(): void;
     close(): void;
 }
 
@@ -22,11 +27,6 @@ export type SourceInput =
     | { blob: Blob; name: string };
 
 export type StoreProgress = (done: number, total: number) => void;
-
-const CHUNK = 1 << 19;
-const KEEP = 10; // chunks in memory
-const AHEAD = 4; // chunks asked for before they are wanted
-const TRIES = 4;
 
 export async function openSource(input: SourceInput, onStore: StoreProgress): Promise<ModelSource> {
     if ("file" in input) return new BlobSource(input.file, input.file.name);
@@ -53,123 +53,13 @@ class BlobSource implements ModelSource {
     close(): void {}
 }
 
-/** What an address ends in, as people read it. */
-export function nameOf(url: string): string {
-    const last = new URL(url).pathname.split("/").pop() ?? "";
-    try {
-        return decodeURIComponent(last) || "model";
-    } catch {
-        return last || "model";
-    }
-}
-
-async function get(url: string, range: string | null, signal: AbortSignal): Promise<Response> {
-    let reply: Response;
-    try {
-        reply = await fetch(url, { headers: range ? { Range: range } : {}, signal });
-    } catch (e) {
-        throw failure("NETWORK", `${url}: no answer (${(e as Error).message}); is the server still there?`);
-    }
-    if (!reply.ok) throw failure("NETWORK", `${url}: the server answers ${reply.status} ${reply.statusText}`);
-    return reply;
-}
-
-// The body, which should be `size` bytes long, read into `buffer`: of what arrayBuffer() and plain readers leave behind, a
-// browser collects hundreds of megabytes before it frees them.
-async function bodyOf(reply: Response, size: number, buffer: ArrayBuffer): Promise<Uint8Array> {
-    let data = new Uint8Array(buffer); // longer than `size`, so that too much would show
-    let reader: ReadableStreamBYOBReader;
-    try {
-        reader = reply.body!.getReader({ mode: "byob" });
-    } catch {
-        return new Uint8Array(await reply.arrayBuffer()); // a browser that cannot
-    }
-    for (let n = 0; ; ) {
-        const { value, done } = await reader.read(data.subarray(n));
-        if (value) data = new Uint8Array(value.buffer);
-        n += value?.length ?? 0;
-        if (!done && n <= size) continue;
-        if (!done) void reader.cancel().catch(() => {});
-        return data.subarray(0, n);
-    }
-}
-
 async function openUrl(url: string, onStore: StoreProgress): Promise<ModelSource> {
     const abort = new AbortController();
-    const reply = await get(url, "bytes=0-0", abort.signal);
-    const total = /\/(\d+)\s*$/.exec(reply.headers.get("Content-Range") ?? "")?.[1];
-    if (reply.status === 206 && total) {
-        await reply.body?.cancel();
-        return new RangeSource(url, Number(total), abort);
-    }
+    const reply = await get(url, "bytes=0-", abort.signal);
+    const total = /^bytes 0-.*\/(\d+)\s*$/.exec(reply.headers.get("Content-Range") ?? "")?.[1];
+    if (reply.status === 206 && total && reply.body) return new RangeSource(url, Number(total), abort, reply.body);
     if (!reply.body) throw failure("NETWORK", `${url}: an empty answer`);
     return storeStream(reply.body, nameOf(url), Number(reply.headers.get("Content-Length") ?? 0), onStore);
-}
-
-class RangeSource implements ModelSource {
-    readonly name: string;
-    private readonly chunks = new Map<number, Promise<Uint8Array>>(); // oldest first
-    private readonly spare: ArrayBuffer[] = []; // of chunks that are not kept any more
-
-    constructor(
-        private readonly url: string,
-        readonly size: number,
-        private readonly abort: AbortController,
-    ) {
-        this.name = nameOf(url);
-    }
-
-    async read(off: number, n: number, put: Put): Promise<void> {
-        const first = Math.floor(off / CHUNK);
-        const last = Math.floor((off + n - 1) / CHUNK);
-        for (let i = first; i <= last; i++) {
-            const chunk = await this.chunk(i);
-            const from = Math.max(off - i * CHUNK, 0);
-            const to = Math.min(off + n - i * CHUNK, CHUNK);
-            put(i * CHUNK + from - off, chunk.subarray(from, to)); // at once: its buffer is used again
-            for (let k = 1; k <= AHEAD; k++) {
-                if ((i + k) * CHUNK < this.size) this.chunk(i + k).catch(() => {}); // told when it is wanted
-            }
-        }
-    }
-
-    private chunk(i: number): Promise<Uint8Array> {
-        const had = this.chunks.get(i);
-        const chunk = had ?? this.load(i);
-        this.chunks.delete(i);
-        this.chunks.set(i, chunk);
-        if (!had) chunk.catch(() => this.chunks.delete(i));
-        for (const [old, data] of this.chunks) {
-            if (this.chunks.size <= KEEP) break;
-            this.chunks.delete(old);
-            void data.then((d) => d.buffer.byteLength > CHUNK && this.spare.push(d.buffer as ArrayBuffer), () => {});
-        }
-        return chunk;
-    }
-
-    // A cut connection is tried again; what was read of the chunk is dropped.
-    private async load(i: number): Promise<Uint8Array> {
-        const from = i * CHUNK;
-        const to = Math.min(from + CHUNK, this.size);
-        for (let attempt = 1; ; attempt++) {
-            try {
-                const reply = await get(this.url, `bytes=${from}-${to - 1}`, this.abort.signal);
-                const data = await bodyOf(reply, to - from, this.spare.pop() ?? new ArrayBuffer(CHUNK + 1));
-                const n = data.length;
-                if (reply.status === 206 && n === to - from) return data;
-                throw failure("NETWORK", `${this.url}: bytes ${from} to ${to} came back as ${n} bytes`);
-            } catch (e) {
-                if (attempt === TRIES || this.abort.signal.aborted) throw e;
-                await new Promise((done) => setTimeout(done, 250 * 2 ** attempt));
-            }
-        }
-    }
-
-    close(): void {
-        this.abort.abort();
-        this.chunks.clear();
-        this.spare.length = 0;
-    }
 }
 
 async function storeStream(

@@ -183,6 +183,7 @@ async function openModel(m: Open): Promise<void> {
         const told = () => loading(core.c.hob_w_load_done(core.page), core.c.hob_w_load_total(core.page));
         if ((await run(core, gpu, step, told)) !== STATE.READY) throw explain(core, gpu);
         told();
+        source!.rest?.();
         drop();
         open = { core, gpu, team, tuning: gpu && m.tune ? new Tuning(core, gpu, tell, log) : null };
         const info: EngineInfo = { ...core.info<EngineInfo>(), why, trials, kernel_set, mode: m.mode, threads: team.size };
