@@ -15,7 +15,7 @@ __attribute__((import_module("env"), import_name("hob_log"))) void hob_js_log(co
 
 // A kernel on several threads: the page's helpers have its kernels on the same memory.
 __attribute__((import_module("env"), import_name("hob_share"))) bool
-hob_js_share(KernelFn fn, void *const *arg, const i32 *dims, u32 extent, u32 pieces);
+hob_js_share(KernelFn fn, void *const *arg, const i32 *dims, u32 extent, u32 pieces, u32 threads);
 
 static void run_list(void *user, const u32 *words, u32 n) {
     (void)user;
@@ -146,8 +146,12 @@ EXPORT(hob_w_new) Page *hob_w_new(void) {
     return p->out_arena && p->request && p->args[ARG_COUNT - 1] ? p : NULL;
 }
 
-// Kernels run on so many threads from the next device on.
-EXPORT(hob_w_threads) void hob_w_threads(Page *p, int n) { p->threads = n; }
+// Kernels run on so many threads from the next device on, and on `many` where there is more than
+// one row: a prompt is bound by arithmetic, which every thread adds to, one row by memory.
+EXPORT(hob_w_threads) void hob_w_threads(Page *p, int n, int many) {
+    p->threads = n;
+    p->threads_many = many;
+}
 
 // Memory that stays, for the page's helpers: 0: there is none.
 EXPORT(hob_w_room) u8 *hob_w_room(Page *p, u32 n) { return arena_try(p->arena, n, 1); }
@@ -210,8 +214,10 @@ bool page_device(Page *p, Model *m, bool gpu, Err *err) {
     if (gpu && !p->has_gpu)
         return err_set(err, ERR_DEVICE_UNKNOWN,
                        "this browser gives no WebGPU adapter; use the CPU");
-    DeviceOptions o = {
-        .threads = MAX2(p->threads, 1), .share = hob_js_share, .self = gpu ? &p->host : NULL};
+    DeviceOptions o = {.threads = MAX2(p->threads, 1),
+                       .threads_many = p->threads_many,
+                       .share = hob_js_share,
+                       .self = gpu ? &p->host : NULL};
     if (!model_device(m, gpu ? S("webgpu") : S("cpu"), &o, err)) return false;
     if (p->fast) m->profile.act_bits = 8;
     if (gpu) p->gpu = m->device;
@@ -256,6 +262,15 @@ EXPORT(hob_w_load) bool hob_w_load(Page *p, bool gpu) {
     else
         page_fail(p);
     return ok;
+}
+
+// While there is nothing else to do, a kernel is checked that an answer will need; while the model
+// loads, one whose arguments take little memory. false: none is left.
+EXPORT(hob_w_ahead) bool hob_w_ahead(Page *p) {
+    Err err = {0};
+    u64 most = p->stage == STAGE_LOAD ? (u64)4 << 20 : UINT64_MAX;
+    return (p->stage == STAGE_LOAD || p->stage == STAGE_READY) &&
+           engine_check_ahead(p->m->engine, most, &err) == ENGINE_WORKING;
 }
 
 EXPORT(hob_w_load_done) double hob_w_load_done(const Page *p) {
@@ -406,9 +421,10 @@ EXPORT(hob_w_stats) void hob_w_stats(Page *p) {
     buf_fmt(&p->out,
             "{\"prompt_tokens\":%u,\"cached_tokens\":%u,\"answer_tokens\":%u,\"ttft_ms\":%.1f,"
             "\"prefill_tps\":%.2f,"
-            "\"decode_tps\":%.2f,\"drafted\":%u,\"accepted\":%u,\"finish_reason\":",
+            "\"decode_tps\":%.2f,\"drafted\":%u,\"accepted\":%u,\"checked\":%u,"
+            "\"finish_reason\":",
             s->prompt_tokens, s->cached_tokens, s->answer_tokens, t.ttft_ms, t.prefill_tps,
-            t.decode_tps, s->drafted, s->accepted);
+            t.decode_tps, s->drafted, s->accepted, s->checked);
     json_str(&p->out, str_c(finish_name(engine_finish(p->m->engine))));
     buf_char(&p->out, '}');
 }

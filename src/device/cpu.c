@@ -149,7 +149,8 @@ static bool run_step(Device *d, const DeviceBind *b, const Step *st, const Submi
                      u64 params_offset, Err *err) {
     Cpu *c = d->self;
     CpuKernel *k = &c->kernels.at[handle_index(b->kernels[st->kernel].id)];
-    Share share = {.fn = k->fn, .dims = st->dims, .threads = threads(c)};
+    int many = s->n > 1 && c->o.share ? c->o.threads_many : 0;
+    Share share = {.fn = k->fn, .dims = st->dims, .threads = many ? many : threads(c)};
     u32 grid[3]; // a CPU's schedule has but x
     step_grid(b->program, st, s->n, s->m, grid);
     share.extent = grid[0];
@@ -165,7 +166,8 @@ static bool run_step(Device *d, const DeviceBind *b, const Step *st, const Submi
     else if (!c->o.share)
         pool_run(c->pool, run_share, &share);
     else if (!c->o.share(share.fn, share.arg, share.dims, share.extent,
-                         (u32)MIN2(work / (SERIAL_WORK / 2), (u64)share.extent)))
+                         (u32)MIN2(work / (SERIAL_WORK / 2), (u64)share.extent),
+                         (u32)share.threads))
         return err_set(err, ERR_DEVICE_FAILED, "one of the threads failed at step %S", st->name);
     return true;
 }

@@ -104,11 +104,13 @@ typedef bool (*InterpFn)(void *user, Arena *scratch, const ProgKernel *k, void *
                          const u64 *bytes, const i32 *dims, const u32 grid[3], Err *err);
 // A kernel of the build-time menu, over the range [begin, end) of its outermost loop.
 typedef void (*KernelFn)(void *const *arg, const i32 *dims, i32 begin, i32 end);
-// Runs fn over [0, extent) with the help of others, in at most `pieces` pieces. false: one of them
+// Runs fn over [0, extent) on so many threads, in at most `pieces` pieces. false: one of them
 // failed.
-typedef bool (*ShareFn)(KernelFn fn, void *const *arg, const i32 *dims, u32 extent, u32 pieces);
+typedef bool (*ShareFn)(KernelFn fn, void *const *arg, const i32 *dims, u32 extent, u32 pieces,
+                        u32 threads);
 typedef struct DeviceOptions {
     int threads;                       // cpu; 0: all cores
+    int threads_many;                  // cpu: where steps have more rows than one; 0: the same
     ShareFn share;                     // cpu; not NULL: these threads are not ours to start
     InterpFn interp;                   // cpu; NULL: a missing kernel is an error
     void (*log)(void *user, Str line); // NULL: silent

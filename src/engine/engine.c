@@ -123,6 +123,7 @@ static EngineState check_steps(Engine *e, int regime, int first, int last, Err *
         if (s != ENGINE_DONE) return s;
         e->checked[k] = true;
         e->nchecked++;
+        e->stats.checked++;
     }
     return ENGINE_DONE;
 }
@@ -136,6 +137,42 @@ EngineState engine_check(Engine *e, int regime, RunSampler sampler, bool head, E
     if (s == ENGINE_DONE && sampler == RUN_SAMPLE)
         s = check_steps(e, regime, r->sample, r->nsteps, err);
     return s;
+}
+
+// Bytes that a step's check has to write.
+static u64 check_bytes(const Engine *e, const Step *st) {
+    u64 n = 0;
+    for (int i = 0; i < e->p->kernels[st->kernel].nbind; i++) n += st->bind[i].size;
+    return n;
+}
+
+EngineState engine_check_ahead(Engine *e, u64 most, Err *err) {
+    const int regimes[] = {engine_regime(e, largest_n(e)),
+                           engine_regime(e, 1)}; // as an answer goes
+    if (!e->d.hooks.check_kernel || e->d.device->vt->async || e->ahead_over || !e->bind.program ||
+        e->phase == PHASE_FAILED)
+        return ENGINE_DONE;
+    bool soon = most < UINT64_MAX, left = soon;
+    u32 before = e->nchecked;
+    for (size_t i = 0; i < (soon ? 1 : COUNT_OF(regimes)); i++) {
+        const Regime *r = &e->p->regimes[regimes[i]];
+        for (int k = 0; k < (soon ? r->greedy : r->nsteps); k++) {
+            if (e->checked[r->steps[k].kernel]) continue;
+            if (check_bytes(e, &r->steps[k]) > most) continue;
+            EngineState s;
+            do // a whole kernel, for an answer may begin with another; this device never waits
+                s = check_steps(e, regimes[i], k, k + 1, err);
+            while (s == ENGINE_WORKING);
+            if (s == ENGINE_FAILED) { // an answer that needs the kernel is told
+                *err = (Err){0};
+                e->ahead_over = true;
+                return ENGINE_DONE;
+            }
+            if (e->nchecked != before) return ENGINE_WORKING;
+        }
+    }
+    e->ahead_over = !left;
+    return ENGINE_DONE;
 }
 
 // ---- requests -----------------------------------------------------------------------------------

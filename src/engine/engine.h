@@ -90,6 +90,12 @@ typedef struct EngineRequest {
 bool engine_start(Engine *e, const EngineRequest *r,
                   Err *err); // refused while loading or while an answer is made
 EngineState engine_step(Engine *e, Err *err);
+// Checks one more of the kernels that an answer will need, prefill's first, while there is nothing
+// else to do: while bytes are awaited, or a question. DONE: none is left, or the device answers
+// later, whose checks wait for others. Not while an answer is made. most: bytes of arguments; where
+// they are limited, because there is something else to do soon, only what every first token needs
+// is checked.
+EngineState engine_check_ahead(Engine *e, u64 most, Err *err);
 void engine_speculate(Engine *e, int drafts); // from the next answer on: as EngineDesc.speculate
 i32 engine_token(const Engine *e);            // after ENGINE_TOKEN
 Finish engine_finish(const Engine *e);        // after ENGINE_DONE
@@ -104,6 +110,7 @@ typedef struct EngineStats {
     u32 drafted, accepted;              // tokens of drafts, and those of them that were right
     double check_ms; // of the time to the first token: checking kernels, each at its first use
     double pause_ms; // of the time from there to the second: the same for what decodes
+    u32 checked;     // kernels that were checked meanwhile
 } EngineStats;
 const EngineStats *engine_stats(const Engine *e);
 // Takes a device's answers until at most `keep` tickets are out. WORKING: so it is; WAITING: not

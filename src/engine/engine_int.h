@@ -58,6 +58,7 @@ struct Engine {
     BoundHandle bound;
     bool *checked; // by kernel: right on this device
     u32 nchecked;
+    bool ahead_over;   // engine_check_ahead has nothing more to do
     double check_ms;   // that it took to check so many for first and second tokens
     bool decodes[2];   // by greedy or sampled: what makes one token after the other is checked
     double check_from; // clock_ms since when kernels are checked; 0: none is

@@ -316,6 +316,76 @@ static void steps_that_a_device_cannot_time_are_refused(void **state) {
     close_null(&o);
 }
 
+// ---- threads that are others' to start ----------------------------------------------------------
+
+static u32 shared_among; // threads, of the last range that was shared; its kernel is not run
+
+static bool share_told(KernelFn fn, void *const *arg, const i32 *dims, u32 extent, u32 pieces,
+                       u32 threads) {
+    assert_true(fn && arg && dims);
+    assert_int_equal(extent % 64, 0);
+    assert_true(pieces > 1);
+    shared_among = threads;
+    return true;
+}
+
+static void a_prompt_has_threads_of_its_own_number(void **state) {
+    (void)state;
+    Arena *a = arena_new(NULL);
+    Err err = {0};
+    Device *d;
+    DeviceOptions opts = {.threads = 2, .threads_many = 5, .share = share_told};
+    assert_true(device_open(a, S("cpu"), &opts, &d, &err));
+    ProgKernel kernel = {.name = S("any"),
+                         .nest_key = cpu_kernels().at[0].at[0].nest_key,
+                         .nbind = 1,
+                         .writes = {true}};
+    ProgBuffer buffers[3] = {{.name = S("params")}, {.name = S("ring")}, {.name = S("data")}};
+    Step step = {.name = S("s"),
+                 .bind = {{2, 0, 64}},
+                 .bytes = 10000000,
+                 .grid = {{64, 0, 1, 1, false}, {0, 1, 1, 1, false}, {0, 1, 1, 1, false}}};
+    Program p = {.ctx = 8,
+                 .chunk = 4,
+                 .m_max = 1,
+                 .vocab = 4,
+                 .nkernels = 1,
+                 .nbuffers = 3,
+                 .kernels = &kernel,
+                 .buffers = buffers,
+                 .buf_params = 0,
+                 .buf_ring = 1,
+                 .buf_logits = 2};
+    buffers[0].size = round_up(program_param_words(&p) * 4, 64) * PARAM_SLOTS;
+    buffers[1].size = TOKEN_RING * 4;
+    buffers[2].size = 64;
+    p.regimes[REGIME_FEW] =
+        (Regime){.n = 4, .m = 1, .nsteps = 1, .head = 1, .greedy = 1, .sample = 1, .steps = &step};
+    BufferHandle bh[3];
+    for (int i = 0; i < 3; i++)
+        assert_true(device_buffer_make(d, buffers[i].size, BUF_ARENA, &bh[i], &err));
+    KernelHandle kh;
+    Ticket t;
+    assert_true(device_kernel_make(d, &kernel, &kh, &t, &err));
+    DeviceBind bind = {&p, bh, &kh};
+    BoundHandle bound;
+    assert_true(device_bind(d, &bind, &bound, &err));
+    i32 params[64] = {0};
+    for (u32 n = 1; n <= 3; n++) {
+        Submit s = {.bound = bound,
+                    .regime = REGIME_FEW,
+                    .last = 1,
+                    .n = n,
+                    .t = n,
+                    .params = params,
+                    .read_ring = -1};
+        assert_int_not_equal(device_submit(d, &s, &err), 0);
+        assert_int_equal(shared_among, n == 1 ? 2 : 5);
+    }
+    device_close(d);
+    arena_free(a);
+}
+
 static void a_missing_kernel_without_an_interpreter_is_an_error(void **state) {
     (void)state;
     Arena *a = arena_new(NULL);
@@ -342,6 +412,7 @@ int main(void) {
         cmocka_unit_test(too_many_unpolled_tickets_are_refused),
         cmocka_unit_test(the_processor_runs_steps_with_the_params_of_their_slot),
         cmocka_unit_test(steps_that_a_device_cannot_time_are_refused),
+        cmocka_unit_test(a_prompt_has_threads_of_its_own_number),
         cmocka_unit_test(a_missing_kernel_without_an_interpreter_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

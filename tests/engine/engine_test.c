@@ -411,6 +411,58 @@ static void what_decodes_is_checked_behind_the_first_token(void **state) {
     fake_close(&f);
 }
 
+static EngineState check_counted(void *user, const Engine *e, int regime, u32 step, Err *err) {
+    Checks *c = user;
+    u32 kernel = engine_program(e)->regimes[regime].steps[step].kernel;
+    if (c->fails && kernel == 1) return err_set(err, ERR_ENGINE_CHECK, "wrong"), ENGINE_FAILED;
+    if (++c->calls % 2) return ENGINE_WORKING;
+    assert_int_equal(kernel, c->calls / 2 - 1); // prefill's, then decode's
+    return ENGINE_DONE;
+}
+
+// While there is nothing else to do: a kernel a call, whole, and none again when an answer comes.
+static void kernels_are_checked_ahead_of_an_answer(void **state) {
+    (void)state;
+    for (int k = 0; k < 4; k++) {
+        bool async = k & 1, fails = k & 2;
+        Fake f;
+        fake_open(&f, async);
+        engine_free(f.engine);
+        ProgKernel kernels[2] = {f.kernel[0], f.kernel[0]};
+        Step steps[4];
+        memcpy(steps, f.step, sizeof steps);
+        for (int i = 0; i < 4; i++) steps[i].kernel = 1;
+        f.program.kernels = kernels;
+        f.program.nkernels = 2;
+        f.program.regimes[0].steps = steps;
+        Checks c = {&f.script, 0, fails};
+        EngineDesc d = {.device = f.device, .program = &f.program, .hooks = {check_counted, &c}};
+        assert_true(engine_new(f.arena, &d, &f.engine, &f.err));
+        assert_int_equal(engine_check_ahead(f.engine, UINT64_MAX, &f.err),
+                         ENGINE_DONE); // too early
+        fake_load(&f);
+        assert_int_equal(engine_check_ahead(f.engine, 127, &f.err), ENGINE_DONE); // 128 bytes each
+        assert_int_equal(c.calls, 0);
+        if (!async) {
+            assert_int_equal(engine_check_ahead(f.engine, 128, &f.err), ENGINE_WORKING);
+            assert_int_equal(engine_check_ahead(f.engine, 128, &f.err), ENGINE_DONE);
+            assert_int_equal(c.calls, 2); // what decodes has time
+        }
+        if (!async && !fails)
+            assert_int_equal(engine_check_ahead(f.engine, UINT64_MAX, &f.err), ENGINE_WORKING);
+        assert_int_equal(engine_check_ahead(f.engine, UINT64_MAX, &f.err), ENGINE_DONE);
+        assert_int_equal(c.calls, async ? 0 : fails ? 2 : 4);
+        assert_int_equal(f.err.id, ERR_NONE); // who needs the kernel is told
+        fake_answer(&f, 20, (i32[]){1, 2, 3}, 3);
+        assert_true(ask(&f, 20, 0));
+        for (int i = 0; i < 3 && !(fails && i); i++) assert_int_equal(fake_step(&f), ENGINE_TOKEN);
+        assert_int_equal(fake_step(&f), fails ? ENGINE_FAILED : ENGINE_DONE);
+        assert_int_equal(c.calls, fails ? 2 : 4);
+        assert_int_equal(engine_stats(f.engine)->checked, async ? 2 - fails : 0);
+        fake_close(&f);
+    }
+}
+
 static void eval_reads_logits_of_every_row(void **state) {
     (void)state;
     Fake f;
@@ -468,6 +520,7 @@ int main(void) {
         cmocka_unit_test(logits_that_are_not_numbers_end_the_answer),
         cmocka_unit_test(each_kernel_is_checked_once_and_before_it_runs),
         cmocka_unit_test(what_decodes_is_checked_behind_the_first_token),
+        cmocka_unit_test(kernels_are_checked_ahead_of_an_answer),
         cmocka_unit_test(eval_reads_logits_of_every_row),
         cmocka_unit_test(eval_of_a_device_that_answers_later_can_be_ended_early),
     };

@@ -116,6 +116,21 @@ export async function packageTests(browser) {
             other.close();
         }
     });
+    await test("kernels are checked while nothing is asked for, and an answer then checks none", async () => {
+        const said = await page.evaluate(async (model) => {
+            const engine = await window.open(model);
+            const evaluated = await engine.evaluate({ tokens: [1, 2, 3], rows: 1 }); // it has its turn meanwhile
+            await new Promise((done) => setTimeout(done, 3000));
+            const words = await window.say(engine), { checked } = engine.stats;
+            engine.close();
+            const other = await window.open(model);
+            const soon = await window.say(other);
+            other.close();
+            return { words, checked, soon, n: evaluated.top.length };
+        }, model);
+        must(said.words && said.words === said.soon && said.n === 2, JSON.stringify(said));
+        must(said.checked === 0, `${said.checked} kernels were checked in the answer`);
+    });
     await test("a safetensors file of hob bake opens, and answers as the model it was made of", async () => {
         const baked = path.join(ROOT, "build", "tests", "baked.safetensors");
         execFileSync(path.join(ROOT, "build", "hob"), ["bake", "-m", MODEL, "-o", baked]);

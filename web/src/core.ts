@@ -42,6 +42,7 @@ interface Exports {
     hob_w_tuned(page: number, adapter: number, adapterN: number, text: number, n: number): void;
     hob_w_tune(page: number): number;
     hob_w_load(page: number, gpu: number): number;
+    hob_w_ahead(page: number): number;
     hob_w_load_done(page: number): number;
     hob_w_load_total(page: number): number;
     hob_w_info(page: number): void;
@@ -52,7 +53,7 @@ interface Exports {
     hob_w_stats(page: number): void;
     hob_w_answer(page: number, ticket: number, ok: number, token: number): void;
     hob_w_lost(page: number): void;
-    hob_w_threads(page: number, n: number): void;
+    hob_w_threads(page: number, n: number, many: number): void;
     hob_w_room(page: number, n: number): number;
     hob_w_kernel(keyLo: number, keyHi: number, fn: number): number;
 }
@@ -61,8 +62,8 @@ export interface CoreHost {
     /** Runs a command list that lies in the core's memory. */
     gpu(words: Uint32Array): void;
     log(line: string): void;
-    /** Runs the kernel of that number in at most so many pieces; false: it failed. */
-    share(fn: number, args: number, dims: number, extent: number, pieces: number): boolean;
+    /** Runs the kernel of that number in at most so many pieces, on so many threads; false: it failed. */
+    share(fn: number, args: number, dims: number, extent: number, pieces: number, threads: number): boolean;
 }
 
 const utf8 = new TextEncoder();
@@ -82,8 +83,8 @@ export class Core {
             memory,
             hob_gpu: (at: number, n: number) => host.gpu(new Uint32Array(memory.buffer, at, n)),
             hob_log: (at: number, n: number) => host.log(text.decode(new Uint8Array(memory.buffer, at, n).slice())),
-            hob_share: (fn: number, args: number, dims: number, extent: number, pieces: number) =>
-                host.share(fn - core.kernelsAt, args, dims, extent, pieces) ? 1 : 0,
+            hob_share: (fn: number, args: number, dims: number, extent: number, pieces: number, threads: number) =>
+                host.share(fn - core.kernelsAt, args, dims, extent, pieces, threads) ? 1 : 0,
             exp: Math.exp, // src/api/wasm_math.h
             log: Math.log,
             sin: Math.sin,

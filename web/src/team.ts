@@ -11,7 +11,7 @@ import { kernelsOn, type KernelFunction, type Kernels } from "./kernels.js";
 const CLAIM = 0, DONE = 16, SLEEPERS = 32, ACTIVE = 48, FAILED = 64, PIECES = 80, EXTENT = 81, FUNCTION = 82, ARGS = 83, DIMS = 84;
 const WORDS = 96;
 const CLOSED = 0xfff;
-const PIECES_EACH = 4; // the last one to be ready is late by a quarter of its share at most
+const PIECES_EACH = 8; // the last one to be ready is late by an eighth of its share at most
 const STACK = 128 << 10; // what the kernels of the core's worker have (tools/build_wasm.py)
 const SPIN_MS = 0.3;
 const START_MS = 10_000; // a helper that is not there by then is not waited for
@@ -76,10 +76,26 @@ export async function help(m: ToHelper, post: (m: FromHelper) => void): Promise<
     }
 }
 
+export interface Helper {
+    worker: Worker;
+    failed: Promise<string>;
+}
+
+/** Begins to fetch and start helpers: what else has to be fetched and started takes as long. */
+export const helpers = (n: number): Helper[] =>
+    Array.from({ length: n }, () => {
+        const worker = new Worker(new URL("./helper.js", import.meta.url), { type: "module", name: "hob helper" });
+        const failed = new Promise<string>((done) => {
+            worker.onerror = (e) => (e.preventDefault(), done(e.message || "it could not be fetched"));
+        });
+        return { worker, failed };
+    });
+
 export class Team {
     private helpers: Worker[] = [];
     private w: Int32Array | null = null;
     private job = 0;
+    private closed = false;
 
     constructor(
         private readonly kernels: Kernels,
@@ -91,46 +107,38 @@ export class Team {
         return 1 + this.helpers.length;
     }
 
-    /** Starts helpers for `size` threads in all, or as many as can be had. */
-    async start(size: number, module: WebAssembly.Module, memory: WebAssembly.Memory, room: (bytes: number) => number): Promise<void> {
+    /** Has these run kernels too, or as many of them as can be had. */
+    async start(all: Helper[], module: WebAssembly.Module, memory: WebAssembly.Memory, room: (bytes: number) => number): Promise<void> {
+        const size = all.length + 1;
+        if (size === 1) return;
         const words = (room(WORDS * 4 + 64 + STACK * (size - 1)) + 63) & ~63;
-        if (words === 0) return this.log("there is no memory for more threads: one runs");
+        if (words === 0) {
+            for (const { worker } of all) worker.terminate();
+            return this.log("there is no memory for more threads: one runs");
+        }
         this.w = new Int32Array(memory.buffer, words, WORDS);
         this.w[CLAIM] = CLOSED;
-        this.w[ACTIVE] = size;
-        const started = Array.from({ length: size - 1 }, async (_, index) => {
+        const started = all.map(async ({ worker, failed }, index) => {
             const stack = (words + WORDS * 4 + STACK * (index + 1)) & ~15;
-            const helper = new Worker(new URL("./helper.js", import.meta.url), { type: "module", name: "hob helper" });
-            const why = await new Promise<string | null>((done) => {
-                helper.onmessage = (e: MessageEvent<FromHelper>) => done(e.data);
-                helper.onerror = (e) => (e.preventDefault(), done(e.message || "it could not be fetched"));
+            const said = new Promise<string | null>((done) => {
+                worker.onmessage = (e: MessageEvent<FromHelper>) => done(e.data);
                 setTimeout(done, START_MS, "it took too long");
-                helper.postMessage({ module, memory, words, stack, index: index + 1 } satisfies ToHelper);
+                worker.postMessage({ module, memory, words, stack, index: index + 1 } satisfies ToHelper);
             });
-            helper.onmessage = (e: MessageEvent<FromHelper>) => this.log(`a helper failed: ${e.data}`);
-            if (why === null) return this.helpers.push(helper);
-            helper.terminate();
+            const why = await Promise.race([said, failed]);
+            worker.onmessage = (e: MessageEvent<FromHelper>) => this.log(`a helper failed: ${e.data}`);
+            if (why === null && !this.closed) return this.helpers.push(worker);
+            worker.terminate();
             throw why;
         });
-        const failed = (await Promise.allSettled(started)).filter((s) => s.status === "rejected");
-        if (failed.length) this.log(`${failed.length} of ${size - 1} helper threads did not start (${failed[0]!.reason}): ${this.size} run`);
+        const lost = (await Promise.allSettled(started)).filter((s) => s.status === "rejected");
+        if (lost.length && !this.closed) this.log(`${lost.length} of ${size - 1} helper threads did not start (${lost[0]!.reason}): ${this.size} run`);
     }
 
-    /** Lets only so many threads run kernels; the others sleep. */
-    use(threads: number): void {
-        if (this.w) Atomics.store(this.w, ACTIVE, threads);
-    }
-
-    /** Ends those that are not in use. */
-    keep(threads: number): void {
-        this.use(threads);
-        for (const helper of this.helpers.splice(Math.max(threads - 1, 0))) helper.terminate();
-    }
-
-    /** Runs a kernel over [0, extent); false: some thread failed, and from then on this one runs alone. */
-    readonly share = (fn: number, args: number, dims: number, extent: number, pieces: number): boolean => {
+    /** Runs a kernel over [0, extent) on so many threads; false: one failed, and from then on this one runs alone. */
+    readonly share = (fn: number, args: number, dims: number, extent: number, pieces: number, threads: number): boolean => {
         const w = this.w;
-        const count = Math.min(pieces, this.size * PIECES_EACH, CLOSED - 1);
+        const count = Math.min(pieces, threads * PIECES_EACH, CLOSED - 1);
         if (!w || count < 2) {
             this.kernels.functions[fn]!(args, dims, 0, extent);
             return true;
@@ -141,9 +149,10 @@ export class Team {
         w[ARGS] = args;
         w[DIMS] = dims;
         w[DONE] = 0;
+        Atomics.store(w, ACTIVE, threads); // the others sleep
         this.job = (this.job + CLOSED + 1) | 0;
         Atomics.store(w, CLAIM, this.job);
-        if (Atomics.load(w, SLEEPERS) > 0) Atomics.notify(w, CLAIM);
+        if (Atomics.load(w, SLEEPERS) > this.size - threads) Atomics.notify(w, CLAIM);
         work(w, this.kernels.functions, (e) => this.log(`a kernel failed: ${e}`));
         let done: number;
         const start = performance.now();
@@ -161,7 +170,8 @@ export class Team {
     };
 
     close(): void {
-        this.keep(1);
+        this.closed = true;
+        for (const helper of this.helpers.splice(0)) helper.terminate();
         this.w = null;
     }
 }

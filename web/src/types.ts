@@ -67,6 +67,8 @@ export interface AnswerStats {
     /** Tokens that were tried in advance, and those of them that were right. */
     drafted: number;
     accepted: number;
+    /** Kernels that were not checked before the question came, each at its first use. */
+    checked: number;
     finish_reason: FinishReason;
 }
 
@@ -81,7 +83,7 @@ export interface Trial {
     /** How long the trial took, compiling and pipelines included, and how many products it ran. */
     took_ms?: number;
     products?: number;
-    /** Of the CPU: how many threads were fastest, or asked for, and its set of kernels. */
+    /** Of the CPU: how many threads were fastest for one row, or asked for, and its set of kernels. */
     threads?: number;
     set?: KernelSet;
     mode?: Mode;
@@ -103,7 +105,7 @@ export interface EngineInfo {
     steps: number;
     /** Kernels whose schedule was measured here before. */
     tuned: number;
-    /** Threads that run the CPU's kernels, and which set those are; 1 where the GPU runs. */
+    /** Threads that run the CPU's kernels (a prompt's: one row has as many as its trial says), and which set those are; 1 where the GPU runs. */
     threads: number;
     kernel_set: KernelSet;
     mode: Mode;

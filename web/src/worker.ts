@@ -7,16 +7,18 @@ import { bestKernels, kernelsOn, type KernelSet } from "./kernels.js";
 import { modules, plainMemory, sharedMemory } from "./modules.js";
 import type { FromWorker, Open, ToWorker } from "./protocol.js";
 import { openSource, type ModelSource } from "./source.js";
-import { Team } from "./team.js";
+import { Team, helpers } from "./team.js";
 import { Tuning, adapterName, readTuned } from "./tuning.js";
 import type { AnswerStats, DeviceName, EngineInfo, EvaluateRequest, Progress, Trial } from "./types.js";
 
 const TRIAL_MS = { cpu: 80, webgpu: 120 }; // running products; what is made for them comes before
 const AGAIN_MS = 40; // the same with another number of threads
+const ALONE_MS = 16; // the same where there is no other device to choose: for the number of threads
 const WORTH = 0.95; // of the time with half as many threads: more must be faster than that
 const THREADS_MAX = 8; // unless more are asked for
 const LATE_MS = 3000; // who asked for the CPU waits no longer for WebGPU's figure
 const BOTH_MAX = 256 << 20; // a larger model makes room for the one that takes its place
+const QUIET_MS = 100; // until it seems that nothing is asked for
 const SLICE_MS = 12; // work between two looks at the messages
 
 let source: ModelSource | null = null;
@@ -44,11 +46,11 @@ onmessage = (e: MessageEvent<ToWorker>) => {
 
 // Lets messages in: a timer would wait for four milliseconds.
 const channel = new MessageChannel();
-let resume: (() => void) | null = null;
-channel.port1.onmessage = () => resume?.();
+const breathing: (() => void)[] = [];
+channel.port1.onmessage = () => breathing.shift()?.();
 const breathe = () =>
     new Promise<void>((done) => {
-        resume = done;
+        breathing.push(done);
         channel.port2.postMessage(0);
     });
 
@@ -73,7 +75,12 @@ async function run(core: Core, gpu: Gpu | null, step: () => number, each?: () =>
         if (state === STATE.WAITING && gpu) {
             await gpu.progress();
         } else if (state === STATE.NEED) {
-            await fill(core);
+            const { c, page } = core;
+            const far = source!.near?.(c.hob_w_need_off(page), c.hob_w_need_n(page)) === false;
+            const filled = fill(core);
+            let come = false;
+            if (far) await Promise.all([filled.finally(() => (come = true)), ahead(core, () => come)]);
+            else await filled;
         } else if (state !== STATE.WORKING && state !== STATE.WAITING) {
             return state;
         }
@@ -83,6 +90,19 @@ async function run(core: Core, gpu: Gpu | null, step: () => number, each?: () =>
             since = performance.now();
         }
     }
+}
+
+/** Kernels that an answer will need are checked, until there is something better to do. */
+async function ahead(core: Core, over: () => boolean): Promise<void> {
+    do await breathe();
+    while (!over() && core.c.hob_w_ahead(core.page));
+}
+
+/** Nothing is asked for, perhaps for long. */
+function idle(): void {
+    const core = open?.core;
+    const over = () => asking !== 0 || open?.core !== core;
+    if (core) setTimeout(() => over() || void ahead(core, over), QUIET_MS);
 }
 
 async function fill(core: Core): Promise<void> {
@@ -130,29 +150,32 @@ async function openModel(m: Open): Promise<void> {
         source?.close();
         source = null;
         trials = [];
-        source = await openSource(m.source, speed("store"));
     }
     const kernel_set = m.kernels ?? bestKernels();
     trials = trials.filter((t) => !t.error && t.mode === m.mode && (t.device !== "cpu" || (t.set === kernel_set && (!m.threads || t.threads === m.threads))));
     const cpu = trials.find((t) => t.device === "cpu");
-    const most = m.threads || cpu?.threads || Math.min(navigator.hardwareConcurrency || 1, THREADS_MAX);
-    const wanted = cpu && m.device === "webgpu" ? 1 : most; // which of them are worth it, the trial says
+    const most = m.threads || Math.min(navigator.hardwareConcurrency || 1, THREADS_MAX);
+    const wanted = cpu && m.device === "webgpu" ? 1 : most; // how many decode, the trial says
     const shared = wanted > 1 ? sharedMemory() : "";
     if (m.threads && typeof shared === "string" && shared) log(`${shared}: one of them runs`);
     const memory = typeof shared === "string" ? plainMemory() : shared;
-    let [[coreModule, kernelModule], adapter] = await Promise.all([modules(kernel_set, m.mode, memory === shared), adapterFor(m.device)]);
-    let gpu: Gpu | null = null;
-    const kernels = await kernelsOn(kernelModule, memory);
-    const team = new Team(kernels, log);
-    const core: Core = await Core.start(coreModule, memory, { gpu: (list) => gpu!.run(list), log, share: team.share });
-    const step = () => {
-        if (m.id !== opening) throw failure("INTERRUPTED", "the model is opened in another way; wait for that");
-        return core.c.hob_w_step(core.page);
-    };
+    // all of this takes the time of its slowest
+    const beside = helpers(memory === shared ? wanted - 1 : 0);
+    const opened = m.source ? openSource(m.source, speed("store")).then((s) => void (source = s)) : null;
+    const all = Promise.all([modules(kernel_set, m.mode, memory === shared), adapterFor(m.device), opened]);
+    let gpu: Gpu | null = null, team: Team | null = null;
     try {
+        let [[coreModule, kernelModule], adapter] = await all;
+        const kernels = await kernelsOn(kernelModule, memory);
+        team = new Team(kernels, log);
+        const core: Core = await Core.start(coreModule, memory, { gpu: (list) => gpu!.run(list), log, share: team.share });
+        const step = () => {
+            if (m.id !== opening) throw failure("INTERRUPTED", "the model is opened in another way; wait for that");
+            return core.c.hob_w_step(core.page);
+        };
         core.addKernels(kernels);
         core.c.hob_w_mode(core.page, m.mode === "fast" ? 1 : 0);
-        if (memory === shared) await team.start(wanted, kernelModule, memory, (n) => core.c.hob_w_room(core.page, n));
+        const started = team.start(beside, kernelModule, memory, (n) => core.c.hob_w_room(core.page, n));
         if (typeof adapter !== "string") {
             gpu = new Gpu(adapter.device, adapter.info, adapter.late, () => memory.buffer);
             const ok = core.c.hob_w_adapter(core.page, ...core.arg(0, adapter.info.base), ...core.arg(1, adapter.info.profile));
@@ -165,6 +188,7 @@ async function openModel(m: Open): Promise<void> {
         progress({ stage: "header" });
         core.c.hob_w_open(core.page, source!.size, ...core.arg(0, source!.name), ...m.sizes);
         if ((await run(core, gpu, step)) !== STATE.HEADER) throw explain(core, gpu);
+        await started;
 
         const { device, why } = await choose({ core, gpu, team }, adapter, m, kernel_set);
         if (device === "cpu") {
@@ -173,7 +197,8 @@ async function openModel(m: Open): Promise<void> {
         } else {
             team.close();
         }
-        core.c.hob_w_threads(core.page, team.size);
+        const decoding = Math.min(trials.find((t) => t.device === "cpu")?.threads ?? 1, team.size); // what a trial found holds for one row
+        core.c.hob_w_threads(core.page, decoding, team.size);
         progress({ stage: "compile" });
         if (gpu) core.c.hob_w_tuned(core.page, ...core.arg(0, adapterName(gpu)), ...core.arg(1, m.tune ? await readTuned() : ""));
         await breathe();
@@ -190,9 +215,11 @@ async function openModel(m: Open): Promise<void> {
         info.load_ms = performance.now() - start;
         info.heap_bytes = core.heapBytes;
         post({ type: "ready", id: m.id, info });
+        idle();
     } catch (e) {
         gpu?.close();
-        team.close();
+        team?.close();
+        for (const { worker } of beside) worker.terminate();
         throw e;
     }
 }
@@ -219,7 +246,7 @@ async function choose({ core, gpu, team }: Opening, adapter: Opened | string, m:
         throw failure("DEVICE_UNKNOWN", `WebGPU cannot be used: ${adapter as string}; use the CPU`);
     progress({ stage: "probe" });
     const known = (device: DeviceName) => trials.find((t) => t.device === device);
-    const cpu = known("cpu") ?? (await cpuTrial(core, team, set, m.threads));
+    const cpu = known("cpu") ?? (await cpuTrial(core, team, set, m.threads, asked === "cpu" || !gpu));
     const web = known("webgpu") ?? (gpu ? await webgpuTrial(core, gpu, asked) : { device: "webgpu", adapter: "", error: adapter as string });
     trials = [web, cpu].map((t) => ({ ...t, mode: m.mode }));
     if (asked !== "auto") return { device: asked, why: "you chose it" };
@@ -233,24 +260,22 @@ async function choose({ core, gpu, team }: Opening, adapter: Opened | string, m:
         : { device: "cpu", why: `its matrix product is ${times(1 / ratio)} times as fast` };
 }
 
-/** With twice as many threads as long as that is worth it, unless their number is given; the helpers that are left end. */
-async function cpuTrial(core: Core, team: Team, set: KernelSet, threads: number): Promise<Trial> {
+/** With twice as many threads as long as that is worth it, unless their number is given. */
+async function cpuTrial(core: Core, team: Team, set: KernelSet, threads: number, alone: boolean): Promise<Trial> {
     const once = async (n: number, ms: number): Promise<Trial> => {
-        team.use(n);
-        core.c.hob_w_threads(core.page, n);
+        core.c.hob_w_threads(core.page, n, n);
         const simd = set === "relaxed" ? "relaxed SIMD" : "SIMD";
         const t: Trial = { device: "cpu", adapter: `WebAssembly ${simd}, ${n > 1 ? `${n} threads` : "one thread"}`, threads: n, set };
         return trial(core, null, t, ms);
     };
     const all = team.size;
-    let best = await once(threads ? all : 1, TRIAL_MS.cpu), took = best.took_ms ?? 0;
+    let best = await once(threads ? all : 1, alone ? ALONE_MS : TRIAL_MS.cpu), took = best.took_ms ?? 0;
     for (let n = 2; !threads && !best.error && n / 2 < all; n *= 2) {
-        const more = await once(Math.min(n, all), AGAIN_MS);
+        const more = await once(Math.min(n, all), alone ? ALONE_MS : AGAIN_MS);
         took += more.took_ms ?? 0;
         if (more.error || more.ms! > best.ms! * WORTH) break;
         best = more;
     }
-    team.keep(best.threads!);
     return { ...best, took_ms: took };
 }
 
@@ -306,6 +331,7 @@ async function make(id: number, begin: (core: Core) => number, piece: (core: Cor
     }
     open?.gpu?.traceEnd();
     open?.tuning?.idle();
+    idle();
 }
 
 /** Of what is handed over from now on; at the end of an answer, or when another trace begins, it has what it has. */
