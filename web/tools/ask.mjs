@@ -55,14 +55,19 @@ try {
     });
     end.catch(() => {}); // it is awaited below; a failure before that must not end the program
     await page.exposeFunction("hobHear", (what, detail) => hear[what]?.(detail));
-    await page.addInitScript(() => {
+    await page.addInitScript((question) => {
         for (const what of ["progress", "ready", "text", "end", "error"])
             document.addEventListener(`hob:${what}`, (e) => window.hobHear(what, { ...e.detail, at: performance.now() })); // since navigation
-    });
+        // asked from within: who drives a browser hears tenths of a second late that it is ready
+        document.addEventListener("hob:ready", () => {
+            const prompt = document.getElementById("prompt");
+            prompt.value = question;
+            prompt.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
+        }, { once: true });
+    }, ASK);
     await Promise.race([page.goto(url.href), end]);
-    await Promise.race([page.waitForSelector("body[data-state=ready]", { timeout: 300_000 }), end]);
-    const asked = page.fill("#prompt", ASK).then(() => page.press("#prompt", "Enter"));
-    const [s] = await Promise.all([end, asked]);
+    await Promise.race([page.waitForSelector("body:not([data-state=loading])", { timeout: 300_000 }), end]);
+    const s = await end;
     const line = {
         device: s.device,
         threads: s.threads,

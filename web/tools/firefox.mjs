@@ -35,7 +35,7 @@ const within = ({ timeout } = {}) => ({ timeout: timeout ?? 30_000, polling: 50 
 
 function namedPage(p) {
     return withNames(p, {
-        addInitScript: (script) => p.evaluateOnNewDocument(script),
+        addInitScript: (script, ...given) => p.evaluateOnNewDocument(script, ...given),
         fill: (selector, text) => p.$eval(selector, (e, text) => {
             e.focus();
             e.value = text;
