@@ -20,12 +20,13 @@ static Nest *nest_of(Arena *a, Rng *r, int kind, Case *c, Profile *p) {
     u32 which = rnd(r) % COUNT_OF(profile_names);
     assert_true(profile_named(str_c(profile_names[which]), p));
     p->dims = 0;
-    if (which == 4) p->subgroup = 4;
+    static const i64 lanes[] = {0, 8, 32};
+    if (which == 4) p->subgroup = lanes[rnd(r) % COUNT_OF(lanes)]; // 4 stands in the profile
     p->dot4 = rnd(r) % 2;
     Nest *n = random_nest(a, r, kind, p, c);
     size_t end = strlen(c->what);
-    snprintf(c->what + end, sizeof c->what - end, " for %s%s", profile_names[which],
-             which == 4 ? " with subgroups" : "");
+    snprintf(c->what + end, sizeof c->what - end, " for %s, %d lanes", profile_names[which],
+             (int)p->subgroup);
     return n;
 }
 
