@@ -1,8 +1,8 @@
 // cli/bake.c: `hob bake`: a model file in smaller encodings, as a safetensors file that every
 // command opens.
 //
-// The file is written beside its place and moved there once it is whole, so that no half a model
-// ever has the name that was asked for.
+// The file is written beside its place and moved there once it is whole (cli/output.c), so that no
+// half a model ever has the name that was asked for.
 #include "cli/cli.h"
 
 #include "bake/bake.h"
@@ -18,7 +18,7 @@ typedef struct BakeArgs {
 static bool show(void *user, u64 done, u64 total) {
     const BakeArgs *o = user;
     progress(o->doing, done, total);
-    return true;
+    return !sigint_take(); // only noted while the file is written
 }
 
 bool tokens_read(Arena *a, Str path, Model *m, TokenIds *ids, Err *err) {
@@ -105,24 +105,18 @@ static void print_errors(const BakeError *e, size_t n, bool json, Buf *b) {
                 ratio, (u64)n);
 }
 
-static bool write_file(void *f, const void *p, size_t n) { return fwrite(p, 1, n, f) == n; }
-
-static bool write_out(Arena *a, const Gguf *g, const BakePlan *p, const BakeOptions *b, Str out,
+// Ctrl-C ends it between two rows, and what was begun goes; before that there is nothing to remove.
+static bool write_out(Arena *a, const Gguf *g, const BakePlan *p, BakeOptions *b, Str out,
                       Err *err) {
-    const char *to = arena_cstr(a, out), *part = str_fmt(a, "%S.part", out).ptr;
-    FILE *f = fopen(part, "wb");
-    if (!f) {
-        err_set(err, ERR_IO, "cannot be written; is the folder there, and yours?");
-        return err_file(err, str_c(part));
+    Output to;
+    sigint_watch();
+    bool ok = output_begin(&to, a, out, err);
+    if (ok) {
+        ok = bake_write(g, p, b, output_write, &to, err);
+        if (ok && sigint_take()) ok = err_set(err, ERR_INTERRUPTED, "the work was stopped");
+        ok = output_end(&to, ok, err);
     }
-    bool ok = bake_write(g, p, b, write_file, f, err);
-    if (fclose(f) != 0 && ok) ok = err_set(err, ERR_IO, "cannot be written; is the disk full?");
-    if (ok && rename(part, to) != 0)
-        ok = err_set(err, ERR_IO, "cannot be moved to its place; is there a folder of that name?");
-    if (!ok) {
-        remove(part);
-        err_file(err, out);
-    }
+    sigint_catch(NULL);
     return ok;
 }
 
@@ -137,6 +131,8 @@ static bool bake(Arena *a, const Gguf *g, BakeArgs *o, Buf *b, Err *err) {
         print_errors(e, n, o->json, b);
         return true;
     }
+    const Str read[] = {o->model, o->calibrate};
+    if (!output_check(a, o->out, false, read, COUNT_OF(read), err)) return false;
     if (o->calibrate.len && !calibrate(a, o, &bo, err)) return false;
     o->doing = "planning";
     if (!bake_plan(a, g, &bo, &plan, err)) return false;

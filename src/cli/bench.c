@@ -56,16 +56,25 @@ static int run(const Command *c, int argc, char **argv) {
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
     if (speculate) o.speculate = S("auto");
     if (!open_check(c, &o, S(""))) return EXIT_USAGE;
-    if (speculate && (kernels || trace.len))
+    if (speculate && (kernels || trace.ptr))
         return usage_error(c,
                            "--speculate times other answers: give it without --kernels, --trace");
+    if (trace.ptr && !trace.len) return usage_error(c, "name the file of the trace: --trace F");
     if (json && kernels) return usage_error(c, "--kernels has no JSON form");
     hob_error error = {0};
     Err err = {0};
-    hob_model *m = open_model(&o, &error);
-    if (!m) return report_hob(&error);
-    Model *in = hob_model_inside(m);
     Arena *a = arena_new(NULL);
+    const Str read[] = {o.model, o.profile, o.graph, o.schedule, o.tuned};
+    if (trace.len && !output_check(a, trace, false, read, COUNT_OF(read), &err)) {
+        arena_free(a);
+        return report(&err);
+    }
+    hob_model *m = open_model(&o, &error);
+    if (!m) {
+        arena_free(a);
+        return report_hob(&error);
+    }
+    Model *in = hob_model_inside(m);
     i32 *ids = NEW_N(a, i32, prompt);
     u32 x = 1;
     for (i64 i = 0; i < prompt; i++) {

@@ -60,6 +60,19 @@ bool ids_read(Arena *a, Str text, TokenIds *ids, Err *err); // tokenize.c: a JSO
 bool tokens_read(Arena *a, Str path, Model *m, TokenIds *ids, Err *err);
 bool prompt_text(Arena *a, Str given, Str *out, Err *err); // the text itself; "-": standard input
 
+// ---- output.c: the files that commands write -----------------------------------------------------
+// May a command that reads those files write this one? For before any work. made: missing folders
+// are made when it is written.
+bool output_check(Arena *a, Str path, bool made, const Str *read, size_t n, Err *err);
+typedef struct Output {
+    Str path;
+    const char *part; // where it lies until it is whole
+    FILE *f;
+} Output;
+bool output_begin(Output *o, Arena *a, Str path, Err *err);
+bool output_write(void *o, const void *p, size_t n); // o: an Output
+bool output_end(Output *o, bool ok, Err *err);       // moves it to its place, or, not ok, drops it
+
 // ---- open.c: the options that every command with a model on a device has ------------------------
 typedef struct OpenArgs {
     Str model, device, mode, profile, graph, schedule;

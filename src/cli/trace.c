@@ -261,13 +261,13 @@ static void put_trace(Buf *b, Probe *p, const TraceAsk *ask, const Pass *passes,
     buf_add(b, S("\n]}\n"));
 }
 
-static bool save(Str path, const Buf *b, Err *err) {
-    FILE *f = fopen(path.ptr, "wb");
-    bool ok = f && fwrite(b->ptr, 1, b->len, f) == b->len;
-    if (f && fclose(f) != 0) ok = false;
-    if (ok) return true;
-    err_set(err, ERR_IO, "the trace could not be written; name a file in a folder that is there");
-    return err_subject(err, path);
+static bool save(Arena *a, Str path, const Buf *b, Err *err) {
+    Output to;
+    return output_begin(&to, a, path, err) &&
+           output_end(&to,
+                      output_write(&to, b->ptr, b->len) ||
+                          err_set(err, ERR_IO, "the trace cannot be written; is the disk full?"),
+                      err);
 }
 
 bool trace_write(Probe *p, const TraceAsk *ask, Err *err) {
@@ -291,7 +291,7 @@ bool trace_write(Probe *p, const TraceAsk *ask, Err *err) {
     }
     Buf b = {.arena = p->arena};
     put_trace(&b, p, ask, passes, nprefill, ntokens, best, read, stamps);
-    if (!save(ask->path, &b, err)) return false;
+    if (!save(p->arena, ask->path, &b, err)) return false;
     if (ask->table)
         print_tables(p->arena, passes, nprefill, ntokens ? &tokens[best] : NULL, prog, ask, read,
                      stamps);

@@ -45,7 +45,8 @@ def wrong_use():
              ["eval", "-m", "x", "--tokens", "-", "--schedule", "-"],
              ["inspect", "-m", "x", "--plan", "--with-graph", "-", "--schedule", "-"], ["eval"], ["eval", "-m", "x"], ["bench"],
              ["run", "-m", "x", "-p", "x", "--speculate", "8"], ["chat", "-m", "x", "--speculate", "maybe"],
-             ["bench", "-m", "x", "--speculate", "--kernels"], ["tune"], ["tune", "-m", "x", "--best", "0"],
+             ["bench", "-m", "x", "--speculate", "--kernels"], ["bench", "-m", "x", "--trace", ""], ["bench", "-m", "x", "--trace="],
+             ["tune"], ["tune", "-m", "x", "--best", "0"],
              ["eval", "-m", "x", "--tokens", "a", "--perplexity", "b"],
              ["eval", "-m", "x", "--tokens", "-", "--agreement"], ["eval", "-m", "x", "--perplexity", "a", "--agreement"],
              ["eval", "-m", "x", "--tokens", "a", "--agreement", "--mode", "fast"], ["run", "-m", "x", "-p", "a", "--mode", "slow"], ["bake"], ["bake", "-m", "x"],
@@ -377,6 +378,48 @@ def bake(tmp):
     case("what_cannot_be_baked_leaves_nothing_behind", not bad, bad)
 
 
+def written(tmp):
+    """What commands write: nothing of the user's is lost, and what cannot be written is told before any work."""
+    model, list_file = os.path.join(tmp, "in.gguf"), os.path.join(tmp, "notes.json")
+    shutil.copyfile(MODEL, model)
+    places = {n: os.path.join(tmp, n) for n in ("link", "pipe", "hard", "text", "none/x")}
+    os.symlink(model, places["link"])
+    os.mkfifo(places["pipe"])
+    os.link(model, places["hard"])
+    for path in (places["text"], list_file):
+        with open(path, "w") as f:
+            f.write("mine")
+    before, bad = sorted(os.listdir(tmp)), []
+    for path in (model, places["link"], places["pipe"], places["hard"], places["none/x"], tmp, os.devnull):
+        for c in (["bake", "-o", path], ["bench", "-p", "2", "-n", "2", "--runs", "1", "--trace", path]):
+            code, out, err = hob(c[0], "-m", model, *c[1:], timeout=20)
+            if code != 1 or out or not err.startswith(path + ": ") or "; " not in err:
+                bad.append((c, code, out[:80], err))
+    code, out, err = hob("bake", "-m", model, "-o", places["text"], "--calibrate", places["text"])
+    if code != 1 or "read by this very command" not in err:
+        bad.append(("calibrate", code, err))
+    with open(MODEL, "rb") as a, open(model, "rb") as b:
+        same = a.read() == b.read()
+    case("what_a_command_reads_and_what_is_no_file_is_not_written_over", not bad and same and sorted(os.listdir(tmp)) == before
+         and os.path.islink(places["link"]) and open(places["text"]).read() == "mine", (bad, same, os.listdir(tmp)))
+    out_file = os.path.join(tmp, "stopped.safetensors")
+    with open(out_file + ".part", "w") as f:
+        f.write("mine")
+    before = set(os.listdir(tmp))
+    p = subprocess.Popen([HOB, "bake", "-m", model, "-o", out_file], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until = time.time() + 60
+    while set(os.listdir(tmp)) == before and p.poll() is None and time.time() < until:
+        time.sleep(0.002)
+    begun = set(os.listdir(tmp)) - before
+    time.sleep(0.05)
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=60)
+    case("ctrl_c_leaves_nothing_of_a_baked_file", len(begun) == 1 and p.returncode == 1 and not out and b"stopped" in err
+         and set(os.listdir(tmp)) == before and open(out_file + ".part").read() == "mine", (begun, p.returncode, err, os.listdir(tmp)))
+    for path in [model, list_file, out_file + ".part"] + [p for p in places.values() if os.path.lexists(p)]:
+        os.remove(path)
+
+
 def evaluate(tmp):
     tokens = os.path.join(tmp, "ids.json")
     with open(tokens, "w") as f:
@@ -463,7 +506,7 @@ def main():
         return
     tmp = tempfile.mkdtemp()
     try:
-        for part in (lambda: bad_files(tmp), lambda: five_gigabytes(tmp), tokenize, lambda: run(tmp), loading, chat, lambda: evaluate(tmp), speculate, lambda: bake(tmp), inspect,
+        for part in (lambda: bad_files(tmp), lambda: five_gigabytes(tmp), tokenize, lambda: run(tmp), loading, chat, lambda: evaluate(tmp), speculate, lambda: bake(tmp), lambda: written(tmp), inspect,
                      lambda: library(tmp)):
             try:
                 part()
