@@ -17,25 +17,35 @@ static void folders_make(Arena *a, Str path) {
         if (path.ptr[i] == '/') mkdir(arena_cstr(a, str_sub(path, 0, i)), 0755);
 }
 
+// Is there no such file, or a list of schedules? Nothing else is written over.
+static bool list_read(Arena *a, Str path, Str *text, Err *err) {
+    TunedList list = {0};
+    Err why = {0};
+    *text = (Str){0};
+    if (access(path.ptr, F_OK) != 0) return true;
+    if (source_file_text(a, path, text, &why) && tuned_read(a, *text, &list, &why)) return true;
+    err_set(err, ERR_TUNED,
+            "it is no list of schedules of this version, and is not written over; move it away, or "
+            "name another file: --tuned F");
+    return err_file(err, path);
+}
+
 // The list as it is in the file by now, which another command may have written meanwhile, with what
 // was found; whole or not at all.
 static bool keep(Arena *a, Model *m, const Tuner *t, Str path, Err *err) {
     Str text;
-    Err why = {0};
+    Output to;
     Buf b = {.arena = a};
-    if (access(path.ptr, F_OK) == 0 && source_file_text(a, path, &text, &why))
-        model_tuned(m, text, path);
+    if (!list_read(a, path, &text, err)) return false;
+    model_tuned(m, text, path);
     model_keep(m, t);
     tuned_print(&m->tuned, &b);
     folders_make(a, path);
-    const char *part = str_fmt(a, "%S.%d.tmp", path, (i32)getpid()).ptr;
-    FILE *f = fopen(part, "wb");
-    bool ok = f && fwrite(b.ptr, 1, b.len, f) == b.len;
-    if (f && fclose(f) != 0) ok = false;
-    if (ok && rename(part, path.ptr) == 0) return true;
-    remove(part);
-    err_set(err, ERR_IO, "cannot be written; name another file: --tuned F");
-    return err_file(err, path);
+    return output_begin(&to, a, path, err) &&
+           output_end(&to,
+                      output_write(&to, b.ptr, b.len) ||
+                          err_set(err, ERR_IO, "cannot be written; name another file: --tuned F"),
+                      err);
 }
 
 // Of each rule the kernel that gained most; of each regime all its time, and the worst of all.
@@ -140,10 +150,21 @@ static int run(const Command *c, int argc, char **argv) {
     Parsed p = options_parse(c, opts, COUNT_OF(opts), argc, argv, NULL, 0, NULL);
     if (p != PARSED_OK) return p == PARSED_HELP ? EXIT_DONE : EXIT_USAGE;
     if (!open_check(c, &o, S(""))) return EXIT_USAGE;
+    if (!o.device.len) o.device = S("webgpu");
+    if (!str_eq(o.device, S("webgpu")))
+        return usage_error(c,
+                           "kernels for the processor were compiled with hob, one schedule each, "
+                           "and `null` computes nothing: --device webgpu is tuned");
     Arena *a = arena_new(NULL);
-    Str path = tuned_path(a, &o);
+    Str path = tuned_path(a, &o), ignored;
+    const Str read[] = {o.model, o.profile, o.graph, o.schedule};
     hob_error error = {0};
     Err err = {0};
+    if (path.len && (!output_check(a, path, true, read, COUNT_OF(read), &err) ||
+                     !list_read(a, path, &ignored, &err))) {
+        arena_free(a);
+        return report(&err);
+    }
     o.tuned = S("off"); // measured is against what the rules choose
     hob_model *h = open_model(&o, &error);
     if (!h) {
@@ -162,30 +183,32 @@ static int run(const Command *c, int argc, char **argv) {
     Tuner *t = NULL;
     if (!m->profile.gpu)
         ok = err_set(&err, ERR_TUNED_DEVICE,
-                     "kernels for the processor were compiled with hob, one schedule each; give "
-                     "--device webgpu");
+                     "the profile is a processor's, whose kernels have one schedule each; give "
+                     "one of a GPU");
     if (ok) ok = (t = model_tuner(m, &to, &err)) != NULL;
     sigint_watch();
     ok = ok && measure(m, t, json, &stopped, &err);
-    if (ok && path.len) ok = keep(a, m, t, path, &err);
+    int n = 0;
+    const TuneResult *r = ok ? tuner_results(t, &n) : NULL;
+    if (ok && n && path.len) ok = keep(a, m, t, path, &err);
     if (ok) {
-        int n;
-        const TuneResult *r = tuner_results(t, &n);
+        bool complete = tuner_complete(t);
         Buf b = {.arena = a};
         if (json) {
             buf_add(&b, S("{\"device\": "));
             json_str(&b, m->device->adapter);
-            buf_fmt(&b, ", \"complete\": %s, \"kernels\": [", stopped ? "false" : "true");
+            buf_fmt(&b, ", \"complete\": %s, \"kernels\": [", complete ? "true" : "false");
         }
         for (int i = 0; i < n; i++) print_result(&r[i], json, i == 0, &b);
         if (json) buf_char(&b, ']');
         print_rules(r, n, json, &b);
         if (json)
             buf_add(&b, S("}\n"));
-        else if (path.len)
-            buf_fmt(&b, "%s%S keeps them for %S\n",
-                    stopped ? "stopped: the rest was not measured; " : "", path,
-                    m->device->adapter);
+        else
+            buf_add(&b, complete  ? S("")
+                        : stopped ? S("stopped: the rest was not measured\n")
+                                  : S("the time was up: the rest was not measured\n"));
+        if (!json && n && path.len) buf_fmt(&b, "%S keeps them for %S\n", path, m->device->adapter);
         out_str(buf_str(&b));
         ok = out_finish();
     } else {
@@ -199,7 +222,7 @@ static int run(const Command *c, int argc, char **argv) {
 
 const Command cmd_tune = {
     "tune",
-    "-m FILE --device webgpu [--json]",
+    "-m FILE [--seconds S] [--json]",
     "measures how this device runs a model's kernels best",
     "A rule schedules each kernel for the device's profile. This tries what else the rules allow: "
     "the few schedules of each\n"
@@ -209,8 +232,9 @@ const Command cmd_tune = {
     "that opens a model there.\n\n"
     "Ctrl-C ends it, and keeps what was found. --tuned F writes another file than the user's own; "
     "with --tuned off\n"
-    "nothing is kept.\n\n"
-    "    hob tune -m model.gguf --device webgpu\n"
-    "    hob tune -m model.gguf --device webgpu --seconds 60 --json\n",
+    "nothing is kept. A file that is no such list is not written over.\n\n"
+    "The device is webgpu: kernels for the processor were compiled with hob, one schedule each.\n\n"
+    "    hob tune -m model.gguf\n"
+    "    hob tune -m model.gguf --seconds 60 --json\n",
     run,
 };

@@ -49,8 +49,8 @@ void check_words(const CheckArg *a, u64 from, u64 n, u32 *out);
 // cost.c: an order of a kernel's schedules: the least first
 double tune_cost(const Kernel *k, const Profile *p);
 
-// draw.c: a schedule of primitives drawn at random, often one that is refused. at: the draw's
-// number.
+// draw.c: a schedule of primitives drawn at random, often one that is refused. seed: another one
+// for each draw.
 Str tune_draw(Arena *a, const Nest *naive, u64 seed);
 
 // tuned.c: what was found best: one schedule for each nest on each adapter with its driver
@@ -94,7 +94,7 @@ typedef struct TuneOptions {
     const CompileOptions *compile;
     const TunedList *known; // what is in it is not measured again; NULL: all is
     int best;               // of a kernel's schedules are measured, beside the rule's own
-    u32 rows;               // of a prompt\'s chunk, at most; 0: all of it
+    u32 rows;               // of a prompt's chunk, at most; 0: all of it
     int changes;            // parameters that differ from the rule's choice, at most
     int draws;        // random schedules for each light kernel, where light ones count; 0: none
     int samples;      // of each, of which the median counts
@@ -120,5 +120,6 @@ void tuner_free(Tuner *t);                                   // NULL is fine
 EngineState tuner_step(Tuner *t, Err *err);
 const TuneResult *tuner_results(const Tuner *t, int *n);
 void tuner_progress(const Tuner *t, int *done, int *all);
+bool tuner_complete(const Tuner *t); // no kernel is left: the time was not up before
 
 #endif

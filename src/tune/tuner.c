@@ -44,6 +44,7 @@ struct Tuner {
     Target *target;
     int ntargets, at, first, last; // the next one; of those of its regime
     bool tuning;                   // after each of them was timed as it is
+    bool complete;
     double begin_ms, from_ms;
     enum { TUNE_PICK, TUNE_MAKE, TUNE_CHECK, TUNE_WARM, TUNE_WARMED, TUNE_RUN, TUNE_RAN } phase;
     Candidate *cand; // [0]: the rule's
@@ -270,8 +271,6 @@ static EngineState decide(Tuner *t, Target *g) {
 
 // Regime by regime: each kernel as it is, then the schedules of those that count.
 static EngineState pick(Tuner *t) {
-    double elapsed = now(t) - t->begin_ms;
-    if (t->o.budget_ms > 0 && elapsed > t->o.budget_ms) return ENGINE_DONE;
     for (;;) {
         while (t->tuning && t->at < t->last && t->target[t->at].share < LEAST_SHARE) t->at++;
         if (t->at < t->last) break;
@@ -280,12 +279,16 @@ static EngineState pick(Tuner *t) {
             weigh(t);
         } else {
             t->first = t->last;
-            if (t->first == t->ntargets) return ENGINE_DONE;
+            if (t->first == t->ntargets) {
+                t->complete = true;
+                return ENGINE_DONE;
+            }
             while (t->last < t->ntargets && t->target[t->last].regime == t->target[t->first].regime)
                 t->last++;
         }
         t->at = t->first;
     }
+    if (t->o.budget_ms > 0 && now(t) - t->begin_ms > t->o.budget_ms) return ENGINE_DONE;
     rank(t, &t->target[t->at++]);
     t->cur = t->sample = 0;
     t->phase = TUNE_MAKE;
@@ -382,6 +385,8 @@ const TuneResult *tuner_results(const Tuner *t, int *n) {
     *n = t->nresults;
     return t->results;
 }
+
+bool tuner_complete(const Tuner *t) { return t->complete; }
 
 void tuner_progress(const Tuner *t, int *done, int *all) {
     *done = t->first + t->at + (t->tuning ? t->last - t->first : 0);

@@ -46,7 +46,7 @@ def wrong_use():
              ["inspect", "-m", "x", "--plan", "--with-graph", "-", "--schedule", "-"], ["eval"], ["eval", "-m", "x"], ["bench"],
              ["run", "-m", "x", "-p", "x", "--speculate", "8"], ["chat", "-m", "x", "--speculate", "maybe"],
              ["bench", "-m", "x", "--speculate", "--kernels"], ["bench", "-m", "x", "--trace", ""], ["bench", "-m", "x", "--trace="],
-             ["tune"], ["tune", "-m", "x", "--best", "0"],
+             ["tune"], ["tune", "-m", "x", "--device", "cpu"], ["tune", "-m", "x", "--device", "null"], ["tune", "-m", "x", "--best", "0"],
              ["eval", "-m", "x", "--tokens", "a", "--perplexity", "b"],
              ["eval", "-m", "x", "--tokens", "-", "--agreement"], ["eval", "-m", "x", "--perplexity", "a", "--agreement"],
              ["eval", "-m", "x", "--tokens", "a", "--agreement", "--mode", "fast"], ["run", "-m", "x", "-p", "a", "--mode", "slow"], ["bake"], ["bake", "-m", "x"],
@@ -391,7 +391,9 @@ def written(tmp):
             f.write("mine")
     before, bad = sorted(os.listdir(tmp)), []
     for path in (model, places["link"], places["pipe"], places["hard"], places["none/x"], tmp, os.devnull):
-        for c in (["bake", "-o", path], ["bench", "-p", "2", "-n", "2", "--runs", "1", "--trace", path]):
+        for c in (["bake", "-o", path], ["bench", "-p", "2", "-n", "2", "--runs", "1", "--trace", path], ["tune", "--tuned", path]):
+            if c[0] == "tune" and path == places["none/x"]:
+                continue  # its folder would be made
             code, out, err = hob(c[0], "-m", model, *c[1:], timeout=20)
             if code != 1 or out or not err.startswith(path + ": ") or "; " not in err:
                 bad.append((c, code, out[:80], err))
@@ -402,6 +404,13 @@ def written(tmp):
         same = a.read() == b.read()
     case("what_a_command_reads_and_what_is_no_file_is_not_written_over", not bad and same and sorted(os.listdir(tmp)) == before
          and os.path.islink(places["link"]) and open(places["text"]).read() == "mine", (bad, same, os.listdir(tmp)))
+    code, out, err = hob("tune", "-m", model, "--tuned", list_file)
+    case("tune_writes_over_lists_alone", code == 1 and not out and err.startswith(list_file + ": ") and open(list_file).read() == "mine",
+         (code, err))
+    said = [hob("tune", "-m", os.path.join(tmp, "nobody"), "--device", d) for d in ("cpu", "null")]
+    case("tune_says_what_it_tunes_before_it_opens_a_model", all(c == 2 and not o and "--device webgpu" in e for c, o, e in said), said)
+    code, out, err = hob("tune", "-m", model, "--tuned", "off", env={"HOB_WGPU": os.path.join(tmp, "nobody.so")})
+    case("tune_takes_webgpu_and_says_how_to_get_it", code == 1 and not out and "tools/setup webgpu" in err, (code, err))
     out_file = os.path.join(tmp, "stopped.safetensors")
     with open(out_file + ".part", "w") as f:
         f.write("mine")

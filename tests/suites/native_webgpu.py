@@ -113,6 +113,8 @@ def tune(model, tokens, want):
     ask = ("tune", "-m", model, "--device", "webgpu", "--json", "--best", "2", "--samples", "1", "--draws", "5", "--tuned", path)
     try:
         first, again = hob(*ask), hob(*ask, "--seconds", "0.001")
+        nothing = path + ".none"
+        hob(*ask[:-1], nothing, "--seconds", "0.001")
         with open(path) as f:
             kept = json.load(f)
     except (RuntimeError, ValueError, OSError, subprocess.TimeoutExpired) as e:
@@ -121,6 +123,7 @@ def tune(model, tokens, want):
     here = [s["schedule"] for s in kept["schedules"] if s["adapter"] == first["device"] and s["schedule"]]
     say("tune_keeps_what_it_finds", "" if kept["hob_tuned"] == 1 and set(found) == set(here) and len(first["kernels"]) > 9
         and {r["rule"] for r in first["rules"]} >= {"matmul_row", "map"} and not again["kernels"]
+        and first["complete"] and not again["complete"] and not os.path.exists(nothing)
         else "%d found, %d kept, %d kernels" % (len(found), len(here), len(first["kernels"])))
     os.environ["HOB_TUNED"] = path
     compare("tuned", model, tokens, want, 7)
