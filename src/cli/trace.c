@@ -90,11 +90,12 @@ static void sum_add(Sum *s, const Slice *at) {
     s->flops += (double)at->cost.flops;
 }
 
-static Sum sum_of(const Pass *passes, int n, const Program *p, Str prefix) {
+// Of all steps, or of those with a matrix product, whatever else is fused with it.
+static Sum sum_of(const Pass *passes, int n, bool products) {
     Sum sum = {0};
     for (int i = 0; i < n; i++)
         for (int k = 0; k < passes[i].nslices; k++)
-            if (str_starts(p->kernels[passes[i].slices[k].step->kernel].name, prefix))
+            if (!products || passes[i].slices[k].step->matrix >= 0)
                 sum_add(&sum, &passes[i].slices[k]);
     return sum;
 }
@@ -155,7 +156,7 @@ static void print_table(Arena *a, const Pass *passes, int n, const Program *p, d
         others.flops += sums[most].flops;
     }
     if (others.steps) print_row(S("others"), &others, whole, 0);
-    Sum all = sum_of(passes, n, p, S("")), matmul = sum_of(passes, n, p, S("matmul"));
+    Sum all = sum_of(passes, n, false), matmul = sum_of(passes, n, true);
     Sum gaps = {.ms = whole - all.ms};
     all.ms = whole;
     print_row(S("between steps"), &gaps, whole, 0);
@@ -212,8 +213,8 @@ static void put_pass(Buf *b, const Pass *a, const Program *p, double zero) {
     }
 }
 
-static void put_sums(Buf *b, const char *name, const Pass *passes, int n, const Program *p) {
-    Sum all = sum_of(passes, n, p, S("")), matmul = sum_of(passes, n, p, S("matmul"));
+static void put_sums(Buf *b, const char *name, const Pass *passes, int n) {
+    Sum all = sum_of(passes, n, false), matmul = sum_of(passes, n, true);
     double ms = ms_of(passes, n);
     buf_fmt(b,
             ", \"%s\": {\"steps\": %d, \"ms\": %.6f, \"steps_ms\": %.6f, \"bytes\": %.0f, "
@@ -244,12 +245,12 @@ static void put_trace(Buf *b, Probe *p, const TraceAsk *ask, const Pass *passes,
                      : "one submit a step, and the clock around it: this device has no timestamps",
             read, ask->prompt, prog->layers, ask->submits, ask->submits, ask->runs->prefill_tps,
             ask->runs->decode_tps);
-    put_sums(b, "prefill", passes, nprefill, prog);
+    put_sums(b, "prefill", passes, nprefill);
     if (ntokens) {
         const Pass *token = &passes[nprefill + best];
         buf_fmt(b, ", \"fastest_token\": %u, \"steps_a_layer\": %d", token->pos,
                 steps_a_layer(token, prog->layers));
-        put_sums(b, "decode", token, 1, prog);
+        put_sums(b, "decode", token, 1);
     }
     buf_add(b, S("},\n\"traceEvents\": [\n{\"name\": \"process_name\", \"ph\": \"M\", \"pid\": 1, "
                  "\"args\": {\"name\": \"hob bench\"}},\n{\"name\": \"thread_name\", \"ph\": "

@@ -195,21 +195,36 @@ static void cost(const Graph *g, const Group *gr, u32 n, Step *s) {
     }
 }
 
+// Which of a step's arguments its matrix product reads; a group has one at most.
+static void find_product(const Graph *g, const Group *gr, int tensor, int arg, Step *s) {
+    for (int i = 0; i < gr->nnodes; i++) {
+        const Node *nd = &g->nodes.at[gr->node[i]];
+        if (nd->op != OP_matmul) continue;
+        if (nd->in[0] == tensor) s->factor = arg;
+        if (nd->in[1] == tensor) s->matrix = arg;
+    }
+}
+
 static bool make_step(Compile *c, const Graph *g, const Group *gr, const MemPlan *plan, u32 n,
                       Step *s) {
     const Made *made = NULL;
     if (!find_made(c, g, gr, n, &made)) return false;
     const Lowered *l = &made->lowered;
     const ProgKernel *k = &c->kernels.at[made->kernel];
-    *s = (Step){
-        .name = arena_str(c->arena, gr->name), .kernel = (u32)made->kernel, .layer = gr->layer};
+    *s = (Step){.name = arena_str(c->arena, gr->name),
+                .kernel = (u32)made->kernel,
+                .layer = gr->layer,
+                .matrix = -1,
+                .factor = -1};
     must(k->nbind == l->nargs && l->nargs <= STEP_MAX_BINDINGS);
     for (int i = 0; i < l->nargs; i++) {
         if (l->arg[i].kind == ARG_PARAMS) {
             s->bind[i] = (Binding){c->prog->buf_params, 0, (u64)program_param_words(c->prog) * 4};
         } else {
             int place = group_place(made->graph, made->group, l->arg[i].tensor);
-            if (!bind_tensor(c, g, group_tensor(g, gr, place), plan, &s->bind[i])) return false;
+            int tensor = group_tensor(g, gr, place);
+            if (!bind_tensor(c, g, tensor, plan, &s->bind[i])) return false;
+            find_product(g, gr, tensor, i, s);
         }
         s->bytes += s->bind[i].size;
     }

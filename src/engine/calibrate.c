@@ -30,19 +30,12 @@ static bool wait_for(Engine *e, Ticket t, Err *err) {
     }
 }
 
-// The weight that a step multiplies with, or -1, and which of its arguments is the input: the one
-// before the weight (loop/lower_matmul.c: x before w). Other steps that read a matrix are told by
-// their kernels' names.
-static int weight_of(const Program *p, const Step *s, int *input) {
-    const ProgKernel *k = &p->kernels[s->kernel];
-    if (!str_starts(k->name, S("matmul"))) return -1;
-    for (int b = 1; b < k->nbind; b++)
-        for (int i = 0; i < p->nweights; i++)
-            if (p->weights[i].cols > 1 && p->weights[i].buffer == s->bind[b].buffer &&
-                p->weights[i].offset == s->bind[b].offset) {
-                *input = b - 1;
-                return i;
-            }
+// The weight that a step multiplies with; -1: none, or its input is made in the step itself.
+static int weight_of(const Program *p, const Step *s) {
+    if (s->matrix < 0 || s->factor < 0) return -1;
+    const Binding *b = &s->bind[s->matrix];
+    for (int i = 0; i < p->nweights; i++)
+        if (p->weights[i].buffer == b->buffer && p->weights[i].offset == b->offset) return i;
     return -1;
 }
 
@@ -70,7 +63,7 @@ static bool run_chunk(Calibrate *c, u32 pos, u32 n) {
     const Regime *r = &e->p->regimes[engine_regime(e, n)];
     if (!engine_ring_write(e, pos, n, c->err)) return false;
     for (int first = 0, i = 0; i <= r->greedy; i++) {
-        int x = 0, w = i < r->greedy ? weight_of(e->p, &r->steps[i], &x) : -1;
+        int w = i < r->greedy ? weight_of(e->p, &r->steps[i]) : -1;
         if (w < 0 && i < r->greedy) continue;
         Submit s;
         engine_params(e, pos, n, m, &s);
@@ -79,7 +72,8 @@ static bool run_chunk(Calibrate *c, u32 pos, u32 n) {
         first = i;
         if (s.first < s.last && !wait_for(e, device_submit(e->d.device, &s, c->err), c->err))
             return false;
-        if (w >= 0 && !add_input(c, &r->steps[i].bind[x], w, i < r->head ? n : m)) return false;
+        if (w >= 0 && !add_input(c, &r->steps[i].bind[r->steps[i].factor], w, i < r->head ? n : m))
+            return false;
     }
     return true;
 }

@@ -138,6 +138,9 @@ typedef struct Step {
     i32 dims[STEP_MAX_DIMS]; // CPU menu kernels: the model's dimensions, in the kernel's order
     u64 bytes, flops; // read + written, and arithmetic, at the regime's largest n: `inspect --cost`
     int layer;        // -1: none
+    // Arguments: the matrix that a product reads, and what it multiplies that with. -1: the step
+    // has no product, or makes what is multiplied itself.
+    int matrix, factor;
 } Step;
 
 typedef struct PlanItem { // one activation in the arena: `inspect --plan`

@@ -34,6 +34,13 @@ def plan(model, profile):
     return regimes
 
 
+def products(model, profile):
+    """Steps of one row with a matrix product, whatever their kernels are called: by the groups that fuse makes of the graph."""
+    text = run(HOB, "inspect", "-m", model, "--dump", "fuse", "--profile", profile)[1]
+    row = text.split("# fuse, n <= 1:")[1].split("# fuse")[0]
+    return {l.split(": ")[0].split(" ")[1] for l in row.splitlines() if re.search(r": .*\bmatmul\b", l)}
+
+
 def wrong_slices(one, slices, steps, sampled):
     """Why the slices inside of this one are not those of the plan; "" where they are."""
     wanted = [s for s in steps if not s[1].startswith("sample")] if sampled else steps
@@ -85,8 +92,14 @@ def check(name, model, device, profile, *more):
     tables = [{m.group(1): int(m.group(2)) for m in t if m} for t in tables]
     case(name + "_prints_tables_that_add_up",
          "" if len(tables) == 2 and all(sum(n for k, n in t.items() if k not in ("all", "all matmul")) == t["all"] for t in tables)
-         and tables[0]["all"] == len(token) and tables[0]["all matmul"] == sum(e["args"]["kernel"].startswith("matmul") for e in token)
-         else out)
+         and tables[0]["all"] == len(token) else out)
+    names = products(model, profile)
+    read = [e for e in token if e["name"] in names]
+    ms, bytes_ = about["decode"]["matmul_ms"], sum(e["args"]["bytes"] for e in read)
+    case(name + "_counts_each_matrix_product_whatever_is_fused_with_it",
+         "" if len(read) == len(names) > 4 * about["layers"] - 1 and tables[0]["all matmul"] == len(read)
+         and abs(ms - sum(e["dur"] for e in read) / 1e3) < 1e-5 * len(read)
+         and (not ms or abs(about["decode"]["matmul_gbps"] * ms * 1e6 / bytes_ - 1) < 0.05) else (len(read), tables[0], about["decode"]))
 
 
 def main():
