@@ -126,9 +126,14 @@ bool profile_read(Arena *a, Str text, Str file, Profile *io, Err *err) {
         Field f = fields[i];
         i64 v = *field_of(io, &f);
         if (io->gpu == 1) gpu_limits(io, &f);
-        if (v >= f.lo && v <= f.hi && !(f.power && (v & (v - 1)) != 0)) continue;
-        err_set(err, ERR_PROFILE_VALUE, "%s = %D; %sit must be %sfrom %D to %D", f.name, v,
-                io->gpu == 1 ? "on a GPU " : "", f.power ? "a power of two " : "", f.lo, f.hi);
+        bool between = f.at == offsetof(Profile, act_bits) && v > f.lo && v < f.hi;
+        if (v >= f.lo && v <= f.hi && !(f.power && (v & (v - 1)) != 0) && !between) continue;
+        err_set(err, ERR_PROFILE_VALUE, "%s = %D; %sit must be %s%D %s %D", f.name, v,
+                io->gpu == 1 ? "on a GPU " : "",
+                between   ? ""
+                : f.power ? "a power of two from "
+                          : "from ",
+                f.lo, between ? "or" : "to", f.hi);
         err_line(err, given[i].line, given[i].col);
         return err_file(err, file);
     }

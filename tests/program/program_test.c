@@ -64,6 +64,7 @@ static void errors_in_a_profile_say_where(void **state) {
         {"offset_align = 24", ERR_PROFILE_VALUE, 1, 16},
         {"max_bindings = 99999999999999999999", ERR_PROFILE_VALUE, 1, 16},
         {"shared_bytes = -1", ERR_PROFILE_VALUE, 1, 16},
+        {"act_bits = 5", ERR_PROFILE_VALUE, 1, 12}, // f32, or 8 bits: nothing between them
     };
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         Arena *a = arena_new(NULL);
