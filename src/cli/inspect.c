@@ -160,7 +160,8 @@ static bool inspect(Model *m, Source *src, const InspectArgs *o, Buf *b, Err *er
 static int run(const Command *c, int argc, char **argv) {
     InspectArgs o = {0};
     const Opt opts[] = {
-        {"--model", "-m", OPT_STR, &o.open.model, 0, 0, "FILE", "model file (GGUF)"},
+        {"--model", "-m", OPT_STR, &o.open.model, 0, 0, "FILE",
+         "model file (GGUF, or of hob bake)"},
         {"--graph", NULL, OPT_FLAG, &o.graph, 0, 0, NULL,
          "the model as operators: edit it and run it with `hob run --graph`"},
         {"--plan", NULL, OPT_FLAG, &o.plan, 0, 0, NULL,

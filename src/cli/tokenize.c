@@ -67,7 +67,7 @@ static int run(const Command *c, int argc, char **argv) {
     bool bos = false, plain = false, only_ids = false, json = false;
     int nwords = 0;
     const Opt opts[] = {
-        {"--model", "-m", OPT_STR, &model, 0, 0, "FILE", "model file (GGUF)"},
+        {"--model", "-m", OPT_STR, &model, 0, 0, "FILE", "model file (GGUF, or of hob bake)"},
         {"--bos", NULL, OPT_FLAG, &bos, 0, 0, NULL, "begin with the begin-of-text token"},
         {"--plain", NULL, OPT_FLAG, &plain, 0, 0, NULL,
          "control tokens spelt in the text stay text"},

@@ -31,7 +31,7 @@ typedef struct PassRow {
     bool (*run)(PassContext *c, Graph *g);
     const char *needs;
 } PassRow;
-const PassRow *passes(int *count); // fold, join, parts, encodings, ... in order
+const PassRow *passes(int *count); // fold, join, encodings, pack, parts: in order
 
 // graph_edit.c: what rewriting passes share
 // Drops nodes marked dead and tensors that nothing refers to; makes every tensor's `node` true
@@ -40,16 +40,16 @@ void pass_compact(PassContext *c, Graph *g, const bool *dead);
 // The node that is the only reader of a tensor, -1 when none or several are.
 int pass_only_reader(const Graph *g, int tensor);
 
-bool pass_fold(PassContext *c, Graph *g); // fold.c: constants, dead nodes
+bool pass_fold(PassContext *c, Graph *g); // fold.c: equal nodes become one, dead ones go
 bool pass_join(PassContext *c, Graph *g); // join.c: q,k,v -> one matmul by row segments +
                                           // rope_append; gate,up woven. Only where encodings agree
-bool pass_parts(
-    PassContext *c,
-    Graph *g); // parts.c: decode attention -> attention_part + attention_join, by profile
 bool pass_encodings(
     PassContext *c,
     Graph *g); // encodings.c: execution encoding and layout of each weight, from the profile
 bool pass_pack(PassContext *c, Graph *g); // pack.c: 8-bit activations for the matmuls, by profile
+bool pass_parts(
+    PassContext *c,
+    Graph *g); // parts.c: decode attention -> attention_part + attention_join, by profile
 bool pass_fuse(PassContext *c, const Graph *g,
                Grouping *out); // fuse.c: candidates by legality and cost -> groups
 // plan_memory.c: lifetimes over the groups -> coloured ranges
