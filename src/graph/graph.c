@@ -102,13 +102,6 @@ int graph_find(const Graph *g, Str name) {
     return -1;
 }
 
-int graph_uses(const Graph *g, int tensor) {
-    int uses = 0;
-    for (size_t i = 0; i < g->nodes.n; i++)
-        for (int j = 0; j < g->nodes.at[i].nin; j++) uses += g->nodes.at[i].in[j] == tensor;
-    return uses;
-}
-
 i64 dim_value(Dim d, i64 n, i64 m, i64 t) { return d.cn * n + d.cm * m + d.ct * t + d.c; }
 
 i64 sample_blocks(const Graph *g) { return ceil_div(g->vocab, ARG_BLOCK); }

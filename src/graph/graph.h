@@ -103,8 +103,7 @@ const char *op_name(OpId op);
 const char *op_doc(OpId op);
 int op_inputs(OpId op);
 
-int graph_find(const Graph *g, Str name);   // tensor id, -1
-int graph_uses(const Graph *g, int tensor); // how many node inputs read it
+int graph_find(const Graph *g, Str name); // tensor id, -1
 i64 dim_value(Dim d, i64 n, i64 m, i64 t);
 void dim_print(Dim d, Buf *out);
 void name_print(Str name, Buf *out); // quoted where it holds more than letters, digits, _ . -

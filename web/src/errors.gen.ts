@@ -32,7 +32,6 @@ export const ERRORS = {
     SCHED_ILLEGAL: ["a schedule primitive does not apply here", "docs/schedules.md says where it applies"],
     SCHED_NEEDS_GUARD: ["a split does not divide its axis and is not guarded", "guard the axis, or split it by a divisor"],
     SCHED_LIMIT: ["a schedule makes more loops, stages or threads than the limit", "split or cache less"],
-    SCHED_NO_KERNEL: ["a schedule file has a section for a kernel that does not exist", "`hob inspect --show-schedule all` lists them"],
     PROFILE_SYNTAX: ["a device profile is a list of lines `field = value`", "`hob inspect --show-profile` prints one to edit"],
     PROFILE_FIELD: ["a device profile has no such field", "`hob inspect --show-profile` lists them"],
     PROFILE_VALUE: ["a device profile's value is out of range", "`hob inspect --show-profile` prints usual ones"],
