@@ -331,7 +331,7 @@ const files = () => test("a dropped file becomes the model, a wrong one is refus
         await p.page.waitForSelector("body[data-state=ready]", { timeout: 240_000 });
         const engines = () => p.page.workers().filter((w) => /worker-/.test(w.url())).length; // helpers beside them
         for (let i = 0; i < 500 && engines() > 1; i++) await p.page.waitForTimeout(20);
-        must(engines() === 1, `${engines()} workers: the model before was not closed`);
+        must(engines() === 1, `${engines()} workers: ${p.page.workers().map((w) => w.url())}: the model before was not closed`);
     } finally {
         await p.close();
     }

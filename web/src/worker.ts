@@ -7,7 +7,7 @@ import { bestKernels, kernelsOn, type KernelSet } from "./kernels.js";
 import { modules, plainMemory, sharedMemory } from "./modules.js";
 import type { FromWorker, Open, ToWorker } from "./protocol.js";
 import { openSource, type ModelSource } from "./source.js";
-import { Team, helpers } from "./team.js";
+import { Team, helpers, type Helper } from "./team.js";
 import { Tuning, adapterName, readTuned } from "./tuning.js";
 import type { AnswerStats, DeviceName, EngineInfo, EvaluateRequest, Progress, Trial } from "./types.js";
 
@@ -159,11 +159,13 @@ async function openModel(m: Open): Promise<void> {
     const shared = wanted > 1 ? sharedMemory() : "";
     if (m.threads && typeof shared === "string" && shared) log(`${shared}: one of them runs`);
     const memory = typeof shared === "string" ? plainMemory() : shared;
-    // all of this takes the time of its slowest
-    const beside = helpers(memory === shared ? wanted - 1 : 0);
-    const opened = m.source ? openSource(m.source, speed("store")).then((s) => void (source = s)) : null;
-    const all = Promise.all([modules(kernel_set, m.mode, memory === shared), adapterFor(m.device), opened]);
-    let gpu: Gpu | null = null, team: Team | null = null;
+    // all of this takes the time of its slowest; no helper starts before there is a model
+    const beside: Helper[] = [];
+    const opened = m.source ? openSource(m.source, speed("store")).then((s) => void (source = s)) : Promise.resolve();
+    const fetched = opened.then(() => void beside.push(...helpers(memory === shared ? wanted - 1 : 0)));
+    const parts = [modules(kernel_set, m.mode, memory === shared), adapterFor(m.device), fetched] as const;
+    const all = Promise.all(parts);
+    let gpu: Gpu | null = null, team: Team | null = null, started: Promise<void> | null = null;
     try {
         let [[coreModule, kernelModule], adapter] = await all;
         const kernels = await kernelsOn(kernelModule, memory);
@@ -175,7 +177,7 @@ async function openModel(m: Open): Promise<void> {
         };
         core.addKernels(kernels);
         core.c.hob_w_mode(core.page, m.mode === "fast" ? 1 : 0);
-        const started = team.start(beside, kernelModule, memory, (n) => core.c.hob_w_room(core.page, n));
+        started = team.start(beside, kernelModule, memory, (n) => core.c.hob_w_room(core.page, n));
         if (typeof adapter !== "string") {
             gpu = new Gpu(adapter.device, adapter.info, adapter.late, () => memory.buffer);
             const ok = core.c.hob_w_adapter(core.page, ...core.arg(0, adapter.info.base), ...core.arg(1, adapter.info.profile));
@@ -219,6 +221,9 @@ async function openModel(m: Open): Promise<void> {
     } catch (e) {
         gpu?.close();
         team?.close();
+        await started;
+        const [, unused] = await Promise.allSettled(parts); // Chromium keeps a worker that is ended while it waits for one of them
+        if (!gpu && unused.status === "fulfilled" && typeof unused.value !== "string") unused.value.device.destroy();
         for (const { worker } of beside) worker.terminate();
         throw e;
     }
