@@ -152,7 +152,7 @@ EngineState engine_check_ahead(Engine *e, u64 most, Err *err) {
     if (!e->d.hooks.check_kernel || e->d.device->vt->async || e->ahead_over || !e->bind.program ||
         e->phase == PHASE_FAILED)
         return ENGINE_DONE;
-    bool soon = most < UINT64_MAX, left = soon;
+    bool soon = most < UINT64_MAX; // then something is left
     u32 before = e->nchecked;
     for (size_t i = 0; i < (soon ? 1 : COUNT_OF(regimes)); i++) {
         const Regime *r = &e->p->regimes[regimes[i]];
@@ -171,7 +171,7 @@ EngineState engine_check_ahead(Engine *e, u64 most, Err *err) {
             if (e->nchecked != before) return ENGINE_WORKING;
         }
     }
-    e->ahead_over = !left;
+    e->ahead_over = !soon;
     return ENGINE_DONE;
 }
 

@@ -69,13 +69,12 @@ static const Buffer *result(Stages *s, Stage *st, const Expr *body) {
 
 // score[n,h,t] = sum_d q k / sqrt(D), far below everything where t is not this part's or lies ahead
 // of the row
-static void formula(Arena *a, Exprs *x, Attention *at, Formula *f) {
+static void formula(Exprs *x, Attention *at, Formula *f) {
     Stages s = {x, f};
     i64 parts = at->s.parts;
     const Expr *N = ex_var(x, at->n), *P = ex_int(x, parts), *zero = ex_int(x, 0),
                *one = ex_int(x, 1);
     const Expr *low = ex_f32(x, -1e30);
-    (void)a;
     Stage *sc = stage(&s, "dot", RED_SUM);
     const Expr *n = axis(&s, sc, "n", N, false), *h = axis(&s, sc, "h", at->heads, false),
                *t = axis(&s, sc, "t", at->ctx, false);
@@ -190,7 +189,7 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
     const Expr *words = ex_add(x, ex_mul(x, rows, ex_int(x, ROW_WORDS)), ex_int(x, PARAM_ROWS));
     at->params = arg(x, f, "params", TY_I32, 1, &words, false);
     ((Buffer *)at->params)->lo = 0, ((Buffer *)at->params)->hi = sym ? (1 << 20) - 1 : s->ctx - 1;
-    formula(a, x, at, f);
+    formula(x, at, f);
     // the defaults are a correct kernel on any device
     at->block = 8, at->lanes = 0, at->threads = 1;
     Nest *nest = nest_new(a, f, p);

@@ -77,6 +77,16 @@ i64 matmul_k_block(const MatmulShape *m) {
 const char *rule_axis(const NestStage *s, int i) { return s->def.ax[i].var->name; }
 const char *rule_sum_axis(const NestStage *s) { return s->def.red[0].var->name; }
 
+void matmul_split_rows(RuleWriter *w, const MatmulShape *m, i64 vecs) {
+    i64 vec = MAX2(w->t->profile->vec, 1), rows = vec * vecs;
+    NestStage *out = rule_out(w->t);
+    const char *o = rule_axis(out, m->o_axis);
+    while (rows > vec && expr_divisor(out->def.ax[m->o_axis].extent) * m->stride % rows)
+        rows -= vec;
+    rule_line(w, "split out.%s %D ob oi", o, MAX2(rows / m->stride, 1));
+    if (w->ok && out->inexact[m->o_axis]) rule_line(w, "guard out %s", o);
+}
+
 void matmul_place_others(RuleWriter *w, const MatmulShape *m, const char *loop) {
     for (int i = w->t->nstages - 1; i >= 0; i--) {
         NestStage *s = w->t->stage[i];

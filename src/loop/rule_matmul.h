@@ -19,6 +19,9 @@ bool matmul_find(const Nest *n, MatmulShape *m);
 bool matmul_stride(RuleWriter *w, MatmulShape *m);
 // How many elements of k one scale serves: the largest power of two, at most 32, that divides k.
 i64 matmul_k_block(const MatmulShape *m);
+// out's axis over w's rows in blocks `ob` of `oi`: so many vectors of rows, fewer where those do
+// not divide it.
+void matmul_split_rows(RuleWriter *w, const MatmulShape *m, i64 vecs);
 // The reductions besides the matmul (a norm's sum of squares) where the matmul's own stands.
 void matmul_place_others(RuleWriter *w, const MatmulShape *m, const char *loop);
 // The epilogue's innermost loops: in so many lanes where it walks rows of w, else written out.

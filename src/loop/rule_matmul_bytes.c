@@ -59,13 +59,11 @@ static bool apply_bytes(Nest *n, const i64 *p, Err *err) {
     rule_inline_all(&w, NULL);
     if (w.ok) w.ok = matmul_stride(&w, &m);
     if (!w.ok) return false;
-    i64 vec = MAX2(n->profile->vec, 1), rows = vec * p[BYTES_VECS];
+    i64 vec = MAX2(n->profile->vec, 1);
     NestStage *out = rule_out(n);
     const char *acc = m.acc->def.name;
-    const char *on = rule_axis(out, 0), *o = rule_axis(out, m.o_axis);
-    while (rows > vec && expr_divisor(out->def.ax[m.o_axis].extent) * m.stride % rows) rows -= vec;
-    rule_line(&w, "split out.%s %D ob oi", o, MAX2(rows / m.stride, 1));
-    if (w.ok && out->inexact[m.o_axis]) rule_line(&w, "guard out %s", o);
+    const char *on = rule_axis(out, 0);
+    matmul_split_rows(&w, &m, p[BYTES_VECS]);
     rule_line(&w, "split out.%s %D nb ni", on, m.n_most > 1 ? p[BYTES_TILE] : 1);
     if (w.ok && out->inexact[0]) rule_line(&w, "guard out %s", on);
     const char *at = "nb";

@@ -57,16 +57,11 @@ static bool match_row(const Nest *n) {
 // Whole rows of w, R lanes side by side, one thread each.
 static void row_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
     const Profile *prof = w->t->profile;
-    i64 vec = MAX2(prof->vec, 1), rows = vec * p[ROW_VECS];
+    i64 vec = MAX2(prof->vec, 1);
     NestStage *out = rule_out(w->t);
-    const char *acc = m->acc->def.name, *n = rule_axis(out, 0), *o = rule_axis(out, m->o_axis),
-               *k = m->acc->def.red[0].var->name;
+    const char *acc = m->acc->def.name, *n = rule_axis(out, 0), *k = m->acc->def.red[0].var->name;
     const char *an = rule_axis(m->acc, 0), *ao = rule_axis(m->acc, 1);
-    while (rows > vec && expr_divisor(out->def.ax[m->o_axis].extent) * m->stride % rows)
-        rows -= vec;
-    i64 tile = MAX2(rows / m->stride, 1);
-    rule_line(w, "split out.%s %D ob oi", o, tile);
-    if (nest_stage(w->t, S("out"))->inexact[m->o_axis]) rule_line(w, "guard out %s", o);
+    matmul_split_rows(w, m, p[ROW_VECS]);
     if (w->ok) {
         Str loops[2] = {S("ob"), str_c(n)};
         rule_line(w, "reorder out %S %S", loops[0], loops[1]);

@@ -10,15 +10,11 @@ static bool match_rows(const Nest *n) {
 
 static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
     const Profile *prof = w->t->profile;
-    i64 vec = MAX2(prof->vec, 1), rows = vec * p[ROWS_VECS];
+    i64 vec = MAX2(prof->vec, 1);
     NestStage *out = rule_out(w->t);
-    const char *acc = m->acc->def.name, *n = rule_axis(out, 0), *o = rule_axis(out, m->o_axis),
-               *k = m->acc->def.red[0].var->name;
+    const char *acc = m->acc->def.name, *n = rule_axis(out, 0), *k = m->acc->def.red[0].var->name;
     const char *an = rule_axis(m->acc, 0), *ao = rule_axis(m->acc, 1);
-    while (rows > vec && expr_divisor(out->def.ax[m->o_axis].extent) * m->stride % rows)
-        rows -= vec;
-    rule_line(w, "split out.%s %D ob oi", o, MAX2(rows / m->stride, 1));
-    if (nest_stage(w->t, S("out"))->inexact[m->o_axis]) rule_line(w, "guard out %s", o);
+    matmul_split_rows(w, m, p[ROWS_VECS]);
     rule_line(w, "split out.%s %D nb ni", n, p[ROWS_TILE]);
     if (w->ok && nest_stage(w->t, S("out"))->inexact[0]) rule_line(w, "guard out %s", n);
     rule_line(w, "reorder out ob nb ni oi");
