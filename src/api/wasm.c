@@ -146,11 +146,11 @@ EXPORT(hob_w_new) Page *hob_w_new(void) {
     return p->out_arena && p->request && p->args[ARG_COUNT - 1] ? p : NULL;
 }
 
-// Kernels run on so many threads from the next device on, and on `many` where there is more than
-// one row: a prompt is bound by arithmetic, which every thread adds to, one row by memory.
-EXPORT(hob_w_threads) void hob_w_threads(Page *p, int n, int many) {
+// Kernels run on so many threads from the next device on; paced: those of one row on as many of
+// them as prove fastest.
+EXPORT(hob_w_threads) void hob_w_threads(Page *p, int n, bool paced) {
     p->threads = n;
-    p->threads_many = many;
+    p->paced = paced;
 }
 
 // Memory that stays, for the page's helpers: 0: there is none.
@@ -215,8 +215,8 @@ bool page_device(Page *p, Model *m, bool gpu, Err *err) {
         return err_set(err, ERR_DEVICE_UNKNOWN,
                        "this browser gives no WebGPU adapter; use the CPU");
     DeviceOptions o = {.threads = MAX2(p->threads, 1),
-                       .threads_many = p->threads_many,
                        .share = hob_js_share,
+                       .paced = p->paced,
                        .self = gpu ? &p->host : NULL};
     if (!model_device(m, gpu ? S("webgpu") : S("cpu"), &o, err)) return false;
     if (p->fast) m->profile.act_bits = 8;

@@ -66,7 +66,8 @@ typedef struct Page {
     Tuner *tuner;       // once something was measured
     Str adapter, tuned; // see hob_w_tuned
     double compile_ms;
-    int threads, threads_many; // of the CPU's kernels
+    int threads; // of the CPU's kernels
+    bool paced;  // see DeviceOptions
     // the answer being made
     OpenaiRequest ask;
     OpenaiAnswer answer;

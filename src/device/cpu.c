@@ -2,10 +2,14 @@
 // threads.
 //
 // A step is one kernel called for a range of its outermost loop; the range is cut into one
-// contiguous piece a thread (fork and join a step); in a page the pieces are smaller, and whoever
-// is awake takes the next (web/src/team.ts). A kernel that the menu lacks runs in the interpreter,
-// through a callback, and the log says so once. Work is done inside submit(), so that every ticket
-// is answered at once and run-ahead gains nothing.
+// contiguous piece a thread (fork and join a step); in a page the pieces are smaller, and who has
+// done its own takes what others have left (web/src/team.ts). A kernel that the menu lacks runs in
+// the interpreter, through a callback, and the log says so once. Work is done inside submit(), so
+// that every ticket is answered at once and run-ahead gains nothing.
+//
+// A prompt is bound by arithmetic, which every thread adds to, one row by memory and by waiting for
+// one another. So tokens are timed, the first few with all threads, the next with half as many, and
+// so on while fewer are as fast; which results there are does not depend on it.
 #include "device/device.h"
 
 typedef struct CpuBuffer {
@@ -20,8 +24,19 @@ typedef struct CpuKernel {
     bool said; // that it runs in the interpreter
 } CpuKernel;
 
+enum { PACE_TOKENS = 6, PACE_STEPS = 8 }; // timed with a number of threads; the least a token has
+#define PACE_WORTH 0.95 // of the time with half as many threads: more must be faster than that
+
+typedef struct Pace {
+    int threads;
+    int tokens;        // timed with them
+    double ms, before; // the fastest of those; the same with twice as many threads, 0: none
+    bool settled;
+} Pace;
+
 typedef struct Cpu {
     Pool *pool;
+    Pace pace;
     KernelTables tables;
     DeviceOptions o;
     VEC(CpuBuffer) buffers; // each by handle index
@@ -149,8 +164,8 @@ static bool run_step(Device *d, const DeviceBind *b, const Step *st, const Submi
                      u64 params_offset, Err *err) {
     Cpu *c = d->self;
     CpuKernel *k = &c->kernels.at[handle_index(b->kernels[st->kernel].id)];
-    int many = s->n > 1 && c->o.share ? c->o.threads_many : 0;
-    Share share = {.fn = k->fn, .dims = st->dims, .threads = many ? many : threads(c)};
+    bool paced = c->o.paced && s->n == 1;
+    Share share = {.fn = k->fn, .dims = st->dims, .threads = paced ? c->pace.threads : threads(c)};
     u32 grid[3]; // a CPU's schedule has but x
     step_grid(b->program, st, s->n, s->m, grid);
     share.extent = grid[0];
@@ -184,8 +199,22 @@ static bool run_steps(Device *d, const DeviceBind *b, const Submit *s, int first
     return true;
 }
 
+static void pace(Pace *p, double ms) {
+    p->ms = p->tokens++ ? MIN2(p->ms, ms) : ms;
+    if (p->settled || p->tokens < PACE_TOKENS) return;
+    if (p->before != 0 && p->before < p->ms * PACE_WORTH) {
+        p->threads *= 2;
+        p->settled = true;
+    } else if (p->threads % 2) {
+        p->settled = true;
+    } else {
+        *p = (Pace){.threads = p->threads / 2, .before = p->ms};
+    }
+}
+
 static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
     Cpu *c = d->self;
+    double start = clock_ms();
     const DeviceBind *b = &c->binds.at[handle_index(s->bound.id)];
     const Program *p = b->program;
     u64 params = program_param_stride(p) * (u64)s->slot;
@@ -195,6 +224,7 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
     if (!run_steps(d, b, s, s->first, s->last, s->times, err) ||
         !run_steps(d, b, s, s->first2, s->last2, more, err))
         return false;
+    if (s->n == 1 && s->last - s->first >= PACE_STEPS) pace(&c->pace, clock_ms() - start);
     i32 token = 0;
     if (s->read_ring >= 0)
         memcpy(&token,
@@ -228,6 +258,7 @@ bool cpu_open(Device *d, const DeviceOptions *o, Err *err) {
     c->scratch = arena_new(NULL);
     if (!c->pool || !c->scratch)
         return err_set(err, ERR_OUT_OF_MEMORY, "threads cannot be started; give fewer");
+    c->pace.threads = threads(c);
     d->self = c;
     d->timed = INT32_MAX;
     d->vt = &vt;

@@ -110,8 +110,9 @@ typedef bool (*ShareFn)(KernelFn fn, void *const *arg, const i32 *dims, u32 exte
                         u32 threads);
 typedef struct DeviceOptions {
     int threads;                       // cpu; 0: all cores
-    int threads_many;                  // cpu: where steps have more rows than one; 0: the same
     ShareFn share;                     // cpu; not NULL: these threads are not ours to start
+    bool paced;                        // cpu, shared threads: steps of one row have as many of
+                                       // them as prove fastest, the others all of them
     InterpFn interp;                   // cpu; NULL: a missing kernel is an error
     void (*log)(void *user, Str line); // NULL: silent
     void *user;                        // for interp and log

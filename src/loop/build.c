@@ -566,7 +566,7 @@ bool nest_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
     allocs_first(a, b.top);
     kernel_unroll(a, k);
     kernel_join_lanes(a, k);
-    if (n->profile->fields_stay) kernel_fields(a, k);
+    if (n->profile->fields_stay) kernel_fields(a, k, n->profile);
     kernel_legalise(a, k);
     kernel_hoist(a, k);
     *out = k;

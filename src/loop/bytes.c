@@ -5,9 +5,9 @@
 // DOT4 of the two words.
 //
 // `pairs` takes a loop of two out of such a sum: fields 16 bits apart stay in their word, the two
-// bytes that they meet become the halves of another, the first one's on top; the upper half of the
-// words' product is then the sum of both products. Words are summed, and who reads the sum takes
-// its upper half: for devices that have multiplications of 32 bits and nothing better.
+// bytes that they meet, 16 bits apart the other way round, become the halves of another; the upper
+// half of the words' product is then the sum of both products. Words are summed, and who reads the
+// sum takes its upper half: for devices that have multiplications of 32 bits and nothing better.
 #include "loop/loop_int.h"
 
 enum { MOST_FACTORS = 4, DOT_BYTES = 4 };
@@ -128,15 +128,15 @@ bool prim_dot(Nest *n, Str loop, Err *e) {
     return true;
 }
 
-// The bytes f[0] and f[1] of a word, 16 bits apart, as signed numbers: f[0] * 65536 + f[1].
-static const Expr *crossed(Exprs *x, const Field *f) {
-    const Expr *half = ex_uint(x, 16), *sign = ex_int(x, 0x00800080);
-    const Expr *turned = ex_or(x, ex_shl(x, f->word, half), ex_shr(x, f->word, half));
-    const Expr *down = ex_shr(x, turned, ex_cast(x, TY_U32, expr_simplify(x, f->shift)));
+// A word's bytes at `low` and 16 bits above, as signed numbers: the upper one * 65536 + the other.
+static const Expr *halves(Exprs *x, const Field *low) {
+    const Expr *sign = ex_int(x, 0x00800080);
+    const Expr *down = ex_shr(x, low->word, ex_cast(x, TY_U32, expr_simplify(x, low->shift)));
     const Expr *bytes = ex_cast(x, TY_I32, ex_and(x, down, ex_uint(x, 0x00ff00ff)));
     return ex_cast(x, TY_U32, ex_sub(x, ex_xor(x, bytes, sign), sign));
 }
 
+// Is g 16 bits above f, in a word where f is at `most` at most?
 static bool is_pair(Exprs *x, const Field *f, const Field *g, i64 most) {
     i64 by, lo, hi;
     if (f->word != g->word || f->width != g->width || f->sign != g->sign || !f->shift || !g->shift)
@@ -208,12 +208,14 @@ bool prim_pairs(Nest *n, Str loop, Err *e) {
     bool ok = fields_at(x, body, p->loop[at].var, 0, f) == 2 &&
               fields_at(x, body, p->loop[at].var, 1, g) == 2 && f[0].sign != f[1].sign;
     int s = ok && f[1].sign; // which of them is the byte
-    ok = ok && f[!s].width <= 8 && is_pair(x, &f[s], &g[s], 8) &&
+    ok = ok && f[!s].width <= 8 && is_pair(x, &g[s], &f[s], 8) &&
          is_pair(x, &f[!s], &g[!s], 16 - f[!s].width);
     if (!ok)
-        return err_set(e, ERR_SCHED_ILLEGAL,
-                       "%S does not multiply fields by bytes that are 16 bits apart in their words",
-                       loop);
+        return err_set(
+            e, ERR_SCHED_ILLEGAL,
+            "%S does not multiply fields by bytes that are 16 bits apart in their words, "
+            "the other way round",
+            loop);
     i64 most = ((1 << f[!s].width) - 1) * 128;
     if (count * most > INT16_MAX)
         return err_set(e, ERR_SCHED_ILLEGAL,
@@ -224,7 +226,7 @@ bool prim_pairs(Nest *n, Str loop, Err *e) {
         masked(x, n->profile, f[!s].word, f[!s].shift, (u32)(most / 128) * 0x00010001u);
     WithoutLoop w;
     if (!stage_without_loop(n, p, at, &w, e)) return false;
-    const Expr *sum = ex_mul(x, two, crossed(x, &f[s]));
+    const Expr *sum = ex_mul(x, two, halves(x, &g[s]));
     w.def.body = expr_simplify(x, expr_subst(x, sum, w.old, w.neu, w.n));
     const Expr *load[2];
     stage_take(p, &w);

@@ -5,15 +5,17 @@
 // where |x| is 0 or at least 2^-96, for the shift is at most 30. Below that, where x itself is
 // nothing beside any activation, up to `shift` of its last bits may be lost. The shift of every
 // lane becomes one product for all lanes, which hoisting takes out of the loop. Only done in lane
-// loops, where x is the same for all lanes, and for fields that end below bit 31 (signed conversion
-// is what processors have) and fit a float's 24 bits. Not where the profile's fields_stay is 0:
-// eight masks are eight constants to keep at hand.
+// loops, where x is the same for all lanes, and for fields that fit a float's 24 bits and end below
+// bit 31 (signed conversion is what processors have; where a shift is dear, the other one is the
+// lesser evil). Not where the profile's fields_stay is 0: eight masks are eight constants to keep
+// at hand.
 #include "loop/loop_int.h"
 #include "loop/ptrmap.h"
 
 typedef struct Fields {
     Exprs *x;
     PtrMap lanes; // variables that differ between lanes
+    i64 most;     // that a field may be where it stands
     bool vec;
     bool uniform;
 } Fields;
@@ -34,15 +36,15 @@ static bool same_in_all_lanes(Fields *f, const Expr *e) {
 
 static const Expr *product(Fields *f, const Expr *a, const Expr *b) {
     Exprs *x = f->x;
-    i64 shift, mask;
-    if (b->op != EX_CAST || b->args[0]->op != EX_AND) return NULL;
-    const Expr *field = b->args[0], *moved = field->args[0];
-    if (field->type != TY_U32 || !expr_is_int(field->args[1], &mask) || moved->op != EX_SHR ||
-        !expr_is_int(moved->args[1], &shift))
-        return NULL;
-    if (shift < 1 || shift > 30 || mask > 0xffffff || mask << shift > INT32_MAX ||
-        !same_in_all_lanes(f, a))
-        return NULL;
+    i64 shift, mask = UINT32_MAX;
+    if (b->op != EX_CAST || b->args[0]->type != TY_U32) return NULL;
+    const Expr *field = b->args[0];
+    bool masked = field->op == EX_AND && expr_is_int(field->args[1], &mask);
+    const Expr *moved = masked ? field->args[0] : field;
+    if (moved->op != EX_SHR || !expr_is_int(moved->args[1], &shift)) return NULL;
+    if (shift < 1 || shift > 30) return NULL;
+    mask &= UINT32_MAX >> shift;
+    if (mask > 0xffffff || mask << shift > f->most || !same_in_all_lanes(f, a)) return NULL;
     const Expr *scale = ex_f32(x, 1.0 / (double)((u32)1 << shift));
     return ex_mul(x, ex_mul(x, a, scale),
                   ex_cast(x, TY_F32, ex_and(x, moved->args[0], ex_uint(x, (u32)(mask << shift)))));
@@ -73,7 +75,7 @@ static void block(Fields *f, Block *b) {
     }
 }
 
-void kernel_fields(Arena *a, Kernel *k) {
-    Fields f = {.x = k->x, .lanes = {.arena = a}};
+void kernel_fields(Arena *a, Kernel *k, const Profile *p) {
+    Fields f = {.x = k->x, .lanes = {.arena = a}, .most = p->slow_shift ? UINT32_MAX : INT32_MAX};
     block(&f, &k->body);
 }

@@ -230,8 +230,8 @@ void kernel_unroll(
     Arena *a,
     Kernel *k); // unroll.c: LOOP_UNROLL expanded, extent-1 loops dropped, indices simplified
 void kernel_join_lanes(Arena *a, Kernel *k); // join_lanes.c: neighbouring lane loops become one
-void kernel_fields(Arena *a,
-                   Kernel *k); // fields.c: x * f32(w >> 8 & 15) becomes (x * 2^-8) * f32(w & 3840)
+// fields.c: x * f32(w >> 8 & 15) becomes (x * 2^-8) * f32(w & 3840)
+void kernel_fields(Arena *a, Kernel *k, const Profile *p);
 void kernel_legalise(Arena *a, Kernel *k); // legalise.c: exp, sin2pi, cos2pi become polynomials
 void kernel_hoist(Arena *a,
                   Kernel *k); // hoist.c: common subexpressions and loop invariants become lets

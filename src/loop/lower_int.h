@@ -31,9 +31,9 @@ typedef struct Lower {
     i64 params_lo, params_hi; // range of the fields read
     int nvalues;
     LowerValue value[LOWER_MAX_VALUES];
-    int unscaled; // a norm's result that is x * g so far: its matmul multiplies by 1/sqrt(...); -1:
-                  // none
-    const Buffer *sum_sq; // for it
+    int unscaled; // a norm's result that is x * g so far: who reads it multiplies by 1/sqrt(...);
+                  // -1: none
+    const Buffer *sum_sq; // of the norm
     const Expr *sum_sq_k, *sum_sq_eps;
     Err *err;
 } Lower;
@@ -81,10 +81,9 @@ LowerValue lower_over(Lower *l, const Node *nd, const Expr *rows, const Expr *co
 const Expr *lower_ax(Lower *l, const LowerValue *v, int i); // index i of a value as an expression
 
 const Expr *lower_row_field(Lower *l, const Expr *rows, const Expr *row,
-                            int field);      // of the parameter block's row table
-const Expr *lower_param(Lower *l, int word); // any other word of it
-const Expr *lower_inv_rms(Lower *l, const Buffer *ss, const Expr *row, const Expr *k,
-                          const Expr *eps);
+                            int field);                 // of the parameter block's row table
+const Expr *lower_param(Lower *l, int word);            // any other word of it
+const Expr *lower_row_scale(Lower *l, const Expr *row); // that an unscaled norm's result lacks
 
 typedef bool (*LowerFn)(Lower *l, const Node *nd);
 #define OP(name, nin, doc) bool lower_##name(Lower *l, const Node *nd);

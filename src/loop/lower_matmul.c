@@ -109,9 +109,7 @@ bool lower_matmul(Lower *l, const Node *nd) {
     LowerValue v = lower_over(l, nd, rows, padded);
     if (padded != o) v.true_cols = o;
     v.e = lower_load(l, acc, lower_ax(l, &v, 0), lower_ax(l, &v, 1));
-    if (l->unscaled == nd->in[0])
-        v.e = ex_mul(x, v.e,
-                     lower_inv_rms(l, l->sum_sq, lower_ax(l, &v, 0), l->sum_sq_k, l->sum_sq_eps));
+    if (l->unscaled == nd->in[0]) v.e = ex_mul(x, v.e, lower_row_scale(l, lower_ax(l, &v, 0)));
     lower_result(l, nd, &v);
     return true;
 }

@@ -6,24 +6,33 @@
 // high bytes before the low ones. Which element is which byte follows the words of the weight that
 // it will meet, whose fields then fall into the same bytes: of eight 4-bit fields the even ones
 // where the word is masked, the odd ones where it is shifted down and masked; of four 8-bit fields
-// each where it is.
+// each where it is. Where two fields 16 bits apart are multiplied at a time (`pairs`), the first
+// one's byte is in the upper half.
 #include "loop/lower_int.h"
 
 typedef struct Place {
     const Expr *word, *byte; // of element k, both counted from the row's begin and from the word's
 } Place;
 
-static Place place_of(Exprs *x, i64 bits, const Expr *k) {
+static bool halves_swapped(const Profile *p) { return p->gpu && !p->dot4; }
+
+static Place place_of(const Lower *l, i64 bits, const Expr *k) {
+    Exprs *x = l->x;
     const Expr *two = ex_int(x, 2), *four = ex_int(x, 4), *eight = ex_int(x, 8);
-    if (bits == 8) return (Place){ex_idiv(x, k, four), ex_mod(x, k, four)};
-    return (Place){ex_add(x, ex_mul(x, ex_idiv(x, k, eight), two), ex_mod(x, k, two)),
-                   ex_idiv(x, ex_mod(x, k, eight), two)};
+    Place at = {ex_idiv(x, k, four), ex_mod(x, k, four)};
+    if (bits == 8) return at;
+    at.word = ex_add(x, ex_mul(x, ex_idiv(x, k, eight), two), ex_mod(x, k, two));
+    if (halves_swapped(l->p)) k = ex_add(x, k, four);
+    at.byte = ex_idiv(x, ex_mod(x, k, eight), two);
+    return at;
 }
 
 // The element that byte j of a word is.
-static const Expr *element_at(Exprs *x, i64 bits, const Expr *word, int j) {
+static const Expr *element_at(const Lower *l, i64 bits, const Expr *word, int j) {
+    Exprs *x = l->x;
     const Expr *two = ex_int(x, 2);
     if (bits == 8) return ex_add(x, ex_mul(x, word, ex_int(x, 4)), ex_int(x, j));
+    if (halves_swapped(l->p)) j = (j + 2) % 4;
     return ex_add(x, ex_add(x, ex_mul(x, ex_idiv(x, word, two), ex_int(x, 8)), ex_int(x, 2 * j)),
                   ex_mod(x, word, two));
 }
@@ -52,7 +61,7 @@ const Expr *lower_packed(Lower *l, int tensor, bool low, const Expr *cols, const
                          const Expr *k) {
     Exprs *x = l->x;
     const OpAttr *attr = attr_of(l, tensor);
-    Place at = place_of(x, attr->bits, k);
+    Place at = place_of(l, attr->bits, k);
     const Expr *i = ex_add(x, begin_of(x, cols, attr->wide, low ? AT_LOW : AT_BYTES), at.word);
     const Expr *word = lower_read(l, tensor, "x", words_in(x, cols, attr->wide), n, i);
     const Expr *up = ex_sub(x, ex_int(x, 24), ex_mul(x, at.byte, ex_int(x, 8)));
@@ -121,7 +130,7 @@ bool lower_pack(Lower *l, const Node *nd) {
     inverse = inverse_of(x, largest, most);
     const Expr *first = ex_add(x, ex_mul(x, b, ex_int(x, PACK_BLOCK / 4)), w);
     for (int i = 0; i < 4; i++) {
-        v = lower_read(l, nd->in[0], "x", k, n, element_at(x, nd->attr.bits, first, i));
+        v = lower_read(l, nd->in[0], "x", k, n, element_at(l, nd->attr.bits, first, i));
         const Expr *whole = ex_cast(x, TY_U32, ex_cast(x, TY_I32, rounded(x, v, inverse)));
         const Expr *byte[2] = {whole, whole};
         // whole = 256 * high + low, low from -128 to 127: the low byte is that of whole
@@ -138,6 +147,7 @@ bool lower_pack(Lower *l, const Node *nd) {
         lower_store(s, y, 2, idx, word[p], NULL);
     }
     const Expr *scale = ex_mul(x, largest, ex_f32(x, 1 / most)), *once = ex_eq(x, w, ex_int(x, 0));
+    if (l->unscaled == nd->in[0]) scale = ex_mul(x, scale, lower_row_scale(l, n));
     idx[1] = ex_add(x, begin_of(x, k, wide, AT_SCALE), b);
     lower_store(s, y, 2, idx, ex_bitcast(x, TY_U32, scale), once);
     idx[1] = ex_add(x, begin_of(x, k, wide, AT_SUM), b);

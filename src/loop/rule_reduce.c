@@ -71,6 +71,17 @@ static void spread_reduction(RuleWriter *w, const char *stage, i64 lanes, bool t
     rule_line(w, "bind %s.lane thread.x", part);
 }
 
+// How many of the result's first axes a stage that it reads depends on.
+static int result_axes(const Nest *n, const NestStage *s) {
+    NestStage *out = rule_out(n);
+    const Expr *load[8];
+    int axes = 0, loads = stage_reads(out, s->def.out, load, 8);
+    for (int l = 0; l < loads; l++)
+        for (int i = axes; i < out->def.nax; i++)
+            if (expr_uses(load[l], out->def.ax[i].var)) axes = i + 1;
+    return axes;
+}
+
 static bool apply_reduce(Nest *n, const i64 *params, Err *err) {
     RuleWriter w = {.t = n, .err = err, .ok = true};
     const Profile *p = n->profile;
@@ -80,18 +91,16 @@ static bool apply_reduce(Nest *n, const i64 *params, Err *err) {
     bool threads = p->gpu && params[REDUCE_LANES] > 1;
     i64 lanes = threads ? MIN2(params[REDUCE_LANES], p->wg_size) : p->vec;
     // The axes that the reductions' results depend on stay outside; the rest of the result runs
-    // inside.
-    int rows = 0;
-    for (int i = 0; i < out->def.nax; i++)
-        for (int k = 0; k < w.t->nstages; k++) {
-            NestStage *s = w.t->stage[k];
-            const Expr *load[8];
-            int nl = s->inlined || s == out || s->def.op == RED_NONE
-                         ? 0
-                         : stage_reads(out, s->def.out, load, 8);
-            for (int l = 0; l < nl; l++)
-                if (expr_uses(load[l], out->def.ax[i].var)) rows = i + 1;
-        }
+    // inside. A reduction of few of them has its place there, where a thread has all the others.
+    int depth[MAX_STAGES] = {0}, rows = 0, outer = MAX_AXES;
+    for (int k = 0; k < w.t->nstages; k++) {
+        const NestStage *s = w.t->stage[k];
+        if (s->inlined || s == out || s->def.op == RED_NONE) continue;
+        depth[k] = result_axes(w.t, s);
+        rows = MAX2(rows, depth[k]);
+        outer = MIN2(outer, depth[k]);
+    }
+    if (p->gpu || !outer) outer = rows;
     if (out->def.nax == 0)
         return err_set(err, ERR_SCHED_ILLEGAL, "a result without axes cannot be scheduled");
     // The row axes as one loop where their extents allow it; else the inner ones are loops of their
@@ -100,7 +109,7 @@ static bool apply_reduce(Nest *n, const i64 *params, Err *err) {
     for (int i = 1; i < rows; i++) {
         const char *next = out->def.ax[i].var->name;
         const char *fused = arena_cstr(w.t->arena, str_fmt(w.t->arena, "r%d", i));
-        if (row == first && rule_try(&w, "fuse out.%s out.%s %s", first, next, fused))
+        if (i < outer && row == first && rule_try(&w, "fuse out.%s out.%s %s", first, next, fused))
             first = row = fused;
         else
             row = next;
@@ -116,7 +125,8 @@ static bool apply_reduce(Nest *n, const i64 *params, Err *err) {
     for (int i = w.t->nstages - 1; i >= 0 && w.ok; i--) {
         NestStage *s = w.t->stage[i];
         if (s->inlined || s->def.nstores || s->at) continue;
-        rule_line(&w, "compute_at %s out.%s", s->def.name, row);
+        rule_line(&w, "compute_at %s out.%s", s->def.name,
+                  depth[i] < rows && outer < rows ? first : row);
     }
     for (int i = w.t->nstages - 1; i >= 0 && w.ok; i--) {
         NestStage *s = w.t->stage[i];

@@ -115,21 +115,25 @@ const Expr *stage_in_loops(const Nest *n, const NestStage *c, const Expr *e) {
     return whole(n->x, expr_subst(n->x, e, vars, by, k));
 }
 
-// Smallest and largest value of e over the consumer's loops from `inside` on, as expressions of the
-// loops outside.
-static bool span(Nest *n, const NestStage *c, int inside, const Expr *e, const Expr **lo,
-                 const Expr **hi) {
+// Smallest and largest value of e, an index in stage `from`, over its loops and those that stand
+// between it and loop `at` of c, as expressions of the loops outside.
+static bool span(Nest *n, const NestStage *from, const NestStage *c, int at, const Expr *e,
+                 const Expr **lo, const Expr **hi) {
     Exprs *x = n->x;
     *lo = *hi = e;
-    for (int i = inside; i < c->nloops; i++) {
-        const Var *v = c->loop[i].var;
-        if (!expr_uses(e, v)) continue;
-        const Expr *base;
-        i64 coef;
-        const Expr *last = ex_sub(x, c->loop[i].extent, ex_int(x, 1)), *zero = ex_int(x, 0);
-        if (!expr_affine(x, e, v, &base, &coef)) return false;
-        *lo = whole(x, expr_subst(x, *lo, &v, coef < 0 ? &last : &zero, 1));
-        *hi = whole(x, expr_subst(x, *hi, &v, coef < 0 ? &zero : &last, 1));
+    for (const NestStage *s = from; s; s = s == c ? NULL : s->at) {
+        for (int i = s == c ? at + 1 : 0; i < s->nloops; i++) {
+            const Var *v = s->loop[i].var;
+            const Expr *base, *last = ex_sub(x, s->loop[i].extent, ex_int(x, 1));
+            const Expr *zero = ex_int(x, 0);
+            i64 coef;
+            if (expr_uses(e, v)) {
+                if (!expr_affine(x, e, v, &base, &coef)) return false;
+                *lo = whole(x, expr_subst(x, *lo, &v, coef < 0 ? &last : &zero, 1));
+                *hi = whole(x, expr_subst(x, *hi, &v, coef < 0 ? &zero : &last, 1));
+            }
+            if (expr_uses(*lo, v) || expr_uses(*hi, v)) return false; // an extent depends on it
+        }
     }
     return true;
 }
@@ -153,17 +157,17 @@ static i64 least(Nest *n, const Expr *e, const NestStage *c, int at) {
     return lo;
 }
 
-// Who else reads p from inside the same loop: stages placed there already. Their whole region
-// counts.
-static bool placed_inside(const NestStage *o, const NestStage *c, const Var *loop) {
+// Who else reads p from inside the same loop: stages placed there already, or further in. Their
+// whole region counts.
+static bool placed_inside(const NestStage *o, const NestStage *c, int at) {
     for (; o->at; o = o->at)
-        if (o->at == c && o->at_var == loop) return true;
+        for (int i = at; o->at == c && i < c->nloops; i++)
+            if (o->at_var == c->loop[i].var) return true;
     return false;
 }
 
-typedef struct Need { // one index list that reads p, and over which loops it runs
+typedef struct Need { // one index list that reads p, and in which stage
     const NestStage *stage;
-    int inside;
     const Expr *load;
 } Need;
 
@@ -179,16 +183,15 @@ bool stage_place(Nest *n, NestStage *p, NestStage *c, int at, Err *e) {
         if (loads.overflow || nneed + loads.n > (int)COUNT_OF(need))
             return err_set(e, ERR_SCHED_LIMIT, "stage %s reads %s in too many ways", o->def.name,
                            p->def.name);
-        for (int k = 0; k < loads.n; k++)
-            need[nneed++] = (Need){o, o == c ? at + 1 : 0, loads.load[k]};
+        for (int k = 0; k < loads.n; k++) need[nneed++] = (Need){o, loads.load[k]};
     }
     for (int d = 0; d < p->def.nax; d++) {
         const Expr *origin = NULL, *last = NULL;
         bool all = false;
         for (int k = 0; k < nneed && !all; k++) {
             const Expr *lo, *hi;
-            all = !span(n, need[k].stage, need[k].inside,
-                        stage_in_loops(n, need[k].stage, need[k].load->args[d]), &lo, &hi);
+            const NestStage *by = need[k].stage;
+            all = !span(n, by, c, at, stage_in_loops(n, by, need[k].load->args[d]), &lo, &hi);
             i64 diff;
             if (all) break;
             if (!origin) {
@@ -204,13 +207,17 @@ bool stage_place(Nest *n, NestStage *p, NestStage *c, int at, Err *e) {
             else if (!all && diff > 0)
                 last = hi;
         }
-        const Expr *extent =
-            all ? NULL : whole(x, ex_add(x, ex_sub(x, last, origin), ex_int(x, 1)));
-        if (all) extent = p->def.ax[d].extent;
-        if (extent == p->def.ax[d].extent) origin = ex_int(x, 0); // what is beyond is never stored
+        const Expr *zero = ex_int(x, 0), *one = ex_int(x, 1), *extent = p->def.ax[d].extent;
+        if (all)
+            origin = zero;
+        else
+            extent = whole(x, ex_add(x, ex_sub(x, last, origin), one));
         // may the region reach past the axis?
         const Expr *room = whole(x, ex_sub(x, p->def.ax[d].extent, ex_add(x, origin, extent)));
-        p->clamp[d] = extent != p->def.ax[d].extent && least(n, room, c, at) < 0;
+        bool past = least(n, room, c, at) < 0;
+        if (extent == p->def.ax[d].extent && (past || extent != one))
+            origin = zero, past = false; // what is beyond is never stored
+        p->clamp[d] = past;
         p->origin[d] = origin;
         p->region[d] = extent;
         p->loop[d].extent = extent;
@@ -245,7 +252,7 @@ bool prim_compute_at(Nest *n, Str stage, Str loop, Err *e) {
                            "stage %s is computed inside %S; place the outer one first", o->def.name,
                            stage);
         if (o->inlined || o == p || !reads(o, p->def.out)) continue;
-        if (o != c && !placed_inside(o, c, c->loop[at].var))
+        if (o != c && !placed_inside(o, c, at))
             return err_set(e, ERR_SCHED_ILLEGAL,
                            "stage %S is read by %s too, outside of %S; place that one there first",
                            stage, o->def.name, loop);

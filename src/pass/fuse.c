@@ -4,6 +4,7 @@
 // regime's rows.
 //   prologue  [take_rows] [rms_norm] matmul     the norm's sum of squares beside the dot product
 //             [attention_join] matmul           the parts joined where the product reads them
+//             rms_norm pack                     packed where it is normalised
 //   epilogue  matmul [+ bias] [rope_append | silu_mul_pair | + residual]
 // Legal: what vanishes has one reader, the next node; the kernel binds no more than the device
 // allows. Nothing is ever fused across a cache: attention reads what append wrote, in a later step.
@@ -71,7 +72,15 @@ static bool norm_pays(const Fuse *f, i64 n, i64 k, i64 o) {
     return again < saved;
 }
 
-// The same for joining the parts of attention: each is read once more in every block. A lane of a
+// The same for packing what was normalised: a processor's thread has a whole row; a software
+// adapter's has a block of it, and sums the row's squares again; threads that share a row cannot.
+static bool pack_pays(const Fuse *f, i64 n, i64 k) {
+    const Profile *p = f->c->profile;
+    if (!p->gpu) return true;
+    return profile_in_software(p) && n * k * (k / PACK_BLOCK) / 4 < p->step_cost;
+}
+
+// And for joining the parts of attention: each is read once more in every block. A lane of a
 // subgroup joins the eight elements that it multiplies, of one head.
 static bool join_pays(const Fuse *f, const Node *join, const Tensor *w) {
     const Profile *p = f->c->profile;
@@ -92,11 +101,13 @@ static bool takes_prologue(const Fuse *f, int i) {
     // One row: take_rows chooses nothing, and vanishes into whatever reads it.
     if (nd->op == OP_take_rows)
         return f->c->regime_n == 1 && (next->op == OP_rms_norm || next->op == OP_matmul);
+    i64 rows = rows_of(f, nd->in[0]);
+    if (next->op == OP_pack && nd->op == OP_rms_norm)
+        return pack_pays(f, rows, f->g->tensors.at[nd->out].dim[1].c);
     if (next->op != OP_matmul) return false;
     const Tensor *w = &f->g->tensors.at[next->in[1]];
     if (nd->op == OP_attention_join) return join_pays(f, nd, w);
-    if (nd->op != OP_rms_norm) return false;
-    return norm_pays(f, rows_of(f, nd->in[0]), w->dim[1].c, w->dim[0].c);
+    return nd->op == OP_rms_norm && norm_pays(f, rows, w->dim[1].c, w->dim[0].c);
 }
 
 static bool takes_epilogue(const Fuse *f, int i) {

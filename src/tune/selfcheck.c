@@ -317,18 +317,24 @@ static double largest(const u32 *word, u64 n) {
     return most;
 }
 
+static bool holds_float(const Expr *stored) {
+    return stored->op == EX_BITCAST && stored->type == TY_U32 && stored->args[0]->type == TY_F32;
+}
+
 // One point of a stage's stores.
 static bool compare_point(Checker *c, FormulaMemo *memo, int stage, Err *err) {
     const Stage *st = &c->f->stage[stage];
     Env env = {.var = env_var, .load = env_load, .user = c};
     for (int s = 0; s < st->nstores; s++) {
         const Store *store = &st->store[s];
-        bool integer = st->store[0].buf->type != TY_F32, stored;
+        // of what is stored in words, some are the bits of floats, and those have a tolerance
+        bool words = store->buf->type != TY_F32, bits = holds_float(store->value), stored;
+        bool integer = words && !bits;
         double want;
         i64 idx[BUFFER_MAX_DIMS];
         u64 at;
         c->stage = NULL;
-        env.f32 = integer; // what is cut to an integer must be rounded as the kernel rounds
+        env.f32 = words; // what is cut to an integer must be rounded as the kernel rounds
         if (!formula_eval_memo(c->f, memo, stage, s, c->at, &env, &want, &stored))
             return err_set(err, ERR_ENGINE_CHECK, "its formula has no value here"),
                    err_subject(err, c->kernel->name);
@@ -347,11 +353,13 @@ static bool compare_point(Checker *c, FormulaMemo *memo, int stage, Err *err) {
         if (!inside)
             return err_set(err, ERR_ENGINE_CHECK, "its formula stores outside its buffer"),
                    err_subject(err, c->kernel->name);
-        Value got = word_value(store->buf->type, c->out[arg][at]);
+        Value got = word_value(integer ? store->buf->type : TY_F32, c->out[arg][at]);
+        if (words && bits) want = bits_f32((u32)want);
         double g = integer ? (double)got.i : got.f, size = want < 0 ? -want : want;
-        if (!integer && c->program.profile.f16 && c->program.profile.act_bits)
+        if (!words && c->program.profile.f16 && c->program.profile.act_bits)
             size = MAX2(size, largest(c->out[arg], c->arg[arg].words));
-        double off = (g > want ? g - want : want - g) / MAX2(1.0, size);
+        double off =
+            (g > want ? g - want : want - g) / (words && want != 0 ? size : MAX2(1.0, size));
         c->stats.outputs++;
         if (!(off <= (integer ? 0 : TOLERANCE))) // NaN is wrong too
             return wrong(c, store, at, g, want, err);

@@ -318,7 +318,8 @@ static void steps_that_a_device_cannot_time_are_refused(void **state) {
 
 // ---- threads that are others' to start ----------------------------------------------------------
 
-static u32 shared_among; // threads, of the last range that was shared; its kernel is not run
+static u32 shared_among;   // threads, of the last range that was shared; its kernel is not run
+static double planted[13]; // ms that a range takes with so many
 
 static bool share_told(KernelFn fn, void *const *arg, const i32 *dims, u32 extent, u32 pieces,
                        u32 threads) {
@@ -326,25 +327,30 @@ static bool share_told(KernelFn fn, void *const *arg, const i32 *dims, u32 exten
     assert_int_equal(extent % 64, 0);
     assert_true(pieces > 1);
     shared_among = threads;
+    for (double start = clock_ms(); clock_ms() - start < planted[threads];) {
+    }
     return true;
 }
 
-static void a_prompt_has_threads_of_its_own_number(void **state) {
-    (void)state;
+// With how many threads a row runs once their number is settled; another step has all twelve.
+static u32 settles_at(const double *ms, bool paced, int nsteps) {
+    memcpy(planted, ms, sizeof planted);
     Arena *a = arena_new(NULL);
     Err err = {0};
     Device *d;
-    DeviceOptions opts = {.threads = 2, .threads_many = 5, .share = share_told};
+    DeviceOptions opts = {.threads = 12, .share = share_told, .paced = paced};
     assert_true(device_open(a, S("cpu"), &opts, &d, &err));
     ProgKernel kernel = {.name = S("any"),
                          .nest_key = cpu_kernels().at[0].at[0].nest_key,
                          .nbind = 1,
                          .writes = {true}};
     ProgBuffer buffers[3] = {{.name = S("params")}, {.name = S("ring")}, {.name = S("data")}};
-    Step step = {.name = S("s"),
-                 .bind = {{2, 0, 64}},
-                 .bytes = 10000000,
-                 .grid = {{64, 0, 1, 1, false}, {0, 1, 1, 1, false}, {0, 1, 1, 1, false}}};
+    Step step[8];
+    for (int i = 0; i < 8; i++)
+        step[i] = (Step){.name = S("s"),
+                         .bind = {{2, 0, 64}},
+                         .bytes = 10000000,
+                         .grid = {{64, 0, 1, 1, false}, {0, 1, 1, 1, false}, {0, 1, 1, 1, false}}};
     Program p = {.ctx = 8,
                  .chunk = 4,
                  .m_max = 1,
@@ -359,8 +365,13 @@ static void a_prompt_has_threads_of_its_own_number(void **state) {
     buffers[0].size = round_up(program_param_words(&p) * 4, 64) * PARAM_SLOTS;
     buffers[1].size = TOKEN_RING * 4;
     buffers[2].size = 64;
-    p.regimes[REGIME_FEW] =
-        (Regime){.n = 4, .m = 1, .nsteps = 1, .head = 1, .greedy = 1, .sample = 1, .steps = &step};
+    p.regimes[REGIME_FEW] = (Regime){.n = 4,
+                                     .m = 1,
+                                     .nsteps = nsteps,
+                                     .head = nsteps,
+                                     .greedy = nsteps,
+                                     .sample = nsteps,
+                                     .steps = step};
     BufferHandle bh[3];
     for (int i = 0; i < 3; i++)
         assert_true(device_buffer_make(d, buffers[i].size, BUF_ARENA, &bh[i], &err));
@@ -371,19 +382,33 @@ static void a_prompt_has_threads_of_its_own_number(void **state) {
     BoundHandle bound;
     assert_true(device_bind(d, &bind, &bound, &err));
     i32 params[64] = {0};
-    for (u32 n = 1; n <= 3; n++) {
-        Submit s = {.bound = bound,
-                    .regime = REGIME_FEW,
-                    .last = 1,
-                    .n = n,
-                    .t = n,
-                    .params = params,
-                    .read_ring = -1};
-        assert_int_not_equal(device_submit(d, &s, &err), 0);
-        assert_int_equal(shared_among, n == 1 ? 2 : 5);
-    }
+    Submit s = {.bound = bound,
+                .regime = REGIME_FEW,
+                .last = nsteps,
+                .n = 1,
+                .t = 1,
+                .params = params,
+                .read_ring = -1};
+    for (int i = 0; i < 32; i++) assert_int_not_equal(device_submit(d, &s, &err), 0);
+    u32 row = shared_among;
+    s.n = s.t = 3;
+    assert_int_not_equal(device_submit(d, &s, &err), 0);
+    assert_int_equal(shared_among, 12);
     device_close(d);
     arena_free(a);
+    return row;
+}
+
+static void a_row_has_as_many_threads_as_prove_fastest(void **state) {
+    (void)state;
+    const double half[13] = {[12] = 0.2, [6] = 0.02, [3] = 0.2},
+                 few[13] = {[12] = 0.2, [6] = 0.2, [3] = 0.02},
+                 all[13] = {[12] = 0.02, [6] = 0.2, [3] = 0.02};
+    assert_int_equal(settles_at(half, true, 8), 6);
+    assert_int_equal(settles_at(few, true, 8), 3);
+    assert_int_equal(settles_at(all, true, 8), 12);
+    assert_int_equal(settles_at(few, false, 8), 12); // their number was asked for
+    assert_int_equal(settles_at(few, true, 2), 12);  // no token: a kernel's check
 }
 
 static void a_missing_kernel_without_an_interpreter_is_an_error(void **state) {
@@ -412,7 +437,7 @@ int main(void) {
         cmocka_unit_test(too_many_unpolled_tickets_are_refused),
         cmocka_unit_test(the_processor_runs_steps_with_the_params_of_their_slot),
         cmocka_unit_test(steps_that_a_device_cannot_time_are_refused),
-        cmocka_unit_test(a_prompt_has_threads_of_its_own_number),
+        cmocka_unit_test(a_row_has_as_many_threads_as_prove_fastest),
         cmocka_unit_test(a_missing_kernel_without_an_interpreter_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

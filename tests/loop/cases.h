@@ -19,7 +19,7 @@ static inline Nest *random_nest(Arena *a, Rng *r, int kind, const Profile *p, Ca
     Formula *f = NEW(a, Formula);
     *f = (Formula){.x = x, .name = "k"};
     *c = (Case){.f = f};
-    Maker m = {a, x, f, r, c, NULL};
+    Maker m = {a, x, f, r, c, NULL, .swapped = p->gpu && !p->dot4};
     i64 most = kind == KIND_ROW    ? 1
                : kind == KIND_ROWS ? rnd_in(r, 2, 20)
                                    : rnd_in(r, 1, kind == KIND_ATTENTION ? 36 : 20),
@@ -41,7 +41,11 @@ static inline Nest *random_nest(Arena *a, Rng *r, int kind, const Profile *p, Ca
             make_map(&m, most, K);
         } else if (kind == KIND_REDUCE) {
             if (rnd(r) % 3 == 0) K = 64 * rnd_in(r, 1, 4); // what a workgroup's threads share
-            make_rows(&m, most, K, (int)rnd_in(r, 0, 2));
+            int rows = (int)rnd_in(r, 0, 3);
+            if (rows < 3)
+                make_rows(&m, most, K, rows);
+            else
+                make_row_and_blocks(&m, most, K = (i64)round_up((u64)K, 32));
         } else {
             QuantId q = (QuantId)rnd_in(r, 0, QUANT_COUNT - 1);
             int epi = (int)rnd_in(r, 0, EPI_COUNT - 1);

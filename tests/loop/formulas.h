@@ -34,6 +34,7 @@ typedef struct Maker {
     Rng *r;
     Case *c;
     const Var *n;
+    bool swapped; // the halves of a word of bytes: where two are multiplied at a time
 } Maker;
 
 static inline const Expr *ax_(Maker *m, Stage *s, const char *name, const Expr *ext, bool red) {
@@ -99,7 +100,8 @@ static inline const Buffer *make_dot(Maker *m, const char *name, const Buffer *X
     const Expr *word = ex_idiv(x, k, ex_int(x, 4)), *byte = ex_mod(x, k, ex_int(x, 4));
     if (bits == 4) { // the even ones of a word's eight, then the odd ones
         word = ex_add(x, ex_mul(x, ex_idiv(x, k, eight), ex_int(x, 2)), ex_mod(x, k, ex_int(x, 2)));
-        byte = ex_idiv(x, ex_mod(x, k, eight), ex_int(x, 2));
+        const Expr *at = m->swapped ? ex_add(x, k, ex_int(x, 4)) : k;
+        byte = ex_idiv(x, ex_mod(x, at, eight), ex_int(x, 2));
     }
     const Expr *up = ex_cast(x, TY_U32, ex_sub(x, ex_int(x, 24), ex_mul(x, byte, eight)));
     const Expr *top = ex_shl(x, L2(X, i, ex_add(x, word, ex_int(x, from))), up);
@@ -232,6 +234,30 @@ static inline void make_matmul(Maker *m, QuantId q, i64 n_most, i64 O, i64 K, u3
                                            ex_f32(x, 1e-5)))));
         s->store[s->nstores++] = (Store){Y, {i, o}, v, ex_lt(x, o, eO)};
     }
+}
+
+// y[n,k] = x[n,k] / sqrt(mean of row n's x^2 + the largest of k's block of 32): two reductions, one
+// of a row, one of a part of it
+static inline void make_row_and_blocks(Maker *m, i64 n_most, i64 K) {
+    Exprs *x = m->x;
+    Var *n = var_new(x, "n", TY_I32, 1, n_most);
+    m->f->sym[0].var = n, m->f->sym[0].word = PARAM_N, m->f->nsyms = 1;
+    m->n = n;
+    const Expr *N = ex_var(x, n), *B = ex_int(x, K / 32), *e32 = ex_int(x, 32), *i, *b, *j;
+    const Buffer *X = arg_(m, "x", TY_F32, 2, n_most, K, false),
+                 *Y = arg_(m, "y", TY_F32, 2, n_most, K, true);
+    Stage *s = st_(m, "ss", RED_SUM);
+    i = ax_(m, s, "n", N, false), j = ax_(m, s, "k", ex_int(x, K), true);
+    const Buffer *ss = res_(m, s, ex_mul(x, L2(X, i, j), L2(X, i, j)));
+    s = st_(m, "top", RED_MAX);
+    i = ax_(m, s, "n", N, false), b = ax_(m, s, "b", B, false), j = ax_(m, s, "j", e32, true);
+    const Expr *v = L2(X, i, ex_add(x, ex_mul(x, b, e32), j));
+    const Buffer *top = res_(m, s, ex_max(x, v, ex_sub(x, ex_f32(x, 0), v)));
+    s = st_(m, "out", RED_NONE);
+    i = ax_(m, s, "n", N, false), b = ax_(m, s, "b", B, false), j = ax_(m, s, "j", e32, false);
+    const Expr *k = ex_add(x, ex_mul(x, b, e32), j), *all = ex_f32(x, 1.0 / (double)K);
+    const Expr *by = ex_un(x, EX_SQRT, ex_add(x, ex_mul(x, L1(ss, i), all), L2(top, i, b)));
+    s->store[s->nstores++] = (Store){Y, {i, k}, ex_div(x, L2(X, i, k), by), NULL};
 }
 
 // y[n,k] = x[n,k] * g[k] / sqrt(mean x^2): and a maximum with its first place, a softmax

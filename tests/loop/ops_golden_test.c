@@ -179,6 +179,13 @@ static void compare(const Op *o, const char *how, const u32 *got, yyjson_val *da
     u64 n;
     double tolerance = yyjson_get_num(yyjson_obj_get(o->c, "tolerance"));
     u32 *want = words_of(o->a, data, type, &n);
+    if (o->node->op == OP_pack && o->node->attr.bits == 4 && o->p->gpu && !o->p->dot4) {
+        // multiplied two at a time: the halves of a word of bytes change places
+        u64 k = (u64)o->g->tensors.at[o->node->in[0]].dim[1].c, wide = (u64)o->node->attr.wide;
+        u64 bytes = k / 4 * (1 + wide), row = bytes + k / 16;
+        for (u64 i = 0; i < n; i++)
+            if (i % row < bytes) want[i] = want[i] << 16 | want[i] >> 16;
+    }
     for (u64 i = 0; i < n; i++) {
         double w = type == TY_F32 ? bits_f32(want[i]) : (double)want[i],
                h = type == TY_F32 ? bits_f32(got[i]) : (double)got[i];

@@ -53,7 +53,7 @@ static Nest *start(Fixture *t, int what, const char *profile, i64 K) {
     t->f = NEW(t->a, Formula);
     *t->f = (Formula){.x = x, .name = "k"};
     t->c = (Case){.f = t->f};
-    Maker m = {t->a, x, t->f, &r, &t->c, NULL};
+    Maker m = {t->a, x, t->f, &r, &t->c, NULL, false};
     if (what == NORM) make_rows(&m, 3, K, 0);
     if (what == SOFTMAX) make_rows(&m, 3, K, 2);
     if (what == MATMUL) make_matmul(&m, QUANT_Q4_1, 3, 8, K, 4, EPI_PLAIN, 0);

@@ -53,7 +53,7 @@ interface Exports {
     hob_w_stats(page: number): void;
     hob_w_answer(page: number, ticket: number, ok: number, token: number): void;
     hob_w_lost(page: number): void;
-    hob_w_threads(page: number, n: number, many: number): void;
+    hob_w_threads(page: number, n: number, paced: number): void;
     hob_w_room(page: number, n: number): number;
     hob_w_kernel(keyLo: number, keyHi: number, fn: number): number;
 }

@@ -1,6 +1,6 @@
 // engine.ts: the page's end: a worker that holds the model, and chat completions over it in OpenAI's shapes.
 import { HobError, failure, type ErrorBody } from "./errors.js";
-import type { FromWorker, Sizes, ToWorker } from "./protocol.js";
+import { THREADS_MOST, type FromWorker, type Sizes, type ToWorker } from "./protocol.js";
 import { nameOf } from "./range.js";
 import { sweepStored, type SourceInput } from "./source.js";
 import type {
@@ -19,7 +19,6 @@ import type {
     Trace,
 } from "./types.js";
 
-const THREADS_MOST = 64;
 const TRACED = 8; // submits: the prompt's and seven tokens
 const SWEEP_MS = 1000; // a worker that is ended lets go of its stored model by then
 

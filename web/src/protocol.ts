@@ -4,6 +4,8 @@ import type { KernelSet, Mode } from "./kernels.js";
 import type { SourceInput } from "./source.js";
 import type { AnswerStats, DeviceName, EngineInfo, Evaluation, EvaluateRequest, Progress, Trace } from "./types.js";
 
+export const THREADS_MOST = 64;
+
 export interface Open {
     type: "open";
     id: number;

@@ -1,15 +1,21 @@
 // team.ts: a kernel's range shared among threads: the core's worker and its helpers, on one shared memory.
 //
-// Only kernels run on helpers (helper.ts); of all this the core knows `hob_share`. A range is cut into pieces and whoever
-// is awake takes the next one, so a helper that sleeps or comes late delays nobody: only pieces that somebody took are
-// waited for. Between ranges a helper spins for a moment, since the next one is microseconds away, and then sleeps.
+// Only kernels run on helpers (helper.ts); of all this the core knows `hob_share`. A range is cut into pieces, and each
+// thread has as many of them, one after the other: what lies together is read by one thread, and nobody else looks at
+// where it counts. Whoever has done its own takes what others have left, so a helper that sleeps or comes late delays
+// nobody: only pieces that somebody took are waited for. Between ranges a helper spins for a moment, since the next one is
+// microseconds away, and then sleeps.
 import { kernelsOn, type KernelFunction, type Kernels } from "./kernels.js";
+import { THREADS_MOST } from "./protocol.js";
 
-// What the threads share, words in cache lines of their own but for the job's. CLAIM is the job's number and, in its low
-// bits, the next piece; all ones there: closed. A piece is taken by compare-and-exchange on it, and the job's other words
-// are written only while it is closed: who takes a piece has read the right ones.
-const CLAIM = 0, DONE = 16, SLEEPERS = 32, ACTIVE = 48, FAILED = 64, PIECES = 80, EXTENT = 81, FUNCTION = 82, ARGS = 83, DIMS = 84;
-const WORDS = 96;
+// What the threads share, words in cache lines of their own but for the job's. Each thread's CLAIM is the job's number and,
+// in its low bits, its next piece; all ones there: closed. A piece is taken by compare-and-exchange on it, and the job's
+// other words are written only while all are closed: who takes a piece has read the right ones.
+const LINE = 16;
+const CLAIM = 0; // and one for each more thread, from there on
+const DONE = CLAIM + THREADS_MOST * LINE, SLEEPERS = DONE + LINE, FAILED = SLEEPERS + LINE, PIECES = FAILED + LINE;
+const THREADS = PIECES + 1, EXTENT = PIECES + 2, FUNCTION = PIECES + 3, ARGS = PIECES + 4, DIMS = PIECES + 5;
+const WORDS = PIECES + LINE;
 const CLOSED = 0xfff;
 const PIECES_EACH = 8; // the last one to be ready is late by an eighth of its share at most
 const STACK = 128 << 10; // what the kernels of the core's worker have (tools/build_wasm.py)
@@ -41,37 +47,46 @@ function spin(w: Int32Array, word: number, seen: number): boolean {
     return false;
 }
 
-/** Takes pieces until there are none. */
-function work(w: Int32Array, functions: KernelFunction[], fails: (e: unknown) => void): void {
-    for (;;) {
-        const claim = Atomics.load(w, CLAIM), piece = claim & CLOSED, pieces = Atomics.load(w, PIECES);
-        if (piece >= pieces) return;
-        if (Atomics.compareExchange(w, CLAIM, claim, claim + 1) !== claim) continue;
-        const extent = w[EXTENT]! >>> 0;
-        const begin = Math.floor((extent * piece) / pieces), end = Math.floor((extent * (piece + 1)) / pieces);
-        try {
-            functions[w[FUNCTION]!]!(w[ARGS]!, w[DIMS]!, begin, end);
-        } catch (e) {
-            Atomics.store(w, FAILED, 1);
-            fails(e);
+/** The first piece of a thread's own. */
+const firstOf = (thread: number, pieces: number, threads: number) => Math.floor((pieces * thread) / threads);
+
+/** Takes pieces until there are none: first its own, then what others have left. */
+function work(w: Int32Array, self: number, functions: KernelFunction[], fails: (e: unknown) => void): void {
+    let taken = 0;
+    for (let i = 0, all = Atomics.load(w, THREADS); i < all; i++) {
+        const owner = (self + i) % all, word = CLAIM + owner * LINE;
+        for (;;) {
+            const claim = Atomics.load(w, word), piece = claim & CLOSED;
+            const pieces = Atomics.load(w, PIECES), threads = Atomics.load(w, THREADS);
+            if (piece >= firstOf(owner + 1, pieces, threads)) break;
+            if (Atomics.compareExchange(w, word, claim, claim + 1) !== claim) continue;
+            const extent = w[EXTENT]! >>> 0;
+            const begin = Math.floor((extent * piece) / pieces), end = Math.floor((extent * (piece + 1)) / pieces);
+            try {
+                functions[w[FUNCTION]!]!(w[ARGS]!, w[DIMS]!, begin, end);
+            } catch (e) {
+                Atomics.store(w, FAILED, 1);
+                fails(e);
+            }
+            taken++;
         }
-        Atomics.add(w, DONE, 1);
     }
+    if (taken) Atomics.add(w, DONE, taken);
 }
 
 /** A helper's life; it ends with its worker. */
 export async function help(m: ToHelper, post: (m: FromHelper) => void): Promise<void> {
     const { functions } = await kernelsOn(m.module, m.memory, m.stack);
     const w = new Int32Array(m.memory.buffer, m.words, WORDS);
+    const own = CLAIM + m.index * LINE;
     post(null);
     await new Promise((done) => setTimeout(done)); // that is sent before this thread listens no more
     for (;;) {
-        const active = m.index < Atomics.load(w, ACTIVE);
-        if (active) work(w, functions, (e) => post(String(e)));
-        const claim = Atomics.load(w, CLAIM);
-        if (active && ((claim & CLOSED) < Atomics.load(w, PIECES) || spin(w, CLAIM, claim))) continue;
+        const claim = Atomics.load(w, own);
+        if ((claim & CLOSED) !== CLOSED) work(w, m.index, functions, (e) => post(String(e)));
+        if (spin(w, own, Atomics.load(w, own))) continue;
         Atomics.add(w, SLEEPERS, 1);
-        Atomics.wait(w, CLAIM, claim); // not, if it has changed by now
+        Atomics.wait(w, own, claim); // not, if it has changed by now
         Atomics.sub(w, SLEEPERS, 1);
     }
 }
@@ -117,7 +132,7 @@ export class Team {
             return this.log("there is no memory for more threads: one runs");
         }
         this.w = new Int32Array(memory.buffer, words, WORDS);
-        this.w[CLAIM] = CLOSED;
+        for (let t = 0; t < size; t++) this.w[CLAIM + t * LINE] = CLOSED;
         const started = all.map(async ({ worker, failed }, index) => {
             const stack = (words + WORDS * 4 + STACK * (index + 1)) & ~15;
             const said = new Promise<string | null>((done) => {
@@ -144,16 +159,19 @@ export class Team {
             return true;
         }
         w[PIECES] = count;
+        w[THREADS] = threads;
         w[EXTENT] = extent;
         w[FUNCTION] = fn;
         w[ARGS] = args;
         w[DIMS] = dims;
         w[DONE] = 0;
-        Atomics.store(w, ACTIVE, threads); // the others sleep
         this.job = (this.job + CLOSED + 1) | 0;
-        Atomics.store(w, CLAIM, this.job);
-        if (Atomics.load(w, SLEEPERS) > this.size - threads) Atomics.notify(w, CLAIM);
-        work(w, this.kernels.functions, (e) => this.log(`a kernel failed: ${e}`));
+        const each = (fn: (claim: number, thread: number) => void) => {
+            for (let t = 0; t < threads; t++) fn(CLAIM + t * LINE, t);
+        };
+        each((claim, t) => Atomics.store(w, claim, this.job | firstOf(t, count, threads)));
+        if (Atomics.load(w, SLEEPERS) > this.size - threads) each((claim) => Atomics.notify(w, claim));
+        work(w, 0, this.kernels.functions, (e) => this.log(`a kernel failed: ${e}`));
         let done: number;
         const start = performance.now();
         while ((done = Atomics.load(w, DONE)) < count) {
@@ -162,7 +180,7 @@ export class Team {
             if (performance.now() - start > LOST_MS) Atomics.store(w, FAILED, 1);
             if (Atomics.load(w, FAILED)) break;
         }
-        Atomics.store(w, CLAIM, this.job | CLOSED);
+        each((claim) => Atomics.store(w, claim, this.job | CLOSED));
         if (!Atomics.load(w, FAILED)) return true;
         this.log("a thread failed: one runs from now on");
         this.close();

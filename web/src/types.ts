@@ -74,7 +74,10 @@ export interface AnswerStats {
 
 export type DeviceName = "webgpu" | "cpu";
 
-/** One device's trial: the largest matrix product of the model's layers, timed; or why the device is out. */
+/**
+ * One device's trial: the largest matrix product of the model's layers, timed where there is another device; or why the
+ * device is out.
+ */
 export interface Trial {
     device: DeviceName;
     adapter: string;
@@ -83,7 +86,7 @@ export interface Trial {
     /** How long the trial took, compiling and pipelines included, and how many products it ran. */
     took_ms?: number;
     products?: number;
-    /** Of the CPU: how many threads were fastest for one row, or asked for, and its set of kernels. */
+    /** Of the CPU: its threads and its set of kernels. */
     threads?: number;
     set?: KernelSet;
     mode?: Mode;

@@ -12,14 +12,12 @@ import { Tuning, adapterName, readTuned } from "./tuning.js";
 import type { AnswerStats, DeviceName, EngineInfo, EvaluateRequest, Progress, Trial } from "./types.js";
 
 const TRIAL_MS = { cpu: 80, webgpu: 120 }; // running products; what is made for them comes before
-const AGAIN_MS = 40; // the same with another number of threads
-const ALONE_MS = 16; // the same where there is no other device to choose: for the number of threads
-const WORTH = 0.95; // of the time with half as many threads: more must be faster than that
 const THREADS_MAX = 8; // unless more are asked for
 const LATE_MS = 3000; // who asked for the CPU waits no longer for WebGPU's figure
 const BOTH_MAX = 256 << 20; // a larger model makes room for the one that takes its place
 const QUIET_MS = 100; // until it seems that nothing is asked for
 const SLICE_MS = 12; // work between two looks at the messages
+const SAY_MS = 16; // between two messages with text: each wakes the page's thread, which takes a processor from the kernels
 
 let source: ModelSource | null = null;
 let trials: Trial[] = []; // of that source: opening it again times nothing anew
@@ -28,7 +26,29 @@ let asking = 0; // id of the answer or evaluation being made
 let cancelled = 0;
 let opening = 0; // id of the last opening: those before it give up
 
-const post = (m: FromWorker) => postMessage(m);
+let said = 0; // when text was posted last
+let held: (FromWorker & { type: "text" }) | null = null; // text that waits for more
+
+function flush(): void {
+    if (!held) return;
+    postMessage(held);
+    held = null;
+    said = performance.now();
+}
+
+/** Text of an answer: at once, or together with what else comes within SAY_MS. */
+function say(id: number, lines: string): void {
+    if (held) held.lines += lines;
+    else setTimeout(flush, SAY_MS);
+    held ??= { type: "text", id, lines };
+    if (performance.now() - said >= SAY_MS) flush();
+}
+
+function post(m: FromWorker): void {
+    flush();
+    postMessage(m);
+}
+
 const log = (line: string) => post({ type: "log", line });
 const progress = (p: Progress) => post({ type: "progress", progress: p });
 
@@ -155,7 +175,7 @@ async function openModel(m: Open): Promise<void> {
     trials = trials.filter((t) => !t.error && t.mode === m.mode && (t.device !== "cpu" || (t.set === kernel_set && (!m.threads || t.threads === m.threads))));
     const cpu = trials.find((t) => t.device === "cpu");
     const most = m.threads || Math.min(navigator.hardwareConcurrency || 1, THREADS_MAX);
-    const wanted = cpu && m.device === "webgpu" ? 1 : most; // how many decode, the trial says
+    const wanted = cpu && m.device === "webgpu" ? 1 : most;
     const shared = wanted > 1 ? sharedMemory() : "";
     if (m.threads && typeof shared === "string" && shared) log(`${shared}: one of them runs`);
     const memory = typeof shared === "string" ? plainMemory() : shared;
@@ -199,8 +219,7 @@ async function openModel(m: Open): Promise<void> {
         } else {
             team.close();
         }
-        const decoding = Math.min(trials.find((t) => t.device === "cpu")?.threads ?? 1, team.size); // what a trial found holds for one row
-        core.c.hob_w_threads(core.page, decoding, team.size);
+        core.c.hob_w_threads(core.page, team.size, m.threads ? 0 : 1);
         progress({ stage: "compile" });
         if (gpu) core.c.hob_w_tuned(core.page, ...core.arg(0, adapterName(gpu)), ...core.arg(1, m.tune ? await readTuned() : ""));
         await breathe();
@@ -244,14 +263,15 @@ async function adapterFor(asked: DeviceName | "auto"): Promise<Opened | string> 
     return first;
 }
 
-// Both devices are timed on what decoding does most, whichever is asked for: a person sees what the other would give.
+// Both devices are timed on what decoding does most, whichever is asked for: a person sees what the other would give. Where
+// there is but one, nothing is.
 async function choose({ core, gpu, team }: Opening, adapter: Opened | string, m: Open, set: KernelSet): Promise<{ device: DeviceName; why: string }> {
     const asked = m.device;
     if (asked === "webgpu" && !gpu)
         throw failure("DEVICE_UNKNOWN", `WebGPU cannot be used: ${adapter as string}; use the CPU`);
     progress({ stage: "probe" });
-    const known = (device: DeviceName) => trials.find((t) => t.device === device);
-    const cpu = known("cpu") ?? (await cpuTrial(core, team, set, m.threads, asked === "cpu" || !gpu));
+    const known = (device: DeviceName) => trials.find((t) => t.device === device && (t.ms || !gpu));
+    const cpu = known("cpu") ?? (await cpuTrial(core, team, set, gpu !== null));
     const web = known("webgpu") ?? (gpu ? await webgpuTrial(core, gpu, asked) : { device: "webgpu", adapter: "", error: adapter as string });
     trials = [web, cpu].map((t) => ({ ...t, mode: m.mode }));
     if (asked !== "auto") return { device: asked, why: "you chose it" };
@@ -265,23 +285,12 @@ async function choose({ core, gpu, team }: Opening, adapter: Opened | string, m:
         : { device: "cpu", why: `its matrix product is ${times(1 / ratio)} times as fast` };
 }
 
-/** With twice as many threads as long as that is worth it, unless their number is given. */
-async function cpuTrial(core: Core, team: Team, set: KernelSet, threads: number, alone: boolean): Promise<Trial> {
-    const once = async (n: number, ms: number): Promise<Trial> => {
-        core.c.hob_w_threads(core.page, n, n);
-        const simd = set === "relaxed" ? "relaxed SIMD" : "SIMD";
-        const t: Trial = { device: "cpu", adapter: `WebAssembly ${simd}, ${n > 1 ? `${n} threads` : "one thread"}`, threads: n, set };
-        return trial(core, null, t, ms);
-    };
-    const all = team.size;
-    let best = await once(threads ? all : 1, alone ? ALONE_MS : TRIAL_MS.cpu), took = best.took_ms ?? 0;
-    for (let n = 2; !threads && !best.error && n / 2 < all; n *= 2) {
-        const more = await once(Math.min(n, all), alone ? ALONE_MS : AGAIN_MS);
-        took += more.took_ms ?? 0;
-        if (more.error || more.ms! > best.ms! * WORTH) break;
-        best = more;
-    }
-    return { ...best, took_ms: took };
+async function cpuTrial(core: Core, team: Team, set: KernelSet, timed: boolean): Promise<Trial> {
+    const threads = team.size;
+    const adapter = `WebAssembly ${set === "relaxed" ? "relaxed SIMD" : "SIMD"}, ${threads > 1 ? `${threads} threads` : "one thread"}`;
+    core.c.hob_w_threads(core.page, threads, 0);
+    const t: Trial = { device: "cpu", adapter, threads, set };
+    return timed ? trial(core, null, t, TRIAL_MS.cpu) : t;
 }
 
 function webgpuTrial(core: Core, gpu: Gpu, asked: DeviceName | "auto"): Promise<Trial> {
@@ -355,7 +364,7 @@ function answer(id: number, request: string): Promise<void> {
     return make(
         id,
         (core) => core.c.hob_w_ask(core.page, ...core.arg(0, request), seconds, zone),
-        (core) => post({ type: "text", id, lines: core.out() }),
+        (core) => say(id, core.out()),
         (core) => ({ type: "end", id, lines: core.out(), stats: core.stats<AnswerStats>() }),
     );
 }
