@@ -200,6 +200,14 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
     return true;
 }
 
+// A block of the cache, keys and values, in workgroup memory, and a thread for each head of a
+// group.
+static bool attention_may_tile(const Attention *at, const Profile *p, i64 threads) {
+    i64 words = 2 * KV_BLOCK * at->s.head_dim, group = at->s.heads / at->s.kv_heads;
+    return p->gpu && at->s.parts == 1 && words * 4 <= p->shared_bytes && group <= threads &&
+           threads <= p->max_wg_size;
+}
+
 bool attention_set(Nest *n, Str key, i64 value, Err *e) {
     Attention *at = n->direct_state;
     const Profile *p = n->profile;
@@ -209,6 +217,8 @@ bool attention_set(Nest *n, Str key, i64 value, Err *e) {
         at->threads = value;
     else if (str_eq(key, S("lanes")) && value >= 2 && value <= p->max_wg_size && p->gpu)
         at->lanes = value;
+    else if (str_eq(key, S("tile")) && value >= 2 && attention_may_tile(at, p, value))
+        at->tile = value, at->block = KV_BLOCK;
     else if (str_eq(key, S("ahead")) && (value == 0 || value == 1) && !p->gpu)
         at->ahead = value;
     else if (str_eq(key, S("rows")) && value >= 2 && value <= 16 && !p->gpu && at->s.parts == 1)
@@ -216,15 +226,17 @@ bool attention_set(Nest *n, Str key, i64 value, Err *e) {
     else
         return err_set(
             e, ERR_SCHED_ILLEGAL,
-            "attention cannot set %S to %D here; block 1, 2, 4, ... 64, on a GPU threads and "
-            "lanes up to %D, on a processor ahead 0 or 1, rows 2..16",
+            "attention cannot set %S to %D here; block 1, 2, 4, ... 64, on a GPU threads, lanes "
+            "and, where the context is whole, tile up to %D, on a processor ahead 0 or 1, rows "
+            "2..16",
             key, value, p->max_wg_size);
     nest_log(n, "set %S %D", key, value);
     return true;
 }
 
 // ---- the rule -----------------------------------------------------------------------------------
-enum { ATT_BLOCK, ATT_LANES, ATT_THREADS, ATT_ROWS, ATT_AHEAD };
+enum { ATT_BLOCK, ATT_LANES, ATT_THREADS, ATT_TILE, ATT_ROWS, ATT_AHEAD };
+enum { TILE_ROWS = 16 }; // fewer are not worth the barriers
 
 static bool match(const Nest *n) { return n->direct == attention_build; }
 
@@ -238,6 +250,9 @@ static bool apply(Nest *n, const i64 *p, Err *err) {
             rule_line(&w, "set rows %D", MIN2(prof->vec, 16));
         else if (p[ATT_AHEAD])
             rule_line(&w, "set ahead 1");
+    } else if (p[ATT_TILE] && at->s.rows >= TILE_ROWS &&
+               attention_may_tile(at, prof, p[ATT_TILE])) { // a workgroup shares a block
+        rule_line(&w, "set tile %D", p[ATT_TILE]);
     } else if (p[ATT_LANES] > 1) { // a workgroup shares a head
         i64 lanes = prof->subgroup >= 8 ? prof->subgroup : p[ATT_LANES];
         rule_line(&w, "set lanes %D", lanes);
@@ -250,7 +265,8 @@ static bool apply(Nest *n, const i64 *p, Err *err) {
 
 static void choose(const Nest *n, i64 *params) {
     const Attention *at = n->direct_state;
-    if (profile_in_software(n->profile)) params[ATT_BLOCK] = 4, params[ATT_LANES] = 1;
+    if (profile_in_software(n->profile))
+        params[ATT_BLOCK] = 4, params[ATT_LANES] = 1, params[ATT_TILE] = 0;
     // a block of the cache: its keys are a stream of memory, then its values
     if (!n->profile->gpu && at->s.rows < 16) params[ATT_BLOCK] = KV_BLOCK;
 }
@@ -264,6 +280,7 @@ const Rule rule_attention = {
     .param = {[ATT_BLOCK] = {"block", {8, 4, 16, 1, 32, 64}, 6},
               [ATT_LANES] = {"lanes", {32, 16, 64, 1}, 4},
               [ATT_THREADS] = {"threads", {16, 8, 32}, 3},
+              [ATT_TILE] = {"tile", {64, 32, 128, 0}, 4},
               [ATT_ROWS] = {"rows", {1, 0}, 2},
               [ATT_AHEAD] = {"ahead", {1, 0}, 2}},
 };

@@ -226,7 +226,6 @@ void att_body_alone(Gen *g, Block *b, bool group) {
     const Expr *d, *blk;
     i64 B = at->block, D = att_d_most(at), lo, turns = 1;
     Heads h = {.lanes = MIN2(at->slots, B), .ahead = at->ahead && B % KV_BLOCK == 0};
-    att_prepare(g, b);
     if (group) {
         expr_range(at->group, &lo, &turns);
     } else {
@@ -236,13 +235,15 @@ void att_body_alone(Gen *g, Block *b, bool group) {
     h.m = att_alloc(g, b, "m", SCOPE_REG, turns);
     h.l = att_alloc(g, b, "l", SCOPE_REG, turns * h.lanes);
     heads_begin(g, b, &h);
-    const Expr *nblocks = ex_idiv(x, ex_add(x, g->count, ex_int(x, B - 1)), ex_int(x, B));
+    const Expr *nblocks = ex_idiv(x, ex_add(x, g->most, ex_int(x, B - 1)), ex_int(x, B));
     Block *body = att_loop(g, b, "blk", att_let(g, b, "blocks", nblocks), LOOP_SERIAL, &blk);
+    if (g->keys) att_stage_block(g, body, blk);
     head_block(g, each_head(g, body, &h), &h, blk);
     b = each_head(g, b, &h);
     const Expr *sum = LD(h.l, lane_sum(g, &h, ex_int(x, 0)));
     for (i64 i = 1; i < h.lanes; i++) sum = ex_add(x, sum, LD(h.l, lane_sum(g, &h, ex_int(x, i))));
     sum = att_let(g, b, "sum", sum);
+    if (g->there) b = att_when(g, b, g->there);
     if (h.acc || at->s.parts == 1) {
         Block *end = att_over_d(g, b, &d);
         att_finish(g, end, d, gathered(g, &h, d), sum);

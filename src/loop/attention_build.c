@@ -4,8 +4,9 @@
 // State of one (row, head, part): m the largest score so far, l the sum of e^(score - m), acc[d]
 // the sum of e^(score - m) v[d]. A block of B scores moves m to m', scales l and acc by e^(m - m')
 // and adds its own terms. Who has it is told apart in three files: one thread alone
-// (attention_alone.c), a processor's thread a tile of rows (attention_rows.c), a workgroup
-// (attention_shared.c). Here is what they share, and who has what.
+// (attention_alone.c), the threads of a workgroup one each (attention_tile.c), a processor's thread
+// a tile of rows (attention_rows.c), a workgroup together (attention_shared.c). Here is what they
+// share, and who has what.
 // Slots past the part's end score far below everything and read a slot that exists: no branch, no
 // stray read.
 #include "loop/attention_int.h"
@@ -110,12 +111,12 @@ void att_prepare(Gen *g, Block *b) {
     att_last_is(g, b, "pos", attention_pos(at, x, g->row));
     const Expr *len = ex_add(x, g->last, ex_int(x, 1));
     g->first = g->first_block = zero;
-    g->count = len;
+    g->count = g->most = len;
     if (at->s.parts > 1) {
         const Expr *per = att_let(g, b, "per", attention_per(at, x, len));
         g->first = att_let(g, b, "first", ex_mul(x, g->part, per));
         g->first_block = att_let(g, b, "first_block", ex_idiv(x, g->first, ex_int(x, KV_BLOCK)));
-        g->count =
+        g->count = g->most =
             att_let(g, b, "count", ex_max(x, ex_min(x, ex_sub(x, len, g->first), per), zero));
     }
     att_known(g, b);
@@ -138,6 +139,7 @@ void att_fetch(Gen *g, Block *b, bool values, const Expr *block, const Expr *at)
 const Expr *att_key(Gen *g, const Expr *block, const Expr *i, const Expr *d) {
     Exprs *x = g->x;
     const Expr *at = ex_add(x, ex_mul(x, d, ex_int(x, KV_BLOCK)), i);
+    if (g->keys) return LD(g->keys, at);
     return LD(g->at->cache, ex_int(x, 0), g->kvh, block, at);
 }
 
@@ -150,6 +152,7 @@ const Expr *att_value_row(Gen *g, Block *b, const Expr *block, const Expr *i) {
 
 const Expr *att_value_at(Gen *g, const Expr *block, const Expr *row, const Expr *d) {
     Exprs *x = g->x;
+    if (g->values) return LD(g->values, ex_add(x, row, d));
     return LD(g->at->cache, ex_int(x, 1), g->kvh, block, ex_add(x, row, d));
 }
 
@@ -233,7 +236,18 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
         const Expr *hp = att_let(&g, b, "hp", ex_mod(x, item, items));
         g.kvh = att_let(&g, b, "kvh", expr_simplify(x, ex_idiv(x, hp, P)));
         g.part = expr_simplify(x, ex_mod(x, hp, P));
+        att_prepare(&g, b);
         att_body_alone(&g, b, true);
+    } else if (at->tile) {
+        i64 group = at->s.heads / at->s.kv_heads, rows = MAX2(at->tile / group, 1);
+        const Expr *R = ex_int(x, rows), *tile;
+        k->grid[0] = at->kv;
+        k->grid[1] = ex_idiv(x, ex_add(x, N, ex_int(x, rows - 1)), R);
+        k->wg[0] = (u32)(rows * group);
+        b = att_loop(&g, b, "tile", k->grid[1], LOOP_WG_Y, &tile);
+        b = att_loop(&g, b, "kvh", k->grid[0], LOOP_WG_X, &g.kvh);
+        b = att_loop(&g, b, "tx", ex_int(x, k->wg[0]), LOOP_THREAD_X, &tid);
+        att_body_tile(&g, b, ex_mul(x, tile, R), tid);
     } else {
         i64 H = at->s.heads, parts = at->s.parts, count = H * parts;
         i64 per = at->lanes ? 1 : at->threads;
@@ -252,10 +266,12 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
         }
         att_of_head(&g, b, ex_idiv(x, item, P));
         g.part = att_let(&g, b, "part", expr_simplify(x, ex_mod(x, item, P)));
-        if (at->lanes)
+        if (at->lanes) {
             att_body_shared(&g, b, tid);
-        else
+        } else {
+            att_prepare(&g, b);
             att_body_alone(&g, b, false);
+        }
     }
     kernel_unroll(a, k);
     kernel_join_lanes(a, k);

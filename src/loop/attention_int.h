@@ -17,6 +17,8 @@ typedef struct Attention {
     i64 block;   // scores computed at a time: a divisor or multiple of KV_BLOCK
     i64 lanes;   // threads that share one (row, head, part); 0: one thread has it alone
     i64 threads; // of a workgroup, when each works alone
+    i64 tile;    // of a workgroup whose threads have a query each and read a block of the cache
+                 // together; 0: none do
     i64 ahead;   // 1: a processor fetches the next block while it reads this one
     i64 rows;    // of activations, in lanes; 0: lanes run over d
 } Attention;
@@ -37,6 +39,9 @@ typedef struct Gen {
     const Expr *kvh;
     const Expr *first, *count, *last; // slots [first, first + count), last: the row's own position
     const Expr *first_block, *last_block; // of those slots; of all that the row sees
+    const Expr *most;                     // of count, among who passes through blocks together
+    const Buffer *keys, *values;          // the block at hand in workgroup memory, or NULL
+    const Expr *tid, *there;              // the thread who copies it, and whether it has a row
     const Expr *scale, *low;
 } Gen;
 
@@ -79,8 +84,10 @@ void att_put_result(Gen *g, Block *b, const Expr *d, const Expr *value);
 void att_finish(Gen *g, Block *b, const Expr *d, const Expr *acc, const Expr *l);
 void att_finish_state(Gen *g, Block *b, const Expr *m, const Expr *l);
 
-// ---- attention_alone.c, attention_rows.c, attention_shared.c ------------------------------------
-void att_body_alone(Gen *g, Block *b, bool group);
+// ---- attention_alone.c, attention_tile.c, attention_rows.c, attention_shared.c ------------------
+void att_body_alone(Gen *g, Block *b, bool group);                        // after att_prepare
+void att_body_tile(Gen *g, Block *b, const Expr *first, const Expr *tid); // rows from `first` on
+void att_stage_block(Gen *g, Block *b, const Expr *blk);
 void att_body_rows(Gen *g, Block *b, const Expr *first, const Expr *rows); // from `first` on
 void att_body_shared(Gen *g, Block *b, const Expr *tid);
 

@@ -28,7 +28,7 @@ static inline Nest *random_nest(Arena *a, Rng *r, int kind, const Profile *p, Ca
     if (kind == KIND_ATTENTION) {
         AttentionShape s = {.kv_heads = rnd_in(r, 1, 3),
                             .head_dim = rnd_in(r, 1, 24) * (rnd(r) % 2 ? 4 : 3),
-                            .ctx = rnd_in(r, most, 40),
+                            .ctx = rnd_in(r, most, rnd(r) % 4 ? 40 : 150),
                             .parts = rnd(r) % 2 ? 1 : rnd_in(r, 2, 5),
                             .rows = most};
         s.heads = s.kv_heads * rnd_in(r, 1, 3);
