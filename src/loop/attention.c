@@ -254,8 +254,7 @@ static bool apply(Nest *n, const i64 *p, Err *err) {
                attention_may_tile(at, prof, p[ATT_TILE])) { // a workgroup shares a block
         rule_line(&w, "set tile %D", p[ATT_TILE]);
     } else if (p[ATT_LANES] > 1) { // a workgroup shares a head
-        i64 lanes = prof->subgroup >= 8 ? prof->subgroup : p[ATT_LANES];
-        rule_line(&w, "set lanes %D", lanes);
+        rule_line(&w, "set lanes %D", p[ATT_LANES]);
     } else {
         rule_line(&w, "set block %D", p[ATT_BLOCK]);
         rule_line(&w, "set threads %D", p[ATT_THREADS]);
@@ -267,6 +266,8 @@ static void choose(const Nest *n, i64 *params) {
     const Attention *at = n->direct_state;
     if (profile_in_software(n->profile))
         params[ATT_BLOCK] = 4, params[ATT_LANES] = 1, params[ATT_TILE] = 0;
+    else if (n->profile->subgroup >= 8)
+        params[ATT_LANES] = n->profile->subgroup;
     // a block of the cache: its keys are a stream of memory, then its values
     if (!n->profile->gpu && at->s.rows < 16) params[ATT_BLOCK] = KV_BLOCK;
 }

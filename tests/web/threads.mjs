@@ -120,7 +120,7 @@ export async function threadTests(browser) {
             return k;`);
         const bad = await page.evaluate(async () => {
             const outcome = [];
-            const engine = await window.open({ threads: 2 }); // its trial fails
+            const engine = await window.open({ threads: 2 });
             outcome.push(await window.say(engine));
             engine.close();
             return { outcome, threads: engine.info.threads, lines: String(window.lines.splice(0)) };
@@ -136,8 +136,7 @@ export async function threadTests(browser) {
         });
         const late = [await again(), delete spoilt["/web/lib/kernels.js"] && (await again())];
         await page.evaluate(() => window.engine.close());
-        // what fails while kernels are checked ahead of a question costs no answer
-        must((late[0] === alone.said || /^DEVICE_FAILED: .*threads failed/.test(late[0])) && late[1] === alone.said, late.join(" | "));
+        must(late[0] === alone.said && late[1] === alone.said, late.join(" | "));
         await close();
     });
     await test("on a host without headers our service worker lets the page share memory, after one reload; a model of another host is read; where it may not, one thread answers", async () => {

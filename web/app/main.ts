@@ -48,7 +48,7 @@ const label = { webgpu: "WebGPU", cpu: "CPU" } as const;
 function figure(t: Trial | undefined): string {
     if (!t) return "";
     if (t.error) return `cannot be used: ${t.error}`;
-    if (!t.gbps) return "";
+    if (!t.gbps) return t.adapter; // alone, and not timed
     return `${t.gbps >= 10 ? t.gbps.toFixed(0) : t.gbps.toFixed(1)} GB/s, ${t.adapter}`;
 }
 

@@ -25,6 +25,7 @@ let open: Opening | null = null;
 let asking = 0; // id of the answer or evaluation being made
 let cancelled = 0;
 let opening = 0; // id of the last opening: those before it give up
+let asked: Open; // that opening
 
 let said = 0; // when text was posted last
 let held: (FromWorker & { type: "text" }) | null = null; // text that waits for more
@@ -60,6 +61,7 @@ onmessage = (e: MessageEvent<ToWorker>) => {
     if (m.type === "trace") void trace(m.id, m.submits);
     if (m.type === "open") {
         opening = m.id;
+        asked = m;
         void openModel(m).catch((e) => post({ type: "failed", id: m.id, error: errorBody(e), open: open !== null }));
     }
 };
@@ -316,27 +318,34 @@ async function make(id: number, begin: (core: Core) => number, piece: (core: Cor
     try {
         if (!open) throw failure("ENGINE_BUSY", "no model is open; open one first");
         if (asking) throw failure("ENGINE_BUSY", "an answer is being made; stop it first");
-        const { core, gpu, tuning } = open;
-        const { c, page } = core;
         asking = id;
-        await tuning?.stop();
-        if (!begin(core)) throw core.error();
-        let state: number, since = performance.now();
-        do {
+        let said = false;
+        for (;;) {
+            const { core, gpu, team, tuning }: Opening = open;
+            const { c, page } = core;
+            const threads = team.size;
+            await tuning?.stop();
+            if (!begin(core)) throw core.error();
             const step = () => {
                 if (cancelled === id) c.hob_w_cancel(page);
                 return c.hob_w_step(page);
             };
-            state = await run(core, gpu, step);
-            if (state === STATE.TEXT) {
-                piece(core);
-                if (performance.now() - since < SLICE_MS) continue;
-                await breathe();
-                since = performance.now();
-            }
-        } while (state === STATE.TEXT);
-        if (state !== STATE.END) throw explain(core, gpu);
-        const last = end(core);
+            let state: number, since = performance.now();
+            do {
+                state = await run(core, gpu, step);
+                if (state === STATE.TEXT) {
+                    said = true;
+                    piece(core);
+                    if (performance.now() - since < SLICE_MS) continue;
+                    await breathe();
+                    since = performance.now();
+                }
+            } while (state === STATE.TEXT);
+            if (state === STATE.END) break;
+            if (said || team.size === threads) throw explain(core, gpu);
+            await openModel({ ...asked, source: null, threads: 1 }); // a helper failed at its work: without any, then
+        }
+        const last = end(open.core);
         asking = 0;
         post(last);
     } catch (e) {
