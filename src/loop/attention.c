@@ -191,7 +191,7 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
     ((Buffer *)at->params)->lo = 0, ((Buffer *)at->params)->hi = sym ? (1 << 20) - 1 : s->ctx - 1;
     formula(x, at, f);
     // the defaults are a correct kernel on any device
-    at->block = 8, at->lanes = 0, at->threads = 1;
+    at->block = 8, at->lanes = 0, at->threads = at->turns = 1;
     Nest *nest = nest_new(a, f, p);
     nest->direct = attention_build;
     nest->direct_state = at;
@@ -217,6 +217,9 @@ bool attention_set(Nest *n, Str key, i64 value, Err *e) {
         at->threads = value;
     else if (str_eq(key, S("lanes")) && value >= 2 && value <= p->max_wg_size && p->gpu)
         at->lanes = value;
+    else if (str_eq(key, S("turns")) && value >= 1 && value <= MAX_TURNS && p->gpu &&
+             at->s.heads / at->s.kv_heads % value == 0)
+        at->turns = value;
     else if (str_eq(key, S("tile")) && value >= 2 && attention_may_tile(at, p, value))
         at->tile = value, at->block = KV_BLOCK;
     else if (str_eq(key, S("ahead")) && (value == 0 || value == 1) && !p->gpu)
@@ -227,15 +230,15 @@ bool attention_set(Nest *n, Str key, i64 value, Err *e) {
         return err_set(
             e, ERR_SCHED_ILLEGAL,
             "attention cannot set %S to %D here; block 1, 2, 4, ... 64, on a GPU threads, lanes "
-            "and, where the context is whole, tile up to %D, on a processor ahead 0 or 1, rows "
-            "2..16",
+            "and, where the context is whole, tile up to %D, turns up to 8 that divide the heads "
+            "of a group, on a processor ahead 0 or 1, rows 2..16",
             key, value, p->max_wg_size);
     nest_log(n, "set %S %D", key, value);
     return true;
 }
 
 // ---- the rule -----------------------------------------------------------------------------------
-enum { ATT_BLOCK, ATT_LANES, ATT_THREADS, ATT_TILE, ATT_ROWS, ATT_AHEAD };
+enum { ATT_BLOCK, ATT_LANES, ATT_TURNS, ATT_THREADS, ATT_TILE, ATT_ROWS, ATT_AHEAD };
 enum { TILE_ROWS = 16 }; // fewer are not worth the barriers
 
 static bool match(const Nest *n) { return n->direct == attention_build; }
@@ -255,6 +258,7 @@ static bool apply(Nest *n, const i64 *p, Err *err) {
         rule_line(&w, "set tile %D", p[ATT_TILE]);
     } else if (p[ATT_LANES] > 1) { // a workgroup shares a head
         rule_line(&w, "set lanes %D", p[ATT_LANES]);
+        rule_line(&w, "set turns %D", rule_divisor(at->s.heads / at->s.kv_heads, p[ATT_TURNS]));
     } else {
         rule_line(&w, "set block %D", p[ATT_BLOCK]);
         rule_line(&w, "set threads %D", p[ATT_THREADS]);
@@ -280,6 +284,7 @@ const Rule rule_attention = {
     .choose = choose,
     .param = {[ATT_BLOCK] = {"block", {8, 4, 16, 1, 32, 64}, 6},
               [ATT_LANES] = {"lanes", {32, 16, 64, 1}, 4},
+              [ATT_TURNS] = {"turns", {8, 4, 2, 1}, 4},
               [ATT_THREADS] = {"threads", {16, 8, 32}, 3},
               [ATT_TILE] = {"tile", {64, 32, 128, 0}, 4},
               [ATT_ROWS] = {"rows", {1, 0}, 2},

@@ -249,7 +249,7 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
         b = att_loop(&g, b, "tx", ex_int(x, k->wg[0]), LOOP_THREAD_X, &tid);
         att_body_tile(&g, b, ex_mul(x, tile, R), tid);
     } else {
-        i64 H = at->s.heads, parts = at->s.parts, count = H * parts;
+        i64 turns = at->lanes ? at->turns : 1, count = at->s.heads / turns * at->s.parts;
         i64 per = at->lanes ? 1 : at->threads;
         k->grid[0] = ex_int(x, ceil_div(count, per));
         k->grid[1] = N;
@@ -264,10 +264,11 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
                 item = ex_min(x, item, ex_int(x, count - 1));
             }
         }
-        att_of_head(&g, b, ex_idiv(x, item, P));
+        const Expr *head = ex_mul(x, ex_idiv(x, item, P), ex_int(x, turns));
+        att_of_head(&g, b, head);
         g.part = att_let(&g, b, "part", expr_simplify(x, ex_mod(x, item, P)));
         if (at->lanes) {
-            att_body_shared(&g, b, tid);
+            att_body_shared(&g, b, head, tid);
         } else {
             att_prepare(&g, b);
             att_body_alone(&g, b, false);

@@ -5,6 +5,8 @@
 #include "loop/loop_int.h"
 #include "loop/lower.h"
 
+enum { MAX_TURNS = 8 }; // heads that a workgroup has at once
+
 typedef struct Attention {
     AttentionShape s;
     const Expr *kv, *group, *d, *blocks, *heads; // constants, or dims
@@ -15,7 +17,8 @@ typedef struct Attention {
     i64 slots; // lanes over slots
     // what `set` changes; see rule_attention
     i64 block;   // scores computed at a time: a divisor or multiple of KV_BLOCK
-    i64 lanes;   // threads that share one (row, head, part); 0: one thread has it alone
+    i64 lanes;   // threads that share one (row, part) of some heads; 0: one thread has a head alone
+    i64 turns;   // how many heads: a divisor of those that share a head of keys
     i64 threads; // of a workgroup, when each works alone
     i64 tile;    // of a workgroup whose threads have a query each and read a block of the cache
                  // together; 0: none do
@@ -88,7 +91,7 @@ void att_finish_state(Gen *g, Block *b, const Expr *m, const Expr *l);
 void att_body_alone(Gen *g, Block *b, bool group);                        // after att_prepare
 void att_body_tile(Gen *g, Block *b, const Expr *first, const Expr *tid); // rows from `first` on
 void att_stage_block(Gen *g, Block *b, const Expr *blk);
-void att_body_rows(Gen *g, Block *b, const Expr *first, const Expr *rows); // from `first` on
-void att_body_shared(Gen *g, Block *b, const Expr *tid);
+void att_body_rows(Gen *g, Block *b, const Expr *first, const Expr *rows);  // from `first` on
+void att_body_shared(Gen *g, Block *b, const Expr *first, const Expr *tid); // heads from `first` on
 
 #endif

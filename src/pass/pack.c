@@ -5,8 +5,9 @@
 // its activations would gain nothing. Where an error stays, numbers have 16 bits:
 // in what attention weighs (q, k, v), in what is added to the residual stream, in the logits; and
 // on a processor wherever few rows are read, for memory is the limit there and twice the products
-// cost little. On a GPU with cheap barriers only a prompt is packed, and with 16-bit floats and no
-// products of bytes not that either: its tiles are kept in those. requires: joined weights.
+// cost little. On a software adapter they cost more than f32, and stay that for few rows. On a GPU
+// with cheap barriers only a prompt is packed, and with 16-bit floats and no products of bytes not
+// that either: its tiles are kept in those. requires: joined weights.
 #include "pass/pass.h"
 
 // The bits of a weight's fields where packed activations meet them; 0: they do not. Bytes gain
@@ -45,8 +46,9 @@ bool pass_pack(PassContext *c, Graph *g) {
     for (size_t i = 0; i < n; i++) {
         Node nd = old[i];
         i64 bits = nd.op == OP_matmul ? field_bits(c->profile, g->tensors.at[nd.in[1]].weight) : 0;
-        if (bits) {
-            i64 wide = is_delicate(&was, nd.out) || (!prof->gpu && c->regime_n <= 8);
+        bool delicate = bits && is_delicate(&was, nd.out), few = c->regime_n <= 8;
+        if (bits && !(delicate && few && prof->gpu)) {
+            i64 wide = delicate || (few && !prof->gpu);
             int found = -1;
             for (size_t k = 0; k < g->nodes.n && found < 0; k++) {
                 const Node *p = &g->nodes.at[k];
