@@ -38,17 +38,22 @@ void att_body_tile(Gen *g, Block *b, const Expr *first, const Expr *tid) {
     const Expr *N = ex_var(x, at->n), *last_row = ex_sub(x, N, ex_int(x, 1)), *G = ex_int(x, group);
     g->keys = att_alloc(g, b, "keys", SCOPE_SHARED, KV_BLOCK * at->s.head_dim);
     g->values = att_alloc(g, b, "values", SCOPE_SHARED, KV_BLOCK * at->s.head_dim);
-    const Expr *row = ex_add(x, first, ex_idiv(x, tid, G)), *most = ex_int(x, 0);
+    const Expr *row = ex_add(x, first, ex_idiv(x, tid, G));
     g->tid = tid;
     g->there = ex_lt(x, row, N);
     g->row = att_let(g, b, "row", ex_min(x, row, last_row));
     g->head = att_let(g, b, "head", ex_add(x, ex_mul(x, g->kvh, G), ex_mod(x, tid, G)));
     g->part = ex_int(x, 0);
     att_prepare(g, b);
+    const Expr **pos = NEW_N(g->a, const Expr *, rows);
     for (i64 r = 0; r < rows; r++) {
         const Expr *of = ex_min(x, ex_add(x, first, ex_int(x, r)), last_row);
-        most = att_let(g, b, "most", ex_max(x, most, attention_pos(at, x, of)));
+        pos[r] = attention_pos(at, x, of);
     }
+    for (i64 n = rows; n > 1; n = (n + 1) / 2) // by pairs: text of little depth
+        for (i64 i = 0; i < (n + 1) / 2; i++)
+            pos[i] = 2 * i + 1 < n ? ex_max(x, pos[2 * i], pos[2 * i + 1]) : pos[2 * i];
+    const Expr *most = att_let(g, b, "most", pos[0]);
     g->last_block = att_let(g, b, "tile_block", ex_idiv(x, most, ex_int(x, KV_BLOCK)));
     g->most = ex_add(x, most, ex_int(x, 1));
     att_body_alone(g, b, false);
