@@ -239,7 +239,7 @@ bool attention_set(Nest *n, Str key, i64 value, Err *e) {
 
 // ---- the rule -----------------------------------------------------------------------------------
 enum { ATT_BLOCK, ATT_LANES, ATT_TURNS, ATT_THREADS, ATT_TILE, ATT_ROWS, ATT_AHEAD };
-enum { TILE_ROWS = 16 }; // fewer are not worth the barriers
+enum { MANY_ROWS = 16 }; // fewer are not worth a tile of them
 
 static bool match(const Nest *n) { return n->direct == attention_build; }
 
@@ -249,11 +249,11 @@ static bool apply(Nest *n, const i64 *p, Err *err) {
     const Attention *at = n->direct_state;
     if (!prof->gpu) {
         rule_line(&w, "set block %D", p[ATT_BLOCK]);
-        if (p[ATT_ROWS] && at->s.parts == 1 && prof->vec > 1 && at->s.rows >= 16)
+        if (p[ATT_ROWS] && at->s.parts == 1 && prof->vec > 1 && at->s.rows >= MANY_ROWS)
             rule_line(&w, "set rows %D", MIN2(prof->vec, 16));
         else if (p[ATT_AHEAD])
             rule_line(&w, "set ahead 1");
-    } else if (p[ATT_TILE] && at->s.rows >= TILE_ROWS &&
+    } else if (p[ATT_TILE] && at->s.rows >= MANY_ROWS &&
                attention_may_tile(at, prof, p[ATT_TILE])) { // a workgroup shares a block
         rule_line(&w, "set tile %D", p[ATT_TILE]);
     } else if (p[ATT_LANES] > 1) { // a workgroup shares a head
@@ -273,7 +273,7 @@ static void choose(const Nest *n, i64 *params) {
     else if (n->profile->subgroup >= 8)
         params[ATT_LANES] = n->profile->subgroup;
     // a block of the cache: its keys are a stream of memory, then its values
-    if (!n->profile->gpu && at->s.rows < 16) params[ATT_BLOCK] = KV_BLOCK;
+    if (!n->profile->gpu && at->s.rows < MANY_ROWS) params[ATT_BLOCK] = KV_BLOCK;
 }
 
 // On-line softmax over the cache.

@@ -354,7 +354,7 @@ static bool compare_point(Checker *c, FormulaMemo *memo, int stage, Err *err) {
             return err_set(err, ERR_ENGINE_CHECK, "its formula stores outside its buffer"),
                    err_subject(err, c->kernel->name);
         Value got = word_value(integer ? store->buf->type : TY_F32, c->out[arg][at]);
-        if (words && bits) want = bits_f32((u32)want);
+        if (bits) want = bits_f32((u32)want);
         double g = integer ? (double)got.i : got.f, size = want < 0 ? -want : want;
         if (!words && c->program.profile.f16 && c->program.profile.act_bits)
             size = MAX2(size, largest(c->out[arg], c->arg[arg].words));

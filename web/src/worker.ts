@@ -24,17 +24,16 @@ let trials: Trial[] = []; // of that source: opening it again times nothing anew
 let open: Opening | null = null;
 let asking = 0; // id of the answer or evaluation being made
 let cancelled = 0;
-let opening = 0; // id of the last opening: those before it give up
-let asked: Open; // that opening
+let latest: Open; // those before it give up
 
-let said = 0; // when text was posted last
+let saidAt = 0; // when text was posted last
 let held: (FromWorker & { type: "text" }) | null = null; // text that waits for more
 
 function flush(): void {
     if (!held) return;
     postMessage(held);
     held = null;
-    said = performance.now();
+    saidAt = performance.now();
 }
 
 /** Text of an answer: at once, or together with what else comes within SAY_MS. */
@@ -42,7 +41,7 @@ function say(id: number, lines: string): void {
     if (held) held.lines += lines;
     else setTimeout(flush, SAY_MS);
     held ??= { type: "text", id, lines };
-    if (performance.now() - said >= SAY_MS) flush();
+    if (performance.now() - saidAt >= SAY_MS) flush();
 }
 
 function post(m: FromWorker): void {
@@ -60,8 +59,7 @@ onmessage = (e: MessageEvent<ToWorker>) => {
     if (m.type === "evaluate") void evaluate(m.id, m.request);
     if (m.type === "trace") void trace(m.id, m.submits);
     if (m.type === "open") {
-        opening = m.id;
-        asked = m;
+        latest = m;
         void openModel(m).catch((e) => post({ type: "failed", id: m.id, error: errorBody(e), open: open !== null }));
     }
 };
@@ -194,7 +192,7 @@ async function openModel(m: Open): Promise<void> {
         team = new Team(kernels, log);
         const core: Core = await Core.start(coreModule, memory, { gpu: (list) => gpu!.run(list), log, share: team.share });
         const step = () => {
-            if (m.id !== opening) throw failure("INTERRUPTED", "the model is opened in another way; wait for that");
+            if (m.id !== latest.id) throw failure("INTERRUPTED", "the model is opened in another way; wait for that");
             return core.c.hob_w_step(core.page);
         };
         core.addKernels(kernels);
@@ -343,11 +341,11 @@ async function make(id: number, begin: (core: Core) => number, piece: (core: Cor
             } while (state === STATE.TEXT);
             if (state === STATE.END) break;
             if (said || team.size === threads) throw explain(core, gpu);
-            await openModel({ ...asked, source: null, threads: 1 }); // a helper failed at its work: without any, then
+            await openModel({ ...latest, source: null, threads: 1 }); // a helper failed at its work: without any, then
         }
-        const last = end(open.core);
+        const message = end(open.core);
         asking = 0;
-        post(last);
+        post(message);
     } catch (e) {
         if (asking === id) asking = 0;
         post({ type: "error", id, error: errorBody(e) });
