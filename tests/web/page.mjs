@@ -9,6 +9,7 @@ import {
 } from "./lib.mjs";
 import { packageTests } from "./package.mjs";
 import { threadTests } from "./threads.mjs";
+import { tuningTests } from "./tuning.mjs";
 
 const TRIAL = 1; // pipelines that the trial of WebGPU makes
 const SHOW_MS = 40; // between two looks at a growing answer (web/app/main.ts)
@@ -431,7 +432,7 @@ const inTurn = async (tests) => {
 await twoTurns("cpu"); // its answers are what the others are held to
 await Promise.all([
     inTurn([() => twoTurns("webgpu"), lost, gpuProfile, choosing, trials]),
-    inTurn([() => packageTests(browser), () => threadTests(browser), withoutWebgpu, tooSmall, switching, inSight, early, files, keyboard, mistakes, askedAway, looks]),
+    inTurn([() => packageTests(browser), () => threadTests(browser), () => tuningTests(browser), withoutWebgpu, tooSmall, switching, inSight, early, files, keyboard, mistakes, askedAway, looks]),
 ]);
 await test("both devices give the same greedy answers", () => {
     must(answers.cpu && answers.webgpu, "one of them gave none");

@@ -5,32 +5,11 @@
 // opened: by the name of the adapter and of the browser, who brings its own compiler for the adapter's language.
 import { STATE, type Core } from "./core.js";
 import type { Gpu } from "./gpu.js";
+import { keepTuned } from "./tuned.js";
 
-const FILE = "hob-tuned.json"; // in the page's private file system
 const SOON_MS = 2000; // of quiet, before the first time
 const SHORT_MS = 3000; // of measuring then
 const IDLE_MS = 15000; // of quiet, before the rest
-
-export async function readTuned(): Promise<string> {
-    try {
-        const folder = await navigator.storage.getDirectory();
-        return await (await (await folder.getFileHandle(FILE)).getFile()).text();
-    } catch {
-        return ""; // nothing was measured here, or there are no private files
-    }
-}
-
-async function keepTuned(text: string): Promise<void> {
-    try {
-        const folder = await navigator.storage.getDirectory();
-        const handle = await (await folder.getFileHandle(FILE, { create: true })).createSyncAccessHandle();
-        handle.truncate(0);
-        handle.write(new TextEncoder().encode(text), { at: 0 });
-        handle.close();
-    } catch {
-        // another tab writes its own just now, or there is no room: it is measured again
-    }
-}
 
 export const adapterName = (gpu: Gpu): string => `${gpu.adapter.label}, ${navigator.userAgent}`.slice(0, 400);
 

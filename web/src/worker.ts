@@ -8,7 +8,8 @@ import { modules, plainMemory, sharedMemory } from "./modules.js";
 import type { FromWorker, Open, ToWorker } from "./protocol.js";
 import { openSource, type ModelSource } from "./source.js";
 import { Team, helpers, type Helper } from "./team.js";
-import { Tuning, adapterName, readTuned } from "./tuning.js";
+import { readTuned } from "./tuned.js";
+import { Tuning, adapterName } from "./tuning.js";
 import type { AnswerStats, DeviceName, EngineInfo, EvaluateRequest, Progress, Trial } from "./types.js";
 
 const TRIAL_MS = { cpu: 80, webgpu: 120 }; // running products; what is made for them comes before
