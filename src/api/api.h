@@ -43,8 +43,8 @@ bool model_mode(Model *m, Str mode, Err *err); // fast or reference; empty: as t
 bool model_profile(Model *m, Str name, Str text, Str file,
                    Err *err); // a built-in profile by name, or a file's text
 void model_say(const Model *m, const Err *why, const char *what); // to the log: it went on without
-// Schedules that were measured on this adapter before. A list that cannot be read is not used, and
-// said.
+// Schedules that were measured on this adapter before. What cannot be read of the list is not used,
+// and said; so is a schedule that compiling refuses.
 void model_tuned(Model *m, Str text, Str file);
 bool model_compile(Model *m, CompileOptions *o, Err *err);
 // A tuner for a loaded model; best, samples and the like are the caller's. NULL: err.

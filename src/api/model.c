@@ -93,30 +93,50 @@ void model_say(const Model *m, const Err *why, const char *what) {
 }
 
 void model_tuned(Model *m, Str text, Str file) {
-    Err why = {0};
+    Err bad = {0}, why = {0};
     m->tuned.adapter = m->device->adapter;
-    if (!text.len || tuned_read(m->arena, text, &m->tuned, &why)) return;
-    m->tuned.all.n = 0;
-    err_file(&why, file);
-    model_say(m, &why, " (not used)");
+    if (text.len && !tuned_read(m->arena, text, &m->tuned, &bad, &why)) bad = why;
+    if (bad.id == ERR_NONE) return;
+    err_file(&bad, file);
+    model_say(m, &bad, " (not used)");
+}
+
+// A compile fails with the schedule that it was given last, if it was given one for that nest.
+typedef struct Given {
+    const TunedList *list;
+    const Tuned **last;
+} Given;
+
+static Str give(const void *user, u64 nest_key) {
+    const Given *g = user;
+    *g->last = tuned_find(g->list, nest_key);
+    return *g->last ? (*g->last)->schedule : (Str){0};
 }
 
 bool model_compile(Model *m, CompileOptions *o, Err *err) {
-    Err why = {0};
+    const Tuned *last;
+    const Given given = {&m->tuned, &last};
     o->profile = &m->profile;
     if (!o->dialect && m->profile.gpu) o->dialect = &dialect_wgsl;
     m->options = *o;
+    CompileOptions with = *o;
     if (m->tuned.all.n) {
-        o->tuned = tuned_schedule;
-        o->tuned_user = &m->tuned;
+        with.tuned = give;
+        with.tuned_user = &given;
     }
-    bool ok = compile_program(m->arena, m->graph, o, &m->program, o->tuned ? &why : err);
-    if (!ok && o->tuned) { // what was found best once may be refused by now
+    for (;;) {
+        Err why = {0};
+        last = NULL;
+        if (compile_program(m->arena, m->graph, &with, &m->program, &why)) break;
+        if (!last || !last->schedule.len) {
+            *err = why;
+            return err_file(err, gguf_source(m->file)->name);
+        }
+        // what was found best once may be refused by now: the others stay
         model_say(m, &why, " (not used)");
-        o->tuned = NULL;
-        ok = compile_program(m->arena, m->graph, o, &m->program, err);
+        tuned_put(m->arena, &m->tuned, &(Tuned){last->adapter, last->nest_key, (Str){0}});
     }
-    return ok ? program_verify(m->program, err) : err_file(err, gguf_source(m->file)->name);
+    return program_verify(m->program, err);
 }
 
 Tuner *model_tuner(const Model *m, TuneOptions *o, Err *err) {

@@ -20,10 +20,11 @@ static void folders_make(Arena *a, Str path) {
 // Is there no such file, or a list of schedules? Nothing else is written over.
 static bool list_read(Arena *a, Str path, Str *text, Err *err) {
     TunedList list = {0};
-    Err why = {0};
+    Err why = {0}, bad = {0}; // a broken entry is told where the list is used
     *text = (Str){0};
     if (access(path.ptr, F_OK) != 0) return true;
-    if (source_file_text(a, path, text, &why) && tuned_read(a, *text, &list, &why)) return true;
+    if (source_file_text(a, path, text, &why) && tuned_read(a, *text, &list, &bad, &why))
+        return true;
     err_set(err, ERR_TUNED,
             "it is no list of schedules of this version, and is not written over; move it away, or "
             "name another file: --tuned F");

@@ -64,8 +64,9 @@ typedef struct TunedList {
     Str adapter; // whose schedules are asked for
 } TunedList;
 enum { TUNED_MOST = 4096, TUNED_SCHEDULE_MAX = 4096 };
-// A file of them; one that is broken, of another version or too large is an error.
-bool tuned_read(Arena *a, Str text, TunedList *out, Err *err);
+// A file of them; one that is broken, of another version or too large is an error. An entry that is
+// broken is passed over: bad tells the first such, where it tells nothing yet.
+bool tuned_read(Arena *a, Str text, TunedList *out, Err *bad, Err *err);
 void tuned_put(Arena *a, TunedList *l, const Tuned *t); // in place of an older one; the oldest goes
 void tuned_print(const TunedList *l, Buf *out);         // reads back
 // Of l->adapter; NULL: nothing was measured.

@@ -1,11 +1,12 @@
 // tune/tuned.c: the list of schedules that were found best, and its file.
 //
 // The file is JSON that anyone may have written: {"hob_tuned": 1, "schedules": [{"adapter", "nest",
-// "schedule"}]}. A schedule is text that the primitives check as they check a user's, so the worst
-// that a wrong entry can do is to be slow; one that fits its nest no more is not used.
+// "schedule"}]}. An entry that is none is passed over. A schedule is text that the primitives check
+// as they check a user's, so the worst that a wrong one can do is to be slow; one that fits its
+// nest no more is not used.
 #include "tune/tune.h"
 
-enum { VERSION = 1, FILE_MAX = 8 << 20 };
+enum { VERSION = 1, FILE_MAX = 8 << 20, ADAPTER_MAX = 512 };
 
 static Str text_of(JVal o, Str key) {
     JVal v;
@@ -22,23 +23,37 @@ static bool key_of(Str hex, u64 *out) {
     return hex.len > 0 && hex.len <= 16;
 }
 
-bool tuned_read(Arena *a, Str text, TunedList *out, Err *err) {
+// What is wrong with an entry; NULL: nothing.
+static const char *read_entry(JVal one, Tuned *out) {
+    if (one.type != J_DICT) return "it is no object";
+    *out = (Tuned){.adapter = text_of(one, S("adapter")), .schedule = text_of(one, S("schedule"))};
+    if (!key_of(text_of(one, S("nest")), &out->nest_key))
+        return "its nest is not 1 to 16 hexadecimal digits";
+    if (!out->adapter.ptr || out->adapter.len > ADAPTER_MAX)
+        return "its adapter is no text, or too long";
+    if (!out->schedule.ptr || out->schedule.len > TUNED_SCHEDULE_MAX)
+        return "its schedule is no text, or too long";
+    return NULL;
+}
+
+bool tuned_read(Arena *a, Str text, TunedList *out, Err *bad, Err *err) {
     JVal root = {0}, version = {0}, list = {0};
     bool ok = text.len <= FILE_MAX && jval_from_json(a, text, &root, err) && root.type == J_DICT &&
               jval_dict_get(root, S("hob_tuned"), &version) && version.type == J_INT &&
               version.i == VERSION && jval_dict_get(root, S("schedules"), &list) &&
               list.type == J_LIST && jval_len(list) <= TUNED_MOST;
-    for (size_t i = 0; ok && i < jval_len(list); i++) {
-        JVal one = jval_list_at(list, i);
-        Tuned t = {0};
-        ok = one.type == J_DICT && key_of(text_of(one, S("nest")), &t.nest_key);
-        if (!ok) break;
-        t.adapter = text_of(one, S("adapter"));
-        t.schedule = text_of(one, S("schedule"));
-        ok = t.schedule.ptr && t.schedule.len <= TUNED_SCHEDULE_MAX && t.adapter.len <= 512;
-        if (ok) tuned_put(a, out, &t);
+    if (!ok) return err_set(err, ERR_TUNED, "no list of schedules of this version");
+    for (size_t i = 0; i < jval_len(list); i++) {
+        Tuned t;
+        const char *wrong = read_entry(jval_list_at(list, i), &t);
+        if (!wrong) {
+            tuned_put(a, out, &t);
+        } else if (bad->id == ERR_NONE) {
+            err_set(bad, ERR_TUNED_ENTRY, "%s", wrong);
+            err_subject(bad, str_fmt(a, "schedules[%U]", (u64)i));
+        }
     }
-    return ok || err_set(err, ERR_TUNED, "no list of schedules of this version");
+    return true;
 }
 
 static size_t place_of(const TunedList *l, u64 nest_key, Str adapter) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "../format/gguf_file.h"
 #include "hob.h"
+#include "api/api.h"
 
 enum { HIDDEN = 8, FFN = 12, VOCAB = 64, TENSORS = 12, KEYS = 10 };
 
@@ -26,10 +27,8 @@ static const struct {
 };
 
 // Its tokens are the 64 characters from 0 on: digits, letters.
-static hob_model *open_letters(void) {
+static void write_letters(char *path) {
     static File f;
-    char path[] = "/tmp/hob-letters-XXXXXX";
-    hob_error err = {0};
     u64 off = 0;
     header(&f, 3, TENSORS, KEYS);
     key(&f, "general.architecture", 8), put_str(&f, "llama");
@@ -51,6 +50,12 @@ static hob_model *open_letters(void) {
     for (u64 i = 0; i < off; i++) put(&f, 0, 1);
     int fd = mkstemp(path);
     assert_true(fd >= 0 && write(fd, f.b, f.n) == (ssize_t)f.n && close(fd) == 0);
+}
+
+static hob_model *open_letters(void) {
+    char path[] = "/tmp/hob-letters-XXXXXX";
+    hob_error err = {0};
+    write_letters(path);
     hob_model *m = hob_open(&(hob_open_desc){.path = path, .device = "null"}, &err);
     unlink(path);
     if (!m) fail_msg("%s", err.message);
@@ -113,10 +118,60 @@ static void what_cannot_be_opened_says_what_to_do(void **state) {
     }
 }
 
+static void remember(void *said, Str line) {
+    Buf *b = said;
+    buf_fmt(b, "%S\n", line);
+}
+
+// One entry of the list is broken, one is a schedule that its nest refuses: both are said, and the
+// others are used.
+static void a_bad_schedule_takes_no_good_one_with_it(void **state) {
+    (void)state;
+    char path[] = "/tmp/hob-letters-XXXXXX";
+    Source src;
+    Err err = {0};
+    Buf said = {0}, list = {0};
+    CompileOptions plain = {0}, o = {0};
+    write_letters(path);
+    Model *m = model_new(remember, &said);
+    said.arena = list.arena = m->arena;
+    assert_true(source_file_open(m->arena, str_c(path), &src, &err) && model_read(m, &src, &err));
+    unlink(path);
+    assert_true(model_graph(m, &(ModelOptions){0}, &err) &&
+                model_device(m, S("null"), NULL, &err) &&
+                model_profile(m, S("gpu"), S(""), S(""), &err) && model_compile(m, &plain, &err));
+    const Program *p = m->program;
+    int products[2], n = 0;
+    for (int i = 0; i < p->nkernels && n < 2; i++)
+        if (str_has(p->kernels[i].name, S("matmul"))) products[n++] = i;
+    assert_int_equal(n, 2);
+    u64 bad = p->kernels[products[0]].nest_key, good = p->kernels[products[1]].nest_key;
+    buf_fmt(&list,
+            "{\"hob_tuned\": 1, \"schedules\": ["
+            "{\"adapter\": \"\", \"nest\": \"%X\", \"schedule\": \"split nothing\"}, 7, "
+            "{\"adapter\": \"\", \"nest\": \"%X\", \"schedule\": \"matmul_row{lanes=1}\"}]}",
+            bad, good);
+    m->device->adapter = S("");
+    model_tuned(m, buf_str(&list), S("tuned.json"));
+    assert_true(
+        str_has(buf_str(&said), S("tuned.json schedules[1]: it is no object; take it out")));
+    said.len = 0;
+    assert_true(model_compile(m, &o, &err));
+    assert_true(str_has(buf_str(&said), p->kernels[products[0]].name));
+    assert_true(str_has(buf_str(&said), S("(not used)\n")));
+    assert_int_equal(tuned_find(&m->tuned, bad)->schedule.len, 0);
+    Str rule = p->kernels[products[0]].schedule, tuned = p->kernels[products[1]].schedule;
+    assert_true(str_eq(m->program->kernels[products[0]].schedule, rule));
+    assert_false(str_eq(m->program->kernels[products[1]].schedule, tuned));
+    source_file_close(&src); // first: it lies in the model's arena
+    model_free(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sessions_of_a_model_keep_their_own_figures),
         cmocka_unit_test(what_cannot_be_opened_says_what_to_do),
+        cmocka_unit_test(a_bad_schedule_takes_no_good_one_with_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,7 +132,8 @@ static void the_planted_winner_is_found_and_kept(void **state) {
 
     Buf text = {.arena = l.arena};
     tuned_print(&list, &text);
-    assert_true(tuned_read(l.arena, buf_str(&text), &again, &l.err));
+    assert_true(tuned_read(l.arena, buf_str(&text), &again, &l.err, &l.err));
+    assert_int_equal(l.err.id, ERR_NONE);
     assert_int_equal(again.all.n, list.all.n);
     CompileOptions o = l.options;
     o.tuned = tuned_schedule;
@@ -253,9 +254,10 @@ static void a_broken_list_is_an_error_and_no_crash(void **state) {
     Buf text = {.arena = a};
     tuned_print(&list, &text);
     for (size_t cut = 0; cut < text.len; cut++) {
-        Err err = {0};
+        Err bad = {0}, err = {0};
         TunedList out = {0};
-        bool ok = tuned_read(a, str_sub(buf_str(&text), 0, cut), &out, &err);
+        bool ok = tuned_read(a, str_sub(buf_str(&text), 0, cut), &out, &bad, &err);
+        assert_true(bad.id == ERR_NONE);
         assert_true(ok ? cut + 1 == text.len : err.id == ERR_TUNED || err.id == ERR_JSON);
     }
     const char *const broken[] = {
@@ -265,19 +267,12 @@ static void a_broken_list_is_an_error_and_no_crash(void **state) {
         "{\"hob_tuned\": 2, \"schedules\": []}",
         "{\"hob_tuned\": 1}",
         "{\"hob_tuned\": 1, \"schedules\": {}}",
-        "{\"hob_tuned\": 1, \"schedules\": [1]}",
-        "{\"hob_tuned\": 1, \"schedules\": [{\"adapter\": \"a\", \"nest\": \"G\", \"schedule\": "
-        "\"x\"}]}",
-        "{\"hob_tuned\": 1, \"schedules\": [{\"adapter\": \"a\", \"nest\": "
-        "\"00112233445566778\", \"schedule\": \"x\"}]}",
-        "{\"hob_tuned\": 1, \"schedules\": [{\"adapter\": \"a\", \"nest\": \"1\"}]}",
-        "{\"hob_tuned\": 1, \"schedules\": [{\"adapter\": \"a\", \"nest\": 1, \"schedule\": "
-        "\"x\"}]}"};
+    };
     for (size_t i = 0; i < COUNT_OF(broken); i++) {
-        Err err = {0};
+        Err bad = {0}, err = {0};
         TunedList out = {0};
-        assert_false(tuned_read(a, str_c(broken[i]), &out, &err));
-        assert_true(err.id == ERR_TUNED || err.id == ERR_JSON);
+        assert_false(tuned_read(a, str_c(broken[i]), &out, &bad, &err));
+        assert_true(bad.id == ERR_NONE && (err.id == ERR_TUNED || err.id == ERR_JSON));
     }
     Buf many = {.arena = a}; // one schedule too many; one that is too long
     buf_add(&many, S("{\"hob_tuned\": 1, \"schedules\": ["));
@@ -285,14 +280,45 @@ static void a_broken_list_is_an_error_and_no_crash(void **state) {
         buf_fmt(&many, "%s{\"adapter\": \"a\", \"nest\": \"%x\", \"schedule\": \"x\"}",
                 i ? "," : "", (u32)i);
     buf_add(&many, S("]}"));
-    Err err = {0};
+    Err bad = {0}, err = {0};
     TunedList out = {0};
-    assert_false(tuned_read(a, buf_str(&many), &out, &err));
+    assert_false(tuned_read(a, buf_str(&many), &out, &bad, &err));
+    assert_int_equal(out.all.n, 0);
     // the list itself forgets the oldest
     for (int i = 0; i < TUNED_MOST + 5; i++)
         tuned_put(a, &out, &(Tuned){S("a"), (u64)i, S("map{wg=0}")});
     assert_int_equal(out.all.n, TUNED_MOST);
     assert_true(out.all.at[0].nest_key == 5);
+    arena_free(a);
+}
+
+static void a_broken_entry_is_told_and_the_others_stay(void **state) {
+    (void)state;
+    const char *const broken[] = {
+        "1",
+        "null",
+        "{\"adapter\": \"a\", \"nest\": \"G\", \"schedule\": \"x\"}",
+        "{\"adapter\": \"a\", \"nest\": \"00112233445566778\", \"schedule\": \"x\"}",
+        "{\"adapter\": \"a\", \"nest\": \"\", \"schedule\": \"x\"}",
+        "{\"adapter\": \"a\", \"nest\": 1, \"schedule\": \"x\"}",
+        "{\"adapter\": \"a\", \"nest\": \"1\"}",
+        "{\"nest\": \"1\", \"schedule\": \"x\"}",
+        "{\"adapter\": [], \"nest\": \"1\", \"schedule\": \"x\"}",
+    };
+    Arena *a = arena_new(NULL);
+    Str is_good = S("{\"adapter\": \"a\", \"nest\": \"f0\", \"schedule\": \"map{wg=0}\"}");
+    for (size_t i = 0; i < COUNT_OF(broken); i++)
+        for (int place = 0; place < 2; place++) {
+            Err bad = {0}, err = {0};
+            TunedList out = {.adapter = S("a")};
+            Str one = str_c(broken[i]);
+            Str text = str_fmt(a, "{\"hob_tuned\": 1, \"schedules\": [%S, %S, %S]}",
+                               place ? is_good : one, place ? one : is_good, one);
+            assert_true(tuned_read(a, text, &out, &bad, &err));
+            assert_true(bad.id == ERR_TUNED_ENTRY && err.id == ERR_NONE && bad.msg[0]);
+            assert_string_equal(bad.subject, place ? "schedules[1]" : "schedules[0]");
+            assert_true(out.all.n == 1 && str_eq(tuned_schedule(&out, 0xf0), S("map{wg=0}")));
+        }
     arena_free(a);
 }
 
@@ -373,6 +399,7 @@ int main(void) {
         cmocka_unit_test(no_kernel_is_begun_after_the_time_is_up),
         cmocka_unit_test(answers_between_two_steps_are_the_same),
         cmocka_unit_test(a_broken_list_is_an_error_and_no_crash),
+        cmocka_unit_test(a_broken_entry_is_told_and_the_others_stay),
         cmocka_unit_test(a_drawn_schedule_may_win_and_is_right),
         cmocka_unit_test(a_kept_schedule_that_is_wrong_gives_way_to_the_rule),
     };

@@ -103,6 +103,7 @@ export const ERRORS = {
     ENGINE_WEIGHT: ["a tensor of the file does not fit the program", "convert the model anew"],
     ENGINE_CHECK: ["a kernel computes something else than its formula", "undo the edited schedule, or take another device"],
     TUNED: ["the list of measured schedules is broken or of another version", "delete it and run `hob tune` again"],
+    TUNED_ENTRY: ["an entry of the list of measured schedules is broken", "take it out, or run `hob tune` again"],
     TUNED_DEVICE: ["there are no schedules to choose from on this device", "measure another device"],
     ENGINE_TEMPLATE: ["the model has no chat template", "ask without the template, or take another conversion of the model"],
     REQUEST_JSON: ["the request is not well-formed JSON", "send a chat-completions request as JSON"],
