@@ -48,4 +48,53 @@ export async function tuningTests(browser) {
             server.close();
         }
     });
+
+    // On a clock that goes on by what a step and a wait are said to cost: nothing here is timed.
+    await test("measuring before the page is idle takes 3 s at most, however slow the device and whatever comes between", async () => {
+        const server = await serveCheckout(), context = await browser.newContext(), page = await context.newPage();
+        await page.goto(`http://127.0.0.1:${server.address().port}/`);
+        const run = (step, wait, answerAfter) => page.evaluate(async ([step, wait, answerAfter]) => {
+            const { Tuning } = await import("/web/lib/tuning.js"), { STATE } = await import("/web/lib/core.js");
+            const { WORKING, WAITING, TEXT } = STATE, order = [WORKING, WAITING, WAITING, WORKING, TEXT];
+            const later = self.setTimeout.bind(self);
+            let clock = 0, steps = 0, waits = 0, asked, planned; // what to do after so long of quiet
+            performance.now = () => clock;
+            self.setTimeout = (run, ms) => (ms ? (planned = { run, ms }) && 1 : later(run));
+            self.clearTimeout = () => (planned = undefined);
+            const core = { out: () => "", c: { hob_w_tune: () => ((clock += step), order[steps++ % order.length]) } };
+            const gpu = {
+                progress: async () => {
+                    clock += wait;
+                    if (++waits % answerAfter === 0) asked = tuning.stop().then(() => tuning.idle());
+                },
+            };
+            const tuning = new Tuning(core, gpu, () => {}, () => {});
+            const times = []; // of measuring, by the quiet before it
+            tuning.idle();
+            for (let i = 0; i < 60 && planned.ms < 10_000; i++) {
+                const { run, ms } = planned, from = clock;
+                planned = undefined;
+                run();
+                while (!planned) await new Promise((done) => later(done));
+                await asked;
+                times.push([ms, clock - from]);
+            }
+            return { times, left: gpu.trying, then: planned.ms };
+        }, [step, wait, answerAfter]);
+        try {
+            const said = [];
+            for (const [step, wait, answers] of [[1, 15, 1e9], [40, 60, 1e9], [1, 700, 1e9], [1, 1400, 1e9], [1, 15, 7], [10, 300, 2]]) {
+                const { times, left, then } = await run(step, wait, answers);
+                const all = times.reduce((sum, [, ms]) => sum + ms, 0), piece = 2 * (step + wait) + step;
+                must(all <= 3000 && all > 3000 - 2 * piece, `${all} ms of ${step} and ${wait}`);
+                must(times.every(([quiet]) => quiet === 2000) && then === 15_000 && !left, JSON.stringify({ times, then, left }));
+                must(answers > 100 ? times.length === 1 : times.length > 2, `measured ${times.length} times`);
+                said.push(all);
+            }
+            return `${said.join(", ")} ms`;
+        } finally {
+            await context.close();
+            server.close();
+        }
+    });
 }

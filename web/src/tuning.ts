@@ -8,7 +8,7 @@ import type { Gpu } from "./gpu.js";
 import { keepTuned } from "./tuned.js";
 
 const SOON_MS = 2000; // of quiet, before the first time
-const SHORT_MS = 3000; // of measuring then
+const SHORT_MS = 3000; // of measuring then, at most
 const IDLE_MS = 15000; // of quiet, before the rest
 
 export const adapterName = (gpu: Gpu): string => `${gpu.adapter.label}, ${navigator.userAgent}`.slice(0, 400);
@@ -17,7 +17,9 @@ export class Tuning {
     private timer = 0;
     private wanted = false;
     private over = false; // all was measured, or cannot be
+    private short = true; // the first time is not over yet, however often an answer came between
     private spent = 0; // milliseconds of measuring
+    private longest = 0; // of them one piece took: what is out on the device cannot be taken back
     private running: Promise<void> = Promise.resolve();
 
     constructor(
@@ -31,7 +33,7 @@ export class Tuning {
     idle(): void {
         clearTimeout(this.timer);
         if (this.over) return;
-        this.timer = setTimeout(() => (this.running = this.run()), this.spent < SHORT_MS ? SOON_MS : IDLE_MS) as unknown as number;
+        this.timer = setTimeout(() => (this.running = this.run()), this.short ? SOON_MS : IDLE_MS) as unknown as number;
     }
 
     /** Comes back when nothing of it is out on the device. */
@@ -42,27 +44,29 @@ export class Tuning {
     }
 
     private async run(): Promise<void> {
-        const { core, gpu } = this;
-        const short = this.spent < SHORT_MS;
-        let since = performance.now();
+        const { core, gpu, short } = this;
+        let begun = performance.now();
         this.wanted = gpu.trying = true;
         for (let state: number = STATE.WORKING; ; ) {
             this.tell(core, gpu);
-            if (!this.wanted && state !== STATE.WAITING) break;
+            if (state !== STATE.WAITING) {
+                const now = performance.now();
+                this.spent += now - begun;
+                this.longest = Math.max(this.longest, now - begun);
+                begun = now;
+                if (short && this.spent + this.longest > SHORT_MS) this.wanted = this.short = false;
+                if (!this.wanted) break;
+            }
             state = core.c.hob_w_tune(core.page);
-            const now = performance.now();
-            this.spent += now - since;
-            since = now;
             if (state === STATE.WAITING) await gpu.progress();
             else if (state !== STATE.WORKING) {
                 this.over = state !== STATE.TEXT;
                 if (state === STATE.TEXT || state === STATE.END) await keepTuned(core.out());
                 if (this.over) break;
             } else await new Promise((done) => setTimeout(done)); // lets messages in
-            if (short && this.spent > SHORT_MS) this.wanted = false;
         }
         gpu.trying = false;
         if (this.over) this.log("schedules were measured on this adapter; they are used when the model is opened again");
-        else if (this.spent > SHORT_MS && short) this.idle();
+        else if (short !== this.short) this.idle();
     }
 }
