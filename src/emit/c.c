@@ -280,9 +280,12 @@ static void dots(Buf *o, int n) {
         "_mm256_srai_epi16(_mm256_slli_epi16((__m256i)a, "
         "8), 8); }\n",
         "IDIOM __m256i u32x8_odd(u32x8 a) { return _mm256_srai_epi16((__m256i)a, 8); }\n",
-        "IDIOM i32x8 i32x8_dot4(i32x8 s, u32x8 a, u32x8 b) { return s + "
-        "(i32x8)_mm256_madd_epi16(u32x8_even(a), u32x8_even(b)) + "
+        "IDIOM i32x8 u32x8_evens(u32x8 a, u32x8 b) { return "
+        "(i32x8)_mm256_madd_epi16(u32x8_even(a), u32x8_even(b)); }\n",
+        "IDIOM i32x8 u32x8_odds(u32x8 a, u32x8 b) { return "
         "(i32x8)_mm256_madd_epi16(u32x8_odd(a), u32x8_odd(b)); }\n",
+        "IDIOM i32x8 i32x8_dot4(i32x8 s, u32x8 a, u32x8 b) { return s + u32x8_evens(a, b) + "
+        "u32x8_odds(a, b); }\n",
         "IDIOM i32x8 i32x8_dot4_small(i32x8 s, u32x8 a, u32x8 b) { return s + "
         "(i32x8)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)b, (__m256i)a), "
         "_mm256_set1_epi16(1)); }\n"};
@@ -291,9 +294,12 @@ static void dots(Buf *o, int n) {
         "8); "
         "}\n",
         "IDIOM v128_t u32x4_odd(u32x4 a) { return wasm_i16x8_shr((v128_t)a, 8); }\n",
-        "IDIOM i32x4 i32x4_dot4(i32x4 s, u32x4 a, u32x4 b) { return s + "
-        "(i32x4)wasm_i32x4_dot_i16x8(u32x4_even(a), u32x4_even(b)) + "
+        "IDIOM i32x4 u32x4_evens(u32x4 a, u32x4 b) { return "
+        "(i32x4)wasm_i32x4_dot_i16x8(u32x4_even(a), u32x4_even(b)); }\n",
+        "IDIOM i32x4 u32x4_odds(u32x4 a, u32x4 b) { return "
         "(i32x4)wasm_i32x4_dot_i16x8(u32x4_odd(a), u32x4_odd(b)); }\n",
+        "IDIOM i32x4 i32x4_dot4(i32x4 s, u32x4 a, u32x4 b) { return s + u32x4_evens(a, b) + "
+        "u32x4_odds(a, b); }\n",
         "#ifdef __wasm_relaxed_simd__\n"
         "IDIOM i32x4 i32x4_dot4_small(i32x4 s, u32x4 a, u32x4 b) { return "
         "(i32x4)wasm_i32x4_relaxed_dot_i8x16_i7x16_add((v128_t)a, (v128_t)b, (v128_t)s); }\n"
@@ -367,7 +373,8 @@ static void prelude(Buf *o, const Profile *p) {
           "IDIOM i32 i32_dot4_small(i32 s, u32 a, u32 b) { return i32_dot4(s, a, b); }\n"
           "IDIOM u32 u32_mulhi(u32 a, u32 b) { return (u32)((u64)a * b >> 32); }\n"
           // rounded down; ~a is -a - 1
-          "IDIOM i32 i32_div(i32 a, i32 b) { return a < 0 ? ~(~a / b) : a / b; }\n"
+          "IDIOM i32 i32_div_below(i32 a, i32 b) { return ~(~a / b); }\n"
+          "IDIOM i32 i32_div(i32 a, i32 b) { return a < 0 ? i32_div_below(a, b) : a / b; }\n"
           "IDIOM i32 i32_mod(i32 a, i32 b) { return a - b * i32_div(a, b); }\n"
           "IDIOM i32 f32_below_to_i32(f32 a) { return a >= -0x1p+31f ? (i32)a : a < 0 ? "
           "INT32_MIN : 0; }\n"

@@ -126,19 +126,22 @@ static void helpers(Emit *e) {
                           "fn i32_dot4(s: i32, a: u32, b: u32) -> i32 { return "
                           "i32_dot2(i32_dot2(s, a << 16u, b << 16u), a, b); }\n"));
     if (e->helpers & HELP_MULHI) // from products of 16-bit halves
-        buf_add(
-            e->out,
-            S("fn low(a: u32) -> u32 { return a & 0xffffu; }\n"
-              "fn high(a: u32) -> u32 { return a >> 16u; }\n"
-              "fn cross1(a: u32, b: u32) -> u32 { return high(a) * low(b) + high(low(a) * low(b)); "
-              "}\n"
-              "fn cross2(a: u32, b: u32) -> u32 { return low(a) * high(b) + low(cross1(a, b)); }\n"
-              "fn u32_mulhi(a: u32, b: u32) -> u32 { return high(a) * high(b) + high(cross1(a, b)) "
-              "+ "
-              "high(cross2(a, b)); }\n"));
+        buf_add(e->out,
+                S("fn low(a: u32) -> u32 { return a & 0xffffu; }\n"
+                  "fn high(a: u32) -> u32 { return a >> 16u; }\n"
+                  "fn lows(a: u32, b: u32) -> u32 { return low(a) * low(b); }\n"
+                  "fn cross(a: u32, b: u32) -> u32 { return high(a) * low(b); }\n"
+                  "fn highs(a: u32, b: u32) -> u32 { return high(a) * high(b); }\n"
+                  "fn cross1(a: u32, b: u32) -> u32 { return cross(a, b) + high(lows(a, b)); }\n"
+                  "fn cross2(a: u32, b: u32) -> u32 { return cross(b, a) + low(cross1(a, b)); }\n"
+                  "fn carry(a: u32, b: u32) -> u32 { return high(cross1(a, b)) + high(cross2(a, "
+                  "b)); }\n"
+                  "fn u32_mulhi(a: u32, b: u32) -> u32 { return highs(a, b) + carry(a, b); }\n"));
     if (e->helpers & HELP_FLOOR_DIV) // rounded down; ~a is -a - 1
         buf_add(e->out,
-                S("fn i32_div(a: i32, b: i32) -> i32 { return select(a / b, ~(~a / b), a < 0); }\n"
+                S("fn i32_div_below(a: i32, b: i32) -> i32 { return ~(~a / b); }\n"
+                  "fn i32_div(a: i32, b: i32) -> i32 { return select(a / b, i32_div_below(a, b), "
+                  "a < 0); }\n"
                   "fn i32_mod(a: i32, b: i32) -> i32 { return a - b * i32_div(a, b); }\n"));
 }
 
@@ -170,8 +173,9 @@ static void end(Emit *e) { line(e, "}"); }
 
 const char emit_reserved[] =
     // our own, then C's, then WGSL's keywords and reserved words
-    "main wg lid index arg dims begin end low high cross1 cross2 u32_mulhi i32_mac "
-    "i32_dot2 i32_dot4 i32_div i32_mod IDIOM auto break case char const continue default "
+    "main wg lid index arg dims begin end low high lows cross highs cross1 cross2 carry "
+    "u32_mulhi i32_mac i32_dot2 i32_dot4 i32_div_below i32_div i32_mod IDIOM auto break case char "
+    "const continue default "
     "do double else enum extern float for goto if inline int long register restrict "
     "return short signed sizeof static struct switch typedef union unsigned void "
     "volatile while bool true false i32 u32 u64 f32 f16 int32_t uint32_t uint64_t asm "

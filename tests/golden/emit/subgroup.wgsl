@@ -6,10 +6,15 @@ diagnostic(off, subgroup_uniformity);
 @group(0) @binding(3) var<storage, read_write> z: array<i32, 65536>;
 fn low(a: u32) -> u32 { return a & 0xffffu; }
 fn high(a: u32) -> u32 { return a >> 16u; }
-fn cross1(a: u32, b: u32) -> u32 { return high(a) * low(b) + high(low(a) * low(b)); }
-fn cross2(a: u32, b: u32) -> u32 { return low(a) * high(b) + low(cross1(a, b)); }
-fn u32_mulhi(a: u32, b: u32) -> u32 { return high(a) * high(b) + high(cross1(a, b)) + high(cross2(a, b)); }
-fn i32_div(a: i32, b: i32) -> i32 { return select(a / b, ~(~a / b), a < 0); }
+fn lows(a: u32, b: u32) -> u32 { return low(a) * low(b); }
+fn cross(a: u32, b: u32) -> u32 { return high(a) * low(b); }
+fn highs(a: u32, b: u32) -> u32 { return high(a) * high(b); }
+fn cross1(a: u32, b: u32) -> u32 { return cross(a, b) + high(lows(a, b)); }
+fn cross2(a: u32, b: u32) -> u32 { return cross(b, a) + low(cross1(a, b)); }
+fn carry(a: u32, b: u32) -> u32 { return high(cross1(a, b)) + high(cross2(a, b)); }
+fn u32_mulhi(a: u32, b: u32) -> u32 { return highs(a, b) + carry(a, b); }
+fn i32_div_below(a: i32, b: i32) -> i32 { return ~(~a / b); }
+fn i32_div(a: i32, b: i32) -> i32 { return select(a / b, i32_div_below(a, b), a < 0); }
 fn i32_mod(a: i32, b: i32) -> i32 { return a - b * i32_div(a, b); }
 @compute @workgroup_size(4, 1, 1)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>,
