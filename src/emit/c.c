@@ -130,11 +130,15 @@ static void one_of(Buf *o, const Form *form, size_t n, const Form *plain, int la
     if (any) buf_add(o, S("#endif\n"));
 }
 
+// Where no instruction gives the first of two when one is no number.
+#define SELECT_MIN_MAX                                                                             \
+    "IDIOM f32xN f32xN_min(f32xN a, f32xN b) { return f32xN_select(b < a, b, a); }\n"              \
+    "IDIOM f32xN f32xN_max(f32xN a, f32xN b) { return f32xN_select(a < b, b, a); }\n"
+
 // Least, most, whole numbers: i32 truncates and saturates.
 static void rounding(Buf *o, int n) {
     static const char *const plain[] = {
-        "IDIOM f32xN f32xN_min(f32xN a, f32xN b) { return f32xN_select(b < a, b, a); }\n",
-        "IDIOM f32xN f32xN_max(f32xN a, f32xN b) { return f32xN_select(a < b, b, a); }\n",
+        SELECT_MIN_MAX,
         "IDIOM f32xN f32xN_into_i32(f32xN a) { return f32xN_max(f32xN_min(a, "
         "f32xN_of(0x1.fffffep+30f)), f32xN_of(-0x1p+31f)); }\n",
         "IDIOM i32xN f32xN_to_i32(f32xN a) { return i32xN_select(a >= f32xN_of(0x1p+31f), "
@@ -166,8 +170,7 @@ static void rounding(Buf *o, int n) {
         "}\n",
         "IDIOM f32xN f32xN_floor(f32xN a) { return (f32xN)wasm_f32x4_floor((v128_t)a); }\n"};
     static const char *const neon[] = {
-        "IDIOM f32xN f32xN_min(f32xN a, f32xN b) { return f32xN_select(b < a, b, a); }\n",
-        "IDIOM f32xN f32xN_max(f32xN a, f32xN b) { return f32xN_select(a < b, b, a); }\n",
+        SELECT_MIN_MAX,
         "IDIOM i32xN f32xN_to_i32(f32xN a) { return (i32xN)vcvtq_s32_f32((float32x4_t)a); }\n",
         "IDIOM f32xN f32xN_floor(f32xN a) { return (f32xN)vrndmq_f32((float32x4_t)a); }\n"};
     const Form forms[] = {
