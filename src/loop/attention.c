@@ -165,7 +165,7 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
                       .vec = p->vec > 0 && s->head_dim % p->vec == 0 ? p->vec : 1,
                       .slots = MAX2(p->vec, 1)};
     at->kv = dim(x, f, "KV", s->kv_heads, 256, 1, sym, dims);
-    at->group = dim(x, f, "G", s->heads / s->kv_heads, 128, 1, sym, dims);
+    at->group = dim(x, f, "G", attention_group(s), 128, 1, sym, dims);
     at->d = dim(x, f, "D", s->head_dim, 256, at->vec, sym, dims);
     const Expr *size = ex_int(x, KV_BLOCK);
     at->blocks =
@@ -203,7 +203,7 @@ bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *
 // A block of the cache, keys and values, in workgroup memory, and a thread for each head of a
 // group.
 static bool attention_may_tile(const Attention *at, const Profile *p, i64 threads) {
-    i64 words = 2 * KV_BLOCK * at->s.head_dim, group = at->s.heads / at->s.kv_heads;
+    i64 words = 2 * KV_BLOCK * at->s.head_dim, group = attention_group(&at->s);
     return p->gpu && at->s.parts == 1 && words * 4 <= p->shared_bytes && group <= threads &&
            threads <= p->max_wg_size;
 }
@@ -218,7 +218,7 @@ bool attention_set(Nest *n, Str key, i64 value, Err *e) {
     else if (str_eq(key, S("lanes")) && value >= 2 && value <= p->max_wg_size && p->gpu)
         at->lanes = value;
     else if (str_eq(key, S("turns")) && value >= 1 && value <= MAX_TURNS && p->gpu &&
-             at->s.heads / at->s.kv_heads % value == 0)
+             attention_group(&at->s) % value == 0)
         at->turns = value;
     else if (str_eq(key, S("tile")) && value >= 2 && attention_may_tile(at, p, value))
         at->tile = value, at->block = KV_BLOCK;
@@ -258,7 +258,7 @@ static bool apply(Nest *n, const i64 *p, Err *err) {
         rule_line(&w, "set tile %D", p[ATT_TILE]);
     } else if (p[ATT_LANES] > 1) { // a workgroup shares a head
         rule_line(&w, "set lanes %D", p[ATT_LANES]);
-        rule_line(&w, "set turns %D", rule_divisor(at->s.heads / at->s.kv_heads, p[ATT_TURNS]));
+        rule_line(&w, "set turns %D", rule_divisor(attention_group(&at->s), p[ATT_TURNS]));
     } else {
         rule_line(&w, "set block %D", p[ATT_BLOCK]);
         rule_line(&w, "set threads %D", p[ATT_THREADS]);

@@ -239,7 +239,7 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
         att_prepare(&g, b);
         att_body_alone(&g, b, true);
     } else if (at->tile) {
-        i64 group = at->s.heads / at->s.kv_heads, rows = MAX2(at->tile / group, 1);
+        i64 group = attention_group(&at->s), rows = MAX2(at->tile / group, 1);
         const Expr *R = ex_int(x, rows), *tile;
         k->grid[0] = at->kv;
         k->grid[1] = ex_idiv(x, ex_add(x, N, ex_int(x, rows - 1)), R);

@@ -34,7 +34,7 @@ void att_stage_block(Gen *g, Block *b, const Expr *blk) {
 void att_body_tile(Gen *g, Block *b, const Expr *first, const Expr *tid) {
     Exprs *x = g->x;
     const Attention *at = g->at;
-    i64 group = at->s.heads / at->s.kv_heads, rows = g->k->wg[0] / group;
+    i64 group = attention_group(&at->s), rows = g->k->wg[0] / group;
     const Expr *N = ex_var(x, at->n), *last_row = ex_sub(x, N, ex_int(x, 1)), *G = ex_int(x, group);
     g->keys = att_alloc(g, b, "keys", SCOPE_SHARED, KV_BLOCK * at->s.head_dim);
     g->values = att_alloc(g, b, "values", SCOPE_SHARED, KV_BLOCK * at->s.head_dim);

@@ -45,6 +45,8 @@ typedef struct AttentionShape {
     i64 heads, kv_heads, head_dim, ctx, parts;
     i64 rows; // largest n of the regime
 } AttentionShape;
+// Query heads that read one head of the cache.
+static inline i64 attention_group(const AttentionShape *s) { return s->heads / s->kv_heads; }
 // With profile->dims the formula's dims are KV, G = H / KV, D, CTX, in this order; *dims gets their
 // values.
 bool attention_nest(Arena *a, Exprs *x, const AttentionShape *s, const Profile *p, Nest **out,

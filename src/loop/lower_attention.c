@@ -44,8 +44,27 @@ bool lower_attention_part(Lower *l, const Node *nd) { return direct(l, nd, nd->a
 
 typedef struct Joined { // what is known of a head once its parts' maxima are
     const Buffer *in, *top, *total;
+    const Expr *rows, *heads, *parts;
     const Expr *dim; // where a part's maximum lies; its total is behind it
 } Joined;
+
+// Up to the largest of a head's maxima; vec: what divides its elements.
+static Joined join_begin(Lower *l, const Node *nd, bool two, i64 vec) {
+    Exprs *x = l->x;
+    const OpAttr *a = &nd->attr;
+    Joined j = {.rows = lower_rows(l, DIM_N)};
+    j.heads = lower_dim(l, "heads", a->heads, 1, 1024, 1);
+    j.dim = lower_dim(l, "head_dim", a->head_dim, 1, 1024, vec);
+    j.parts = two ? lower_int(l, 2) : lower_dim(l, "parts", a->parts, 2, 64, 1);
+    const Expr *dims[4] = {j.rows, j.heads, j.parts, ex_add(x, j.dim, lower_int(l, 2))};
+    j.in = lower_arg(l, nd->in[0], "parts", TY_F32, 4, dims);
+
+    Stage *s = lower_stage(l, "top");
+    const Expr *n = lower_axis(l, s, "n", j.rows), *h = lower_axis(l, s, "h", j.heads);
+    const Expr *at[4] = {n, h, lower_red(l, s, "p", j.parts), j.dim};
+    j.top = lower_temp(l, s, RED_MAX, ex_load(x, j.in, at));
+    return j;
+}
 
 // What part p adds: its value at idx[2] by e^(its maximum - the head's).
 static const Expr *share_of(Lower *l, const Joined *j, const Expr *const *idx, const Expr *p) {
@@ -61,24 +80,14 @@ static const Expr *share_of(Lower *l, const Joined *j, const Expr *const *idx, c
 // are weighed by is found once a head and lanes run over its elements.
 static bool join_two(Lower *l, const Node *nd) {
     Exprs *x = l->x;
-    const OpAttr *a = &nd->attr;
-    const i64 vec = l->p->vec > 0 && a->head_dim % l->p->vec == 0 ? l->p->vec : 1;
-    const Expr *rows = lower_rows(l, DIM_N);
-    const Expr *heads = lower_dim(l, "heads", a->heads, 1, 1024, 1);
-    const Expr *dim = lower_dim(l, "head_dim", a->head_dim, 1, 1024, vec);
-    const Expr *two = lower_int(l, 2), *dims[4] = {rows, heads, two, ex_add(x, dim, two)};
-    Joined j = {.in = lower_arg(l, nd->in[0], "parts", TY_F32, 4, dims), .dim = dim};
+    const i64 vec = l->p->vec > 0 && nd->attr.head_dim % l->p->vec == 0 ? l->p->vec : 1;
+    Joined j = join_begin(l, nd, true, vec);
+    const Expr *rows = j.rows, *heads = j.heads, *dim = j.dim;
 
-    Stage *s = lower_stage(l, "top");
-    const Expr *n = lower_axis(l, s, "n", rows), *h = lower_axis(l, s, "h", heads);
-    const Expr *p = lower_red(l, s, "p", two);
-    const Expr *at[4] = {n, h, p, dim};
-    j.top = lower_temp(l, s, RED_MAX, ex_load(x, j.in, at));
-
-    s = lower_stage(l, "total");
+    Stage *s = lower_stage(l, "total");
     const Expr *idx[3] = {lower_axis(l, s, "n", rows), lower_axis(l, s, "h", heads),
                           ex_add(x, dim, lower_int(l, 1))};
-    p = lower_red(l, s, "p", two);
+    const Expr *p = lower_red(l, s, "p", j.parts);
     j.total = lower_temp(l, s, RED_SUM, share_of(l, &j, idx, p));
 
     s = lower_stage(l, "out");
@@ -97,27 +106,15 @@ static bool join_two(Lower *l, const Node *nd) {
 // with its matmul the parts are joined where that reads them.
 bool lower_attention_join(Lower *l, const Node *nd) {
     Exprs *x = l->x;
-    const OpAttr *a = &nd->attr;
-    if (a->parts == 2 && l->gr->nnodes == 1) return join_two(l, nd);
-    const Expr *rows = lower_rows(l, DIM_N);
-    const Expr *heads = lower_dim(l, "heads", a->heads, 1, 1024, 1);
-    const Expr *dim = lower_dim(l, "head_dim", a->head_dim, 1, 1024, 1);
-    const Expr *parts = lower_dim(l, "parts", a->parts, 2, 64, 1);
-    const Expr *dims[4] = {rows, heads, parts, ex_add(x, dim, lower_int(l, 2))};
-    const Buffer *in = lower_arg(l, nd->in[0], "parts", TY_F32, 4, dims);
-    const Expr *m_at = dim, *l_at = ex_add(x, dim, lower_int(l, 1));
+    if (nd->attr.parts == 2 && l->gr->nnodes == 1) return join_two(l, nd);
+    const Joined j = join_begin(l, nd, false, 1);
+    const Expr *rows = j.rows, *heads = j.heads, *dim = j.dim, *parts = j.parts;
+    const Buffer *in = j.in, *top = j.top;
 
-    Stage *s = lower_stage(l, "top");
+    Stage *s = lower_stage(l, "share");
     const Expr *n = lower_axis(l, s, "n", rows), *h = lower_axis(l, s, "h", heads);
-    const Expr *p = lower_red(l, s, "p", parts);
-    const Expr *at[4] = {n, h, p, m_at};
-    const Buffer *top = lower_temp(l, s, RED_MAX, ex_load(x, in, at));
-
-    s = lower_stage(l, "share");
-    at[0] = n = lower_axis(l, s, "n", rows);
-    at[1] = h = lower_axis(l, s, "h", heads);
-    at[2] = p = lower_axis(l, s, "p", parts);
-    const Expr *share[3] = {n, h, p};
+    const Expr *p = lower_axis(l, s, "p", parts);
+    const Expr *at[4] = {n, h, p, dim}, *share[3] = {n, h, p};
     const Buffer *shares = lower_temp(
         l, s, RED_NONE, ex_un(x, EX_EXP, ex_sub(x, ex_load(x, in, at), lower_load(l, top, n, h))));
 
@@ -125,7 +122,7 @@ bool lower_attention_join(Lower *l, const Node *nd) {
     at[0] = share[0] = n = lower_axis(l, s, "n", rows);
     at[1] = share[1] = h = lower_axis(l, s, "h", heads);
     at[2] = share[2] = p = lower_red(l, s, "p", parts);
-    at[3] = l_at;
+    at[3] = ex_add(x, dim, lower_int(l, 1));
     const Buffer *total =
         lower_temp(l, s, RED_SUM, ex_mul(x, ex_load(x, in, at), ex_load(x, shares, share)));
 
