@@ -9,7 +9,7 @@ browser have at most (PSS) while it loads, beyond those with a blank page. A pee
 makes the run fail; one that is not here reads `not run: why`. Writes bench/RESULTS.md and bench/RESULTS.svg.
 
 Environment: RUNS (5), TOKENS (64) of an answer, PROMPT (512) tokens of a native prompt, PEERS_WEBLLM_LIB,
-ONLY=native,limit,context,page,first,memory,webgpu,reference,webllm,checks,firefox,compile,tune. With OUT=FOLDER the results go there instead, with ONLY to build/bench.
+ONLY=native,limit,context,page,first,memory,webgpu,reference,webllm,checks,firefox,compile,tune,quantiser. With OUT=FOLDER the results go there instead, with ONLY to build/bench.
 """
 import contextlib
 import functools
@@ -25,6 +25,7 @@ import threading
 import time
 
 import bench_chart
+import quantiser
 import serve
 
 ROOT = serve.ROOT
@@ -619,6 +620,25 @@ def tuned_report():
     return out + ["", "Untuned / tuned for the worst rule: %.2f." % r["worst"], ""], ""
 
 
+def quantiser_report():
+    """What the quantiser adds in error to real weights, beside plain rounding: the lines of the report, and why where it failed."""
+    out = ["## The quantiser", "",
+           "The squared error that `hob bake`'s Q4_1 adds to the matrices of five bits and more of Gemma 3 270M, dequantised, by that of each "
+           "group's extremes, rounded to nearest (`make quantiser`, which fetches the weights).", ""]
+    if not wanted("quantiser"):
+        return out + ["not run: not asked for", ""], ""
+    if not os.path.exists(quantiser.FILE):
+        return out + ["not run: needs the weights; make quantiser", ""], ""
+    try:
+        found = quantiser.errors()
+    except (subprocess.CalledProcessError, ValueError) as e:
+        return out + ["FAILED: %s" % e, ""], "quantiser: %s" % e
+    ratios = [t["ratio"] for t in found["tensors"]]
+    say("       quantiser, searched / plain: %.3f" % found["ratio"])
+    return out + ["In all %.3f, of one matrix %s, of %d matrices; at most %.2f: %s." % (
+        found["ratio"], spread(ratios), len(ratios), quantiser.MOST, "met" if found["ratio"] <= quantiser.MOST else "missed"), ""], ""
+
+
 # ---- the compiler in the page ---------------------------------------------------------------------------------------
 def compile_times():
     """Graph to WGSL text of the default model's kernels, in a page that opens it OPENED times: why not, {profile: [ms]}."""
@@ -677,7 +697,7 @@ def spread(values):
     return "%.2f–%.2f" % (min(values), max(values))
 
 
-def report(lines, compiled, tuned, load):
+def report(lines, compiled, tuned, quantised, load):
     out = ["# Measured by `make bench`", "",
            "%s; commit %s; %s; load average %.1f before, %.1f after on %d cores." % (
                time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), commit(), machine(), load, os.getloadavg()[0], os.cpu_count() or 1),
@@ -705,7 +725,7 @@ def report(lines, compiled, tuned, load):
             if l.group not in ITSELF:
                 bars.append(("%s, %s" % (l.name, what.split(",")[0]), *((theirs, ours) if less else (ours, theirs)), l.peer_name))
     out += ["", "![hob's speed as a multiple of the peer's](RESULTS.svg)" if bars else "", "",
-            *compile_report(*compiled), *tuned, "## Modes and agreement", "", "| Line | hob's mode | Agreement of the same binary and flags | Peer's mode |", "|---|---|---|---|"]
+            *compile_report(*compiled), *tuned, *quantised, "## Modes and agreement", "", "| Line | hob's mode | Agreement of the same binary and flags | Peer's mode |", "|---|---|---|---|"]
     for l in lines:
         device, by = (last[-1].get(key, "") if last else "" for last, key in ((l.ours, "device"), (l.theirs, "by")))
         out.append("| %s | %s%s | %s | %s: %s%s |" % (l.name, MODES[l.mode], device and ", " + device, l.agreement or l.why.splitlines()[0], l.peer_name, l.peer_mode, by and "; " + by))
@@ -726,7 +746,8 @@ def main():
     measure(lines)
     compiled = compile_times() if wanted("compile") else ("not run: not asked for", {})
     tuned, untuned_why = tuned_report()
-    text, bars = report(lines, compiled, tuned, load)
+    quantised, unquantised_why = quantiser_report()
+    text, bars = report(lines, compiled, tuned, quantised, load)
     # a part of the lines is no table to keep
     folder = os.environ.get("OUT") or (BUILD if os.environ.get("ONLY") else os.path.join(ROOT, "bench"))
     os.makedirs(folder, exist_ok=True)
@@ -740,7 +761,7 @@ def main():
     for l in bad:
         say("%s: %s" % (l.name, l.why))
     broken = [compiled[0]] if compiled[0].startswith("FAILED") else []
-    broken += [untuned_why] if untuned_why else []
+    broken += [why for why in (untuned_why, unquantised_why) if why]
     for why in broken:
         say(why)
     return 1 if bad or broken else 0

@@ -43,14 +43,17 @@ def fetch():
         os.replace(joined, FILE)
 
 
+def errors():
+    """hob's own words of the file: {ratio, tensors: [{name, type, ratio}]}."""
+    return json.loads(subprocess.check_output([os.path.join(ROOT, "build", "hob"), "bake", "-m", FILE, "--errors", "--json"]))
+
+
 def main():
     os.chdir(ROOT)
     if not os.path.exists(FILE):
         fetch()
-    as_json = bool(os.environ.get("JSON"))
-    out = subprocess.check_output([os.path.join("build", "hob"), "bake", "-m", FILE, "--errors", "--json"])
-    found = json.loads(out)
-    if as_json:
+    found = errors()
+    if os.environ.get("JSON"):
         print(json.dumps(found))
     else:
         for t in found["tensors"]:
