@@ -213,11 +213,6 @@ static bool stage_value(Referee *r, int index, const i64 *at, int depth, Value *
     return true;
 }
 
-bool formula_eval(const Formula *f, int stage, int store, const i64 *at, const Env *env,
-                  double *value, bool *stored) {
-    return formula_eval_memo(f, NULL, stage, store, at, env, value, stored);
-}
-
 // A store's value at the frame's point.
 static bool store_value(Frame *fr, int store, Value *v, bool *stored) {
     const Store *s = &fr->st->store[store];
@@ -230,8 +225,8 @@ static bool store_value(Frame *fr, int store, Value *v, bool *stored) {
     return frame_eval(fr, s->value, AT(value[store]), v);
 }
 
-bool formula_eval_memo(const Formula *f, FormulaMemo *memo, int stage, int store, const i64 *at,
-                       const Env *env, double *value, bool *stored) {
+bool formula_eval(const Formula *f, FormulaMemo *memo, int stage, int store, const i64 *at,
+                  const Env *env, double *value, bool *stored) {
     Referee r = {.f = f, .outer = env, .f32 = env->f32, .memo = memo};
     Value v = {.type = TY_F32};
     must(stage >= 0 && stage < f->nstages);

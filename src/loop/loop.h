@@ -65,16 +65,13 @@ typedef struct Formula {
 } Formula;
 
 // Value of store `s` of stage `st` at the point `at` of its axes, in float64, straight from the
-// stages' definitions (recursion; each stage keeps only its last value: any shape, one output). The
-// referee (a). env.load is asked for ARG buffers only, and may return false for an index that is
-// out of bounds.
-bool formula_eval(const Formula *f, int stage, int store, const i64 *at, const Env *env,
-                  double *value, bool *stored);
-// The same with a memory of stages' values, for many points under one environment. NULL: no room.
+// stages' definitions (recursion; any shape, one output). The referee (a). env.load is asked for
+// ARG buffers only, and may return false for an index that is out of bounds. memo: of stages'
+// values, for many points under one environment; NULL: each stage keeps only its last value.
 typedef struct FormulaMemo FormulaMemo;
-FormulaMemo *formula_memo_new(Arena *a, const Formula *f);
-bool formula_eval_memo(const Formula *f, FormulaMemo *memo, int stage, int store, const i64 *at,
-                       const Env *env, double *value, bool *stored);
+FormulaMemo *formula_memo_new(Arena *a, const Formula *f); // NULL: no room
+bool formula_eval(const Formula *f, FormulaMemo *memo, int stage, int store, const i64 *at,
+                  const Env *env, double *value, bool *stored);
 void formula_print(const Formula *f, Buf *out); // y[n, o] = sum k: x[n, k] * w[o, k]
 
 // ---- nest.c: the schedulable state --------------------------------------------------------------

@@ -37,18 +37,6 @@ bool template_render(Arena *a, const Template *t, const TemplateEnv *env, Buf *o
     return jinja_run(&j) || pass_on(&e, err);
 }
 
-void chat_add(ChatMessages *m, Str role, Str content) {
-    JVal v = jval_dict(m->arena);
-    jval_dict_put(m->arena, v, S("role"), jval_str(role));
-    jval_dict_put(m->arena, v, S("content"), jval_str(content));
-    chat_add_val(m, v);
-}
-
-void chat_add_val(ChatMessages *m, JVal message) {
-    if (m->list.type != J_LIST) m->list = jval_list(m->arena);
-    jval_list_add(m->arena, m->list, message);
-}
-
 ChatTime chat_time(i64 seconds) {
     // years that begin in March: the leap day is a year's last, so months have one pattern of
     // lengths

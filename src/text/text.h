@@ -270,10 +270,8 @@ bool template_render(Arena *a, const Template *t, const TemplateEnv *env, Buf *o
 // whatever else a message has.
 typedef struct ChatMessages {
     Arena *arena;
-    JVal list; // may be set as a whole, for example from JSON
+    JVal list;
 } ChatMessages;
-void chat_add(ChatMessages *m, Str role, Str content); // bytes must outlive m
-void chat_add_val(ChatMessages *m, JVal message);
 
 typedef struct ChatVars {
     JVal tools, documents; // lists; zeroed: None

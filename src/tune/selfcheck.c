@@ -335,7 +335,7 @@ static bool compare_point(Checker *c, FormulaMemo *memo, int stage, Err *err) {
         u64 at;
         c->stage = NULL;
         env.f32 = words; // what is cut to an integer must be rounded as the kernel rounds
-        if (!formula_eval_memo(c->f, memo, stage, s, c->at, &env, &want, &stored))
+        if (!formula_eval(c->f, memo, stage, s, c->at, &env, &want, &stored))
             return err_set(err, ERR_ENGINE_CHECK, "its formula has no value here"),
                    err_subject(err, c->kernel->name);
         if (!stored) continue;

@@ -58,7 +58,7 @@ static void write_wanted(FILE *f, Case *c, Rng *r) {
         for (int s = 0; s < out->nstores; s++) {
             double want;
             bool stored;
-            must(formula_eval(c->f, c->f->nstages - 1, s, at, &env, &want, &stored));
+            must(formula_eval(c->f, NULL, c->f->nstages - 1, s, at, &env, &want, &stored));
             if (!stored) continue;
             const Store *st = &out->store[s];
             const Expr *by[4];

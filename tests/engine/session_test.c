@@ -1,5 +1,6 @@
 // A conversation: stop strings that cross tokens, characters that cross tokens, turns.
 #include "fake.h"
+#include "../text/chat.h"
 
 typedef struct Talk {
     Fake f;

@@ -421,7 +421,7 @@ static inline double case_error(Case *c, Rng *r, int most) {
         for (int s = 0; s < out->nstores; s++) {
             double want;
             bool stored;
-            must(formula_eval(c->f, c->f->nstages - 1, s, at, &env, &want, &stored));
+            must(formula_eval(c->f, NULL, c->f->nstages - 1, s, at, &env, &want, &stored));
             if (!stored) continue;
             const Store *st = &out->store[s];
             const Expr *by[4];

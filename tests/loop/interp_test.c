@@ -332,16 +332,16 @@ static void a_formula_is_its_stages_definitions(void **state) {
     for (int j = 0; j < 32; j++) w.x[j] = 0.1 * (j % 7) - 0.25;
     for (int j = 8; j < 16; j++) sum += w.x[j] * w.x[j];
     Env env = {.var = world_var, .load = world_load, .user = &w};
-    assert_true(formula_eval(f, 1, 0, (i64[]){1, 5}, &env, &got, &stored));
+    assert_true(formula_eval(f, NULL, 1, 0, (i64[]){1, 5}, &env, &got, &stored));
     assert_true(stored && fabs(got - w.x[12] / sqrt(sum)) < 1e-15);
-    assert_true(formula_eval(f, 1, 0, (i64[]){1, 0}, &env, &got,
+    assert_true(formula_eval(f, NULL, 1, 0, (i64[]){1, 0}, &env, &got,
                              &stored)); // the other branch would be out of bounds
     assert_true(fabs(got - w.x[8] / sqrt(sum)) < 1e-15);
-    assert_true(formula_eval(f, 1, 0, (i64[]){1, 3}, &env, &got, &stored));
+    assert_true(formula_eval(f, NULL, 1, 0, (i64[]){1, 3}, &env, &got, &stored));
     assert_false(stored);
-    assert_true(formula_eval(f, 0, 0, (i64[]){1}, &env, &got, &stored));
+    assert_true(formula_eval(f, NULL, 0, 0, (i64[]){1}, &env, &got, &stored));
     assert_true(fabs(got - sum) < 1e-15);
-    assert_false(formula_eval(f, 1, 0, (i64[]){4, 0}, &env, &got, &stored)); // n is 4
+    assert_false(formula_eval(f, NULL, 1, 0, (i64[]){4, 0}, &env, &got, &stored)); // n is 4
     FormulaMemo *memo = formula_memo_new(a, f); // the same, whatever was asked before
     for (int turn = 0; turn < 2; turn++) {
         for (i64 at = 0; at < 40; at++) {
@@ -349,8 +349,8 @@ static void a_formula_is_its_stages_definitions(void **state) {
             bool too = false;
             i64 point[] = {at / 8, turn ? 7 - at % 8 : at % 8};
             got = 0;
-            bool ok = formula_eval(f, 1, 0, point, &env, &got, &stored);
-            assert_int_equal(formula_eval_memo(f, memo, 1, 0, point, &env, &again, &too), ok);
+            bool ok = formula_eval(f, NULL, 1, 0, point, &env, &got, &stored);
+            assert_int_equal(formula_eval(f, memo, 1, 0, point, &env, &again, &too), ok);
             assert_true(!ok || (again == got && too == stored));
         }
     }
@@ -395,12 +395,12 @@ static void a_stage_that_is_read_in_a_sum_is_evaluated_once(void **state) {
     bool stored;
     for (int i = 0; i < 32; i++) w.x[i] = i;
     Env env = {.load = world_load, .user = &w};
-    assert_true(formula_eval(f, 1, 0, (i64[]){0}, &env, &got, &stored));
+    assert_true(formula_eval(f, NULL, 1, 0, (i64[]){0}, &env, &got, &stored));
     assert_true(got == 7 * 28);
     assert_int_equal(w.loads, 16);
     FormulaMemo *memo = formula_memo_new(a, f);
     for (int i = 0; i < 8; i++) { // and none twice, over calls
-        assert_true(formula_eval_memo(f, memo, 1, 0, (i64[]){i % 4}, &env, &got, &stored));
+        assert_true(formula_eval(f, memo, 1, 0, (i64[]){i % 4}, &env, &got, &stored));
         assert_true(got == (8 * (i % 4) + 7) * (28 + 64 * (i % 4)));
     }
     assert_int_equal(w.loads, 16 + 4 * 16);

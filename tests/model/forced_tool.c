@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../text/chat.h"
 #include "api/api.h"
 
 static int failed(const Err *err) {

@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-#include "text/text.h"
+#include "chat.h"
 
 static Str read_file(Arena *a, const char *path) {
     FILE *f = fopen(path, "rb");
