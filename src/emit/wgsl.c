@@ -185,7 +185,8 @@ const char emit_reserved[] =
     "null of operator package pass patch precise public ref resource self set shared std "
     "target template this try type unless use using where with array atomic vec2 vec3 "
     "vec4 ptr sampler min max select floor sqrt bitcast unpack2x16float workgroupBarrier "
-    "subgroupAdd subgroupMax abs sign clamp step mix dot length round exp log sin cos"
+    "subgroupAdd subgroupMax subgroupBroadcast fma abs sign clamp step mix dot length round exp "
+    "log sin cos"
 #if !defined(HOB_PAGE) // where every name is the compiler's own, and none of these
     " alignas alignof asm_fragment abstract async catch co_await co_return co_yield "
     "coherent column_major compile_fragment concept const_assert const_cast consteval "
@@ -215,11 +216,13 @@ const Dialect dialect_wgsl = {
            [EX_SELECT] = "select(%2, %1, %0)", [EX_DOT4] = "i32_dot4(%0, %1, %2)",
            [EX_F16LO] = "unpack2x16float(%0).x", [EX_F16HI] = "unpack2x16float(%0).y",
            [EX_FLOOR] = "floor(%0)", [EX_SQRT] = "sqrt(%0)", [EX_SUBADD] = "subgroupAdd(%0)",
-           [EX_SUBMAX] = "subgroupMax(%0)"},
+           [EX_SUBMAX] = "subgroupMax(%0)", [EX_SUBAT] = "subgroupBroadcast(%0, %1)",
+           [EX_FMA] = "fma(%0, %1, %2)"},
     .vop = {OPERATOR_SIGNS, [EX_MIN] = "min(%0, %1)", [EX_MAX] = "max(%0, %1)", [EX_LAND] = "&",
             [EX_LOR] = "|", [EX_LNOT] = "!%0", [EX_SELECT] = "select(%2, %1, %0)",
             [EX_FLOOR] = "floor(%0)", [EX_SQRT] = "sqrt(%0)", [EX_SUBADD] = "subgroupAdd(%0)",
-            [EX_SUBMAX] = "subgroupMax(%0)"},
+            [EX_SUBMAX] = "subgroupMax(%0)", [EX_SUBAT] = "subgroupBroadcast(%0, %1)",
+            [EX_FMA] = "fma(%0, %1, %2)"},
     .cast = {[TY_I32] = {[TY_U32] = "i32(%0)", [TY_F32] = "i32(%0)", [TY_BOOL] = "i32(%0)"},
              [TY_U32] = {[TY_I32] = "u32(%0)", [TY_F32] = "u32(%0)", [TY_BOOL] = "u32(%0)"},
              [TY_F32] = {[TY_I32] = "f32(%0)", [TY_U32] = "f32(%0)", [TY_BOOL] = "f32(%0)"}},

@@ -113,6 +113,13 @@ static inline bool apply(const Expr *e, const Env *env, const Value *a, const Va
         out->i = dot4_of(a->i, (u32)b->i, (u32)c->i);
         ok = true;
         break;
+    case EX_FMA:
+        out->f = a->f * b->f;
+        if (env->f32) out->f = (double)(float)out->f;
+        out->f += c->f;
+        ok = true;
+        break;
+    case EX_SUBAT: return false; // needs the other lanes: the interpreter's
     default: ok = e->nargs == 1 ? unary(e, *a, out) : floats2((ExprOp)e->op, a->f, b->f, out);
     }
     if (ok && env->f32 && e->type == TY_F32) out->f = (double)(float)out->f;

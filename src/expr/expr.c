@@ -366,6 +366,14 @@ static const Expr *dot4(Exprs *x, const Expr *acc, const Expr *a, const Expr *b)
     return ex_intern(x, &(ExprKey){.op = EX_DOT4, .type = TY_I32, .nargs = 3, .args = {acc, a, b}});
 }
 
+static const Expr *subgroup_at(Exprs *x, const Expr *a, const Expr *lane, const Expr *lanes) {
+    must(a->type != TY_BOOL && lane->op == EX_ICONST && lanes->op == EX_ICONST);
+    must(lane->i >= 0 && lane->i < lanes->i);
+    if (a->op == EX_ICONST || a->op == EX_FCONST) return a;
+    return ex_intern(
+        x, &(ExprKey){.op = EX_SUBAT, .type = a->type, .nargs = 3, .args = {a, lane, lanes}});
+}
+
 const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b, const Expr *c) {
     must(op != EX_CAST && op != EX_BITCAST && op != EX_LOAD);
     switch (op_args[op]) {
@@ -373,6 +381,12 @@ const Expr *ex_node(Exprs *x, ExprOp op, const Expr *a, const Expr *b, const Exp
     case 2: return binary(x, op, a, b);
     case 3:
         if (op == EX_DOT4) return dot4(x, a, b, c);
+        if (op == EX_SUBAT) return subgroup_at(x, a, b, c);
+        if (op == EX_FMA) {
+            must(a->type == TY_F32 && b->type == TY_F32 && c->type == TY_F32);
+            return ex_intern(x,
+                             &(ExprKey){.op = op, .type = TY_F32, .nargs = 3, .args = {a, b, c}});
+        }
         must(a->type == TY_BOOL && b->type == c->type);
         if (a->op == EX_ICONST) return a->i ? b : c;
         if (b == c) return b;

@@ -130,6 +130,10 @@ static inline const Expr *ex_un(Exprs *x, ExprOp op, const Expr *a) {
 static inline const Expr *ex_select(Exprs *x, const Expr *c, const Expr *a, const Expr *b) {
     return ex_node(x, EX_SELECT, c, a, b);
 }
+// a as lane `lane` of a subgroup of so many has it
+static inline const Expr *ex_subgroup_at(Exprs *x, const Expr *a, i64 lane, i64 lanes) {
+    return ex_node(x, EX_SUBAT, a, ex_int(x, lane), ex_int(x, lanes));
+}
 // acc + the products of the signed bytes of a and b
 static inline const Expr *ex_dot4(Exprs *x, const Expr *acc, const Expr *a, const Expr *b) {
     return ex_node(x, EX_DOT4, acc, a, b);

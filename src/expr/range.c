@@ -149,6 +149,7 @@ static Range node_range(const Expr *e) {
         if (!ints) return any;
         return a.lo >= any.lo && a.hi <= any.hi ? a
                                                 : any; // a cast wraps, it is not index arithmetic
+    case EX_SUBAT:
     case EX_SUBMAX: return ints ? a : any;
     default: return any;
     }

@@ -206,6 +206,21 @@ static const Expr *call(Parse *p, Str name, const Reader *at) {
         reader_fail(at, p->err, ERR_EXPR_TYPE, "dot4 takes an i32 and two u32");
         return NULL;
     }
+    if (str_eq(name, S("fma"))) {
+        if (n == 3 && a[0]->type == TY_F32 && a[1]->type == TY_F32 && a[2]->type == TY_F32)
+            return ex_node(p->x, EX_FMA, a[0], a[1], a[2]);
+        reader_fail(at, p->err, ERR_EXPR_TYPE, "fma takes three f32");
+        return NULL;
+    }
+    if (str_eq(name, S("subgroup_at"))) {
+        i64 lane, lanes;
+        if (n == 3 && a[0]->type != TY_BOOL && expr_is_int(a[1], &lane) &&
+            expr_is_int(a[2], &lanes) && lane >= 0 && lane < lanes && lanes <= 128)
+            return ex_subgroup_at(p->x, a[0], lane, lanes);
+        reader_fail(at, p->err, ERR_EXPR_TYPE,
+                    "subgroup_at takes a number, a lane, and how many lanes there are");
+        return NULL;
+    }
     for (int t = 0; t < TY_BOOL; t++) {
         bool bits = str_starts(name, S("bits_"));
         if (!str_eq(bits ? str_sub(name, 5, name.len) : name, str_c(type_name[t]))) continue;

@@ -274,10 +274,7 @@ bool attention_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
             att_body_alone(&g, b, false);
         }
     }
-    kernel_unroll(a, k);
-    kernel_join_lanes(a, k);
-    kernel_legalise(a, k);
-    kernel_hoist(a, k);
+    kernel_passes(a, k, n->profile);
     *out = k;
     return true;
 }

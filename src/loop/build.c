@@ -517,6 +517,15 @@ static void allocs_first(Arena *a, Block *top) {
     *top = sorted;
 }
 
+void kernel_passes(Arena *a, Kernel *k, const Profile *p) {
+    kernel_unroll(a, k);
+    kernel_join_lanes(a, k);
+    if (p->fields_stay) kernel_fields(a, k, p);
+    if (profile_shares_loads(p)) kernel_share_loads(a, k, p);
+    kernel_legalise(k, p);
+    kernel_hoist(a, k);
+}
+
 bool nest_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
     if (n->direct) return n->direct(a, n, out, err);
     Kernel *k = NEW(a, Kernel);
@@ -564,11 +573,7 @@ bool nest_build(Arena *a, const Nest *n, Kernel **out, Err *err) {
             return false;
     if (b.late) return false;
     allocs_first(a, b.top);
-    kernel_unroll(a, k);
-    kernel_join_lanes(a, k);
-    if (n->profile->fields_stay) kernel_fields(a, k, n->profile);
-    kernel_legalise(a, k);
-    kernel_hoist(a, k);
+    kernel_passes(a, k, n->profile);
     *out = k;
     return true;
 }

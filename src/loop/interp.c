@@ -182,7 +182,8 @@ static bool divide(Run *r, const Insn *in, const u8 *mask) {
     return true;
 }
 
-// Sums or maxima over each subgroup; a subgroup is active as a whole or not at all.
+// Sums, maxima or one lane's value over each subgroup; a subgroup is active as a whole or not at
+// all.
 static bool subgroup(Run *r, const Insn *in, const u8 *mask) {
     u32 *d = column(r, in->dst);
     const u32 *a = column(r, in->a[0]);
@@ -194,6 +195,11 @@ static bool subgroup(Run *r, const Insn *in, const u8 *mask) {
             return err_set(r->err, ERR_INTERP_BARRIER,
                            "kernel %S: a subgroup operation is reached by %u of %u lanes",
                            r->k->name, active, in->lanes);
+        if (in->op == EX_SUBAT) {
+            u32 lane = column(r, in->a[1])[g];
+            for (u32 i = 0; i < n; i++) d[g + i] = a[g + lane];
+            continue;
+        }
         u32 acc = a[g];
         for (u32 i = 1; i < n; i++) {
             u32 v = a[g + i];
@@ -241,7 +247,8 @@ static bool run_insn(Run *r, const Insn *in, const u8 *mask) {
     case EX_IDIV:
     case EX_IMOD: return divide(r, in, mask);
     case EX_SUBADD:
-    case EX_SUBMAX: return subgroup(r, in, mask);
+    case EX_SUBMAX:
+    case EX_SUBAT: return subgroup(r, in, mask);
     case EX_ADD: ARITH(+); break;
     case EX_SUB: ARITH(-); break;
     case EX_MUL: ARITH(*); break;
@@ -262,6 +269,7 @@ static bool run_insn(Run *r, const Insn *in, const u8 *mask) {
     case EX_NE: COMPARE(!=); break;
     case EX_LNOT: EACH(!a[t]); break;
     case EX_SELECT: EACH(a[t] ? b[t] : c[t]); break;
+    case EX_FMA: EACH(f32_bits((float)(A * B) + bits_f32(c[t]))); break;
     case EX_DOT4: EACH(dot4_of((i32)a[t], b[t], c[t])); break;
     case EX_CAST: EACH(cast(a[t], (Type)in->arg_type, (Type)in->type)); break;
     case EX_BITCAST: EACH(a[t]); break;

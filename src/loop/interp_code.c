@@ -66,9 +66,9 @@ static void flatten_node(void *user, const Expr *e) {
         in.a[i] = (u32)have;
     }
     in.arg_type = e->args[0] ? e->args[0]->type : e->type;
-    if (e->op == EX_SUBADD || e->op == EX_SUBMAX) {
-        in.lanes = (u16)fl->lanes;
-        if (!fl->lanes) {
+    if (e->op == EX_SUBADD || e->op == EX_SUBMAX || e->op == EX_SUBAT) {
+        in.lanes = (u16)(e->op == EX_SUBAT ? e->args[2]->i : fl->lanes);
+        if (!fl->lanes || fl->lanes % in.lanes) {
             fl->ok = err_set(fl->err, ERR_LOOP_SUBGROUP,
                              "kernel %S: a subgroup operation stands outside the loops over lanes",
                              fl->k->name);

@@ -229,9 +229,13 @@ void kernel_unroll(
 void kernel_join_lanes(Arena *a, Kernel *k); // join_lanes.c: neighbouring lane loops become one
 // fields.c: x * f32(w >> 8 & 15) becomes (x * 2^-8) * f32(w & 3840)
 void kernel_fields(Arena *a, Kernel *k, const Profile *p);
-void kernel_legalise(Arena *a, Kernel *k); // legalise.c: exp, sin2pi, cos2pi become polynomials
+// share_loads.c: what all threads would load alike, the lanes of a subgroup load between them
+void kernel_share_loads(Arena *a, Kernel *k, const Profile *p);
+void kernel_legalise(Kernel *k,
+                     const Profile *p); // legalise.c: exp, sin2pi, cos2pi become polynomials
 void kernel_hoist(Arena *a,
                   Kernel *k); // hoist.c: common subexpressions and loop invariants become lets
+void kernel_passes(Arena *a, Kernel *k, const Profile *p); // build.c: all of them
 
 Stmt *stmt_new(Arena *a, Block *into, StmtKind k);
 

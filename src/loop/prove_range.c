@@ -260,6 +260,7 @@ static Bounds node_range(Prover *p, const Expr *e) {
         b = sharp(p, e->args[2]);
         return (Bounds){MIN2(a.lo, b.lo), MAX2(a.hi, b.hi), 0};
     case EX_CAST: return ints && a.lo >= any.lo && a.hi <= any.hi ? a : any;
+    case EX_SUBAT:
     case EX_SUBMAX: return ints ? a : any;
     default: return any;
     }

@@ -95,7 +95,9 @@ static void choose_bytes(const Nest *n, i64 *params) {
     must(matmul_find(n, &m));
     if (p->gpu) {
         // software unpacks and checks each word of x anew in every thread
-        params[BYTES_VECS] = m.n_most > 1 && !rule_barriers_are_dear(p) ? 1 : 4;
+        bool software = rule_barriers_are_dear(p);
+        params[BYTES_VECS] = m.n_most > 1 && !software ? 1 : 4;
+        params[BYTES_TILE] = m.n_most >= 16 && software ? 8 : 4;
     } else if (m.n_most > 1) { // sums of integers and of floats, both in registers
         int sums = 0;          // 2 of wide activations
         for (int i = 0; i < n->nstages; i++)

@@ -8,6 +8,28 @@ static bool match_rows(const Nest *n) {
     return !n->direct && matmul_find(n, &m) && !m.dot && m.n_most > 1;
 }
 
+// On an adapter that is a program: a block of k written out, with its scale taken out of the sum.
+// Every load is dear, so that all that a block reads is read once for a tile as large as can be;
+// registers are memory there in any case.
+static void rows_by_block(RuleWriter *w, const MatmulShape *m, i64 vec) {
+    const char *acc = m->acc->def.name, *an = rule_axis(m->acc, 0), *ao = rule_axis(m->acc, 1);
+    rule_line(w, "unroll %s.%s", acc, an);
+    rule_lanes(w, acc, ao, vec);
+    if (w->ok && rule_has_loop(m->acc, "ov")) rule_line(w, "reorder %s ov %s", acc, an);
+    for (int i = 0; i < w->t->nstages && w->ok; i++) {
+        NestStage *f = w->t->stage[i];
+        if (!f->at || strcmp(f->at->def.name, acc) || !rule_has_loop(f, "ki")) continue;
+        const char *name = f->def.name;
+        bool lanes = rule_has_loop(f, ao);
+        rule_line(w, lanes ? "reorder %s ki %s %s" : "reorder %s ki %s", name, an, ao);
+        rule_line(w, "unroll %s.ki", name);
+        rule_line(w, "unroll %s.%s", name, an);
+        if (!lanes) continue;
+        rule_lanes(w, name, ao, vec);
+        if (w->ok && rule_has_loop(f, "ov")) rule_line(w, "reorder %s ov ki %s", name, an);
+    }
+}
+
 static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
     const Profile *prof = w->t->profile;
     i64 vec = MAX2(prof->vec, 1);
@@ -32,6 +54,15 @@ static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
     i64 block = matmul_k_block(m);
     if (block > 1) {
         rule_line(w, "split %s.%s %D kb ki", acc, k, block);
+        if (block <= 32 && profile_shares_loads(prof)) {
+            rule_line(w, "reorder %s kb ki %s %s", acc, an, ao);
+            if (rule_try(w, "factor %s.ki", acc)) {
+                rows_by_block(w, m, vec);
+                rule_line(w, "unroll out.ni");
+                matmul_finish_tile(w, m, "oi", vec);
+                return;
+            }
+        }
         if (block > p[ROWS_UNROLL]) {
             rule_line(w, "split %s.ki %D kw kj", acc, p[ROWS_UNROLL]);
             rule_line(w, "reorder %s kb kw kj %s %s", acc, an, ao);
@@ -133,6 +164,12 @@ static void choose_rows(const Nest *n, i64 *params) {
     if (want == 1 || want == 2 || want == 4 || want == 8) params[ROWS_TILE] = want;
     // Software adapters check every load: two vectors of w's rows for each x.
     if (profile_in_software(n->profile)) params[ROWS_VECS] = 2;
+    if (profile_shares_loads(n->profile)) {
+        MatmulShape m;
+        must(matmul_find(n, &m));
+        params[ROWS_VECS] = 4;
+        if (m.n_most >= 16) params[ROWS_TILE] = 8;
+    }
     if (rule_barriers_are_dear(n->profile)) params[ROWS_SIDE] = 0;
 }
 
@@ -143,7 +180,7 @@ const Rule rule_matmul_rows = {
     .apply = apply_rows,
     .choose = choose_rows,
     .param = {[ROWS_TILE] = {"rows", {4, 2, 8, 1}, 4},
-              [ROWS_VECS] = {"vecs", {1, 2}, 2},
+              [ROWS_VECS] = {"vecs", {1, 2, 4}, 3},
               [ROWS_UNROLL] = {"unroll", {8, 4, 16}, 3},
               [ROWS_SIDE] = {"side", {8, 4, 16, 0}, 4}, // 0: nothing is shared
               [ROWS_WG] = RULE_WG},

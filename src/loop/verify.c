@@ -89,10 +89,12 @@ static void check_node(void *user, const Expr *e) {
         v->varies |= e->buf->scope != SCOPE_ARG || e->buf->written;
         check_bounds(v, e->buf, e->args);
         return;
+    case EX_SUBAT: // each row of threads is some subgroups
     case EX_SUBADD:
     case EX_SUBMAX:
         v->varies = v->subgroup = true;
-        if (!v->p->subgroup || v->row != v->p->subgroup)
+        one = e->op == EX_SUBAT ? e->args[2]->i : v->row;
+        if (!v->p->subgroup || one != v->p->subgroup || !v->row || v->row % one)
             fail(v, ERR_LOOP_SUBGROUP,
                  "a subgroup operation over %D threads: the profile's subgroups have %D", v->row,
                  v->p->subgroup);

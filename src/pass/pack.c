@@ -47,7 +47,8 @@ bool pass_pack(PassContext *c, Graph *g) {
         Node nd = old[i];
         i64 bits = nd.op == OP_matmul ? field_bits(c->profile, g->tensors.at[nd.in[1]].weight) : 0;
         bool delicate = bits && is_delicate(&was, nd.out), few = c->regime_n <= 8;
-        if (bits && !(delicate && few && prof->gpu)) {
+        bool dear = few ? prof->gpu : profile_shares_loads(prof);
+        if (bits && !(delicate && dear)) {
             i64 wide = delicate || (few && !prof->gpu);
             int found = -1;
             for (size_t k = 0; k < g->nodes.n && found < 0; k++) {

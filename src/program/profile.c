@@ -29,6 +29,7 @@ static Profile profile_default(void) {
 }
 
 bool profile_in_software(const Profile *p) { return p->gpu && p->barrier_cost >= 1000; }
+bool profile_shares_loads(const Profile *p) { return profile_in_software(p) && p->subgroup > 1; }
 
 bool profile_named(Str name, Profile *out) {
     Profile p = profile_default();

@@ -25,6 +25,8 @@ typedef struct Profile {
 bool profile_named(Str name, Profile *out);
 // A GPU where a barrier costs a round through all of a workgroup's threads.
 bool profile_in_software(const Profile *p);
+// There, what all threads load alike is loaded once for the lanes of a subgroup (share_loads.c).
+bool profile_shares_loads(const Profile *p);
 #define PROFILE_NAMES "cpu, cpu4, cpu16, gpu, software"
 bool profile_read(Arena *a, Str text, Str file, Profile *io, Err *err); // overrides fields of *io
 void profile_print(const Profile *p, Buf *out);                         // reads back

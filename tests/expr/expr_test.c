@@ -78,6 +78,7 @@ static void text_reads_back_to_the_same_node(void **state) {
     same(&f, "min(i, max(n, -5)) == 3");
     same(&f, "(i < n) == (n <= i)");
     same(&f, "exp(f) + sin2pi(f) * cos2pi(f) / subgroup_add(f)");
+    same(&f, "fma(f, f, subgroup_at(f, 3, 4)) + f32(subgroup_at(u, 0, 8))");
     same(&f, "(f + f) * f - (f - f)");
     same(&f, "-2147483648");
     prints(&f, "  ( 3 + i ) # a note", "i + 3");

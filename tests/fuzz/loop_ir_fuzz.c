@@ -64,7 +64,7 @@ int LLVMFuzzerTestOneInput(const u8 *p, size_t n) {
         if (ok && small(k)) {
             run(a, k, true);
             kernel_unroll(a, k);
-            kernel_legalise(a, k);
+            kernel_legalise(k, &prof);
             kernel_hoist(a, k);
             run(a, k, false);
         }

@@ -191,6 +191,13 @@ static void subgroups_sum_over_their_lanes(void **state) {
     assert_true(c.y[0] == -6 - 5 - 4 - 3 - 3 && c.y[3] == c.y[0]);
     assert_true(c.y[4] == -2 - 1 + 0 + 1 + 1);
     arena_free(c.a);
+    start(&c, "kernel at\n  arg x: f32[8]\n  arg y: f32[8] written\n  wg 8, 1, 1\n  subgroups\n"
+              "  for thread.x i in 0..8 {\n    y[i] = fma(subgroup_at(x[i], 2, 4), 0x1p+1f, "
+              "0x1p+0f)\n  }\n");
+    assert_int_equal(run(&c, 1, 1), ERR_NONE);
+    assert_true(c.y[0] == 2 * -4 + 1 && c.y[3] == c.y[0]);
+    assert_true(c.y[4] == 2 * 0 + 1 && c.y[7] == c.y[4]);
+    arena_free(c.a);
     const char *text =
         "kernel torn\n  arg y: f32[8] written\n  wg 4, 1, 1\n  subgroups\n  for lane i in 0..4 {\n"
         "    if i < 2 {\n      y[i] = subgroup_add(f32(i))\n    }\n  }\n";

@@ -49,6 +49,7 @@ static void verify(const Test *t) {
     p.shared_bytes = 4096;
     p.max_bindings = 8;
     p.max_grid = 65535;
+    p.subgroup = t->k->subgroups ? 4 : 0;
     Err err = {0};
     if (!kernel_verify(t->k, &p, &err)) print_message("%s\n%s", err.msg, t->text.ptr);
     assert_int_equal(err.id, ERR_NONE);
@@ -82,8 +83,9 @@ static void run(const Test *t, float *y) {
 }
 
 static void all_passes(Test *t) {
+    Profile p = {.name = S("test")};
     kernel_unroll(t->a, t->k);
-    kernel_legalise(t->a, t->k);
+    kernel_legalise(t->k, &p);
     kernel_hoist(t->a, t->k);
     show(t);
 }
@@ -197,7 +199,8 @@ static void polynomials_are_as_exact_as_promised(void **state) {
         "kernel p\n  arg x: f32[512]\n  arg y: f32[512] written\n  for i in 0..128 {\n"
         "    y[i*4] = exp(x[i])\n    y[i*4 + 1] = sin2pi(x[i])\n    y[i*4 + 2] = cos2pi(x[i])\n"
         "    y[i*4 + 3] = exp(x[i] * 0x1.9p+7f)\n  }\n");
-    kernel_legalise(t.a, t.k);
+    Profile p = {.name = S("test")};
+    kernel_legalise(t.k, &p);
     show(&t);
     assert_int_equal(count(&t, "exp(") + count(&t, "sin2pi(") + count(&t, "cos2pi("), 0);
     kernel_hoist(t.a, t.k);
@@ -350,6 +353,105 @@ static void the_referees_loop_is_the_same_after_every_pass_twice(void **state) {
     arena_free(t.a);
 }
 
+static int loads_of(const Test *t) { return count(t, " x[") + count(t, "(x["); }
+
+// Words in a row, columns of rows that are clamped, one element for all threads, and those that
+// differ.
+static void what_all_threads_load_alike_is_dealt_to_the_lanes(void **state) {
+    (void)state;
+    const char *text =
+        "kernel deal\n  sym n: 1..8 = params[0]\n  arg x: f32[n, 64]\n  arg y: f32[n, 24] written\n"
+        "  arg params: i32[16]\n  wg 8, 1, 1\n  grid 2, n\n  for wg.y r in 0..n {\n"
+        "    for wg.x o in 0..2 {\n    for thread.x t in 0..8 {\n      let up = min(r + 1, n - "
+        "1)\n      let far = min(r + 2, n - 1)\n"
+        "      reg acc: f32[1]\n      acc[0] = 0x0p+0f\n      for b in 0..4 {\n"
+        "        acc[0] = acc[0] + x[r, b*8] * x[r, b*8 + 1] - x[r, b*8 + 2] * x[r, b*8 + 3]\n"
+        "        acc[0] = acc[0] + x[far, b + 60] * x[up, b + 60] - x[r, b*8 + t]\n"
+        "        acc[0] = acc[0] + x[r, b*8 + 4]\n"
+        "      }\n      y[r, o*8 + t] = acc[0]\n    }\n    }\n  }\n";
+    Test t = start(text);
+    Profile p = {.name = S("test"), .gpu = 1, .barrier_cost = 4000, .subgroup = 4};
+    static float before[512], after[512];
+    verify(&t);
+    run(&t, before);
+    show(&t);
+    assert_int_equal(loads_of(&t), 8);
+    kernel_share_loads(t.a, t.k, &p);
+    kernel_hoist(t.a, t.k);
+    show(&t);
+    verify(&t);
+    run(&t, after);
+    assert_memory_equal(before, after, sizeof before);
+    assert_int_equal(loads_of(&t),
+                     4); // four words; two columns; each thread's own; the one left over
+    assert_int_equal(count(&t, "subgroup_at("), 6);
+    assert_true(has(&t, "min(r + "));
+    arena_free(t.a);
+}
+
+static void nothing_is_shared_where_threads_part(void **state) {
+    (void)state;
+    static const char *const refused[] = {
+        // under a condition or in a loop that threads do not share
+        "    if t < 6 {\n      y[t] = x[k] + x[k + 1]\n    }\n",
+        "    for j in 0..t {\n      y[t] = x[k + j] + x[k + j + 1]\n    }\n",
+        // that the kernel writes, or that each thread has for itself
+        "    y[t + 8] = y[k + 16] + y[k + 17]\n",
+        "    reg i: i32[1] in 0..7\n    i[0] = t\n    y[t] = x[i[0]] + x[i[0] + 1]\n",
+        // at known places, which an adapter loads once as they are
+        "    y[t] = x[1] + x[2]\n",
+    };
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        char text[512];
+        Buf b = {.ptr = text, .cap = sizeof text};
+        buf_fmt(&b,
+                "kernel part\n  arg x: f32[64]\n  arg y: f32[64] written\n  wg 8, 1, 1\n  grid 4\n"
+                "  for wg.x k in 0..4 {\n    for thread.x t in 0..8 {\n%s    }\n  }\n%s",
+                refused[i], "");
+        text[b.len] = 0;
+        Test t = start(text);
+        Profile p = {.name = S("test"), .gpu = 1, .barrier_cost = 4000, .subgroup = 4};
+        kernel_share_loads(t.a, t.k, &p);
+        show(&t);
+        assert_int_equal(count(&t, "subgroup_at("), 0);
+        arena_free(t.a);
+    }
+    // rows of threads that are no whole subgroups
+    Test t =
+        start("kernel odd\n  arg x: f32[64]\n  arg y: f32[64] written\n  wg 6, 1, 1\n  grid 4\n"
+              "  for wg.x k in 0..4 {\n    for thread.x t in 0..6 {\n"
+              "      y[t] = x[k] + x[k + 1]\n    }\n  }\n");
+    Profile p = {.name = S("test"), .gpu = 1, .barrier_cost = 4000, .subgroup = 4};
+    kernel_share_loads(t.a, t.k, &p);
+    assert_false(t.k->subgroups);
+    arena_free(t.a);
+}
+
+// Every 16 bits that are a number, read by integers.
+static void halves_are_read_exactly(void **state) {
+    (void)state;
+    Test t = start("kernel h\n  arg w: u32[512]\n  arg y: f32[512] written\n  for i in 0..256 {\n"
+                   "    y[i*2] = f16lo(w[i])\n    y[i*2 + 1] = f16hi(w[i])\n  }\n");
+    Profile p = {.name = S("test"), .gpu = 1, .barrier_cost = 4000};
+    kernel_legalise(t.k, &p);
+    show(&t);
+    assert_int_equal(count(&t, "f16lo") + count(&t, "f16hi"), 0);
+    static u32 w[512];
+    static float y[512];
+    for (u32 first = 0; first < 65536; first += 512) {
+        for (u32 i = 0; i < 256; i++) w[i] = (first + 2 * i) | (first + 2 * i + 1) << 16;
+        InterpArg args[] = {{w, 512}, {y, 512}};
+        Err err = {0};
+        assert_true(
+            kernel_interp(t.a, t.k, args, NULL, (u32[]){1, 1, 1}, &(InterpOptions){0}, &err));
+        for (u32 i = 0; i < 512; i++) {
+            float want = f16_to_f32((u16)(first + i));
+            if (want - want == 0) assert_memory_equal(&y[i], &want, sizeof want);
+        }
+    }
+    arena_free(t.a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes_keep_the_meaning),
@@ -363,6 +465,9 @@ int main(void) {
         cmocka_unit_test(lane_loops_join_where_no_lane_meets_another),
         cmocka_unit_test(changing_memory_is_read_where_it_stood),
         cmocka_unit_test(uniform_values_leave_vec_loops_and_lanes_stay),
+        cmocka_unit_test(what_all_threads_load_alike_is_dealt_to_the_lanes),
+        cmocka_unit_test(nothing_is_shared_where_threads_part),
+        cmocka_unit_test(halves_are_read_exactly),
         cmocka_unit_test(the_referees_loop_is_the_same_after_every_pass_twice),
     };
     return cmocka_run_group_tests_name("loop: passes", tests, NULL, NULL);

@@ -274,6 +274,7 @@ static void what_cannot_be_proved_is_refused(void **state) {
         {"    for thread.x u in 0..4 {\n    }\n", ERR_LOOP_THREADS},
         {"    for cpu u in 0..4 {\n    }\n", ERR_LOOP_THREADS},
         {"    y[t] = subgroup_add(x[t])\n", ERR_LOOP_SUBGROUP},
+        {"    y[t] = subgroup_at(x[t], 0, 2)\n", ERR_LOOP_SUBGROUP},
         {"    if t < 4 {\n      barrier\n    }\n", ERR_LOOP_BARRIER},
         {"    for k in 0..t {\n      barrier\n    }\n", ERR_LOOP_BARRIER},
         {"    shared s: i32[1]\n    let v = s[0]\n    if v < 1 {\n      barrier\n    }\n",
