@@ -2,12 +2,13 @@
 //
 // A pack node goes in front of each matmul whose weight has fields of 4 or 8 bits in blocks that
 // line up with those of pack; matmuls of one tensor share it. A matmul of another weight keeps f32:
-// its activations would gain nothing. Where an error stays, numbers have 16 bits:
-// in what attention weighs (q, k, v), in what is added to the residual stream, in the logits; and
-// on a processor wherever few rows are read, for memory is the limit there and twice the products
-// cost little. On a software adapter they cost more than f32, and stay that for few rows. On a GPU
-// with cheap barriers only a prompt is packed, and with 16-bit floats and no products of bytes not
-// that either: its tiles are kept in those. requires: joined weights.
+// its activations would gain nothing. Where an error stays, numbers have 16 bits: in what attention
+// weighs (q, k, v), in what is added to the residual stream, in the logits; and on a processor
+// wherever few rows are read, for memory is the limit there and twice the products cost little. On
+// a software adapter they cost more than f32, and stay that for few rows, and for many where lanes
+// share what they load. On a GPU with cheap barriers only a prompt is packed, and with 16-bit
+// floats and no products of bytes not that either: its tiles are kept in those. requires: joined
+// weights.
 #include "pass/pass.h"
 
 // The bits of a weight's fields where packed activations meet them; 0: they do not. Bytes gain

@@ -5,7 +5,8 @@
 //     wgsl_cases CASES SEED DIR     writes DIR/cases.json and DIR/cases.bin, CASES of each rule,
 //     shared among profiles
 //
-// Nothing is compared here. Profiles: one row a thread without barriers; shared memory with and
+// Nothing is compared here. Profiles: one row a thread without barriers, alone and with lanes that
+// share their loads; shared memory with and
 // without subgroups, and packed dot products; and a device that takes so few workgroups in x that
 // grids are folded into y; and one with 16-bit floats.
 #include <stdio.h>
@@ -19,6 +20,7 @@ static const struct {
     int subgroup, dot4, f16, max_grid, from, to;
 } profiles[] = {
     {"software", "software", 0, 0, 0, 65535, 0, KIND_COUNT},
+    {"software with subgroups", "software", 4, 0, 0, 65535, 0, KIND_COUNT},
     {"gpu with subgroups", "gpu", 4, 0, 0, 65535, 0, KIND_COUNT},
     {"gpu without subgroups", "gpu", 0, 0, 0, 65535, 0, KIND_COUNT},
     {"gpu with dot4", "gpu", 0, 1, 0, 65535, KIND_BYTES, KIND_COUNT},

@@ -21,6 +21,8 @@ static Nest *nest_of(Arena *a, Rng *r, int kind, Case *c, Profile *p) {
     assert_true(profile_named(str_c(profile_names[which]), p));
     p->dims = 0;
     static const i64 lanes[] = {0, 8, 32};
+    static const i64 few[] = {0, 4, 8};
+    if (which == 2) p->subgroup = few[rnd(r) % COUNT_OF(few)];     // whose lanes share their loads
     if (which == 4) p->subgroup = lanes[rnd(r) % COUNT_OF(lanes)]; // 4 stands in the profile
     p->dot4 = rnd(r) % 2;
     Nest *n = random_nest(a, r, kind, p, c);

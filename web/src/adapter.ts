@@ -61,7 +61,7 @@ export async function openAdapter(): Promise<Opened | string> {
             },
         });
         late ??= await looksLate(device);
-        return { device, info: describe(adapter, device.limits, subgroup), late };
+        return { device, info: describe(adapter, device, device.features.has("subgroups") ? subgroup : 0), late };
     } catch (e) {
         return (e as Error).message;
     }
@@ -75,8 +75,8 @@ function subgroupSize(adapter: GPUAdapter): number {
     return lo && lo === hi && lo <= 128 ? lo : 0;
 }
 
-function describe(adapter: GPUAdapter, l: GPUSupportedLimits, subgroup: number): AdapterInfo {
-    const info = adapter.info;
+function describe(adapter: GPUAdapter, device: GPUDevice, subgroup: number): AdapterInfo {
+    const info = adapter.info, l = device.limits;
     const words = [info.vendor, info.architecture, info.device, info.description].filter(Boolean);
     const label = [...new Set(words)].join(" ") || "a GPU of no name";
     const isFallback = Boolean(info.isFallbackAdapter) || Boolean((adapter as { isFallbackAdapter?: boolean }).isFallbackAdapter);
@@ -84,7 +84,7 @@ function describe(adapter: GPUAdapter, l: GPUSupportedLimits, subgroup: number):
     const fields: Record<string, number> = {
         // a processor's own vectors have no such product, so that a software adapter takes it apart
         dot4: base === "gpu" && navigator.gpu.wgslLanguageFeatures?.has("packed_4x8_integer_dot_product") ? 1 : 0,
-        f16: adapter.features.has("shader-f16") ? 1 : 0,
+        f16: device.features.has("shader-f16") ? 1 : 0,
         max_wg_size: powerBelow(Math.min(l.maxComputeInvocationsPerWorkgroup, l.maxComputeWorkgroupSizeX, 1024)),
         wg_size: powerBelow(Math.min(64, l.maxComputeInvocationsPerWorkgroup)),
         shared_bytes: Math.min(l.maxComputeWorkgroupStorageSize, 1 << 20),
