@@ -78,8 +78,8 @@ static void forget(Prover *p, const Var *v) {
         ptrmap_clear(&p->polys);
         ptrmap_clear(&p->bounds);
         p->definitions.n = 0;
-    }
-    p->version++;
+        p->version++;
+    } // what is known stays known when a new name appears
 }
 
 void prover_loop(Prover *p, const Var *v, const Expr *extent) {

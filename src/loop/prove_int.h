@@ -8,7 +8,13 @@
 #include "loop/prove.h"
 #include "loop/ptrmap.h"
 
-enum { SEARCH_DEPTH = 4, SEARCH_STEPS = 4000, MAX_FACTS = 64, MAX_DEFINITIONS = 256 };
+enum {
+    SEARCH_DEPTH = 4,
+    SEARCH_STEPS = 4000,
+    SHARP_STEPS = 256,
+    MAX_FACTS = 64,
+    MAX_DEFINITIONS = 256
+};
 
 typedef struct Bounds {
     i64 lo, hi;

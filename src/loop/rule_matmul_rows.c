@@ -9,9 +9,10 @@ static bool match_rows(const Nest *n) {
 }
 
 // On an adapter that is a program: a block of k written out, with its scale taken out of the sum.
-// Every load is dear, so that all that a block reads is read once for a tile as large as can be;
-// registers are memory there in any case.
-static void rows_by_block(RuleWriter *w, const MatmulShape *m, i64 vec) {
+// Every load is dear, so that all that a block meets is read once for a tile as large as can be;
+// registers are memory there in any case, and a loop costs them twice (what it carries is chosen
+// lane by lane).
+static void rows_by_block(RuleWriter *w, const MatmulShape *m, i64 vec, i64 word) {
     const char *acc = m->acc->def.name, *an = rule_axis(m->acc, 0), *ao = rule_axis(m->acc, 1);
     rule_line(w, "unroll %s.%s", acc, an);
     rule_lanes(w, acc, ao, vec);
@@ -21,12 +22,13 @@ static void rows_by_block(RuleWriter *w, const MatmulShape *m, i64 vec) {
         if (!f->at || strcmp(f->at->def.name, acc) || !rule_has_loop(f, "ki")) continue;
         const char *name = f->def.name;
         bool lanes = rule_has_loop(f, ao);
-        rule_line(w, lanes ? "reorder %s ki %s %s" : "reorder %s ki %s", name, an, ao);
-        rule_line(w, "unroll %s.ki", name);
+        rule_line(w, "split %s.ki %D kw kj", name, word);
+        rule_line(w, lanes ? "reorder %s kw kj %s %s" : "reorder %s kw kj %s", name, an, ao);
+        rule_line(w, "unroll %s.kj", name);
         rule_line(w, "unroll %s.%s", name, an);
         if (!lanes) continue;
         rule_lanes(w, name, ao, vec);
-        if (w->ok && rule_has_loop(f, "ov")) rule_line(w, "reorder %s ov ki %s", name, an);
+        if (w->ok && rule_has_loop(f, "ov")) rule_line(w, "reorder %s ov kj %s", name, an);
     }
 }
 
@@ -57,7 +59,7 @@ static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
         if (block <= 32 && profile_shares_loads(prof)) {
             rule_line(w, "reorder %s kb ki %s %s", acc, an, ao);
             if (rule_try(w, "factor %s.ki", acc)) {
-                rows_by_block(w, m, vec);
+                rows_by_block(w, m, vec, MIN2(block, p[ROWS_UNROLL]));
                 rule_line(w, "unroll out.ni");
                 matmul_finish_tile(w, m, "oi", vec);
                 return;
@@ -167,7 +169,7 @@ static void choose_rows(const Nest *n, i64 *params) {
     if (profile_shares_loads(n->profile)) {
         MatmulShape m;
         must(matmul_find(n, &m));
-        params[ROWS_VECS] = 4;
+        params[ROWS_VECS] = 4, params[ROWS_UNROLL] = 32;
         if (m.n_most >= 16) params[ROWS_TILE] = 8;
     }
     if (rule_barriers_are_dear(n->profile)) params[ROWS_SIDE] = 0;
@@ -181,7 +183,7 @@ const Rule rule_matmul_rows = {
     .choose = choose_rows,
     .param = {[ROWS_TILE] = {"rows", {4, 2, 8, 1}, 4},
               [ROWS_VECS] = {"vecs", {1, 2, 4}, 3},
-              [ROWS_UNROLL] = {"unroll", {8, 4, 16}, 3},
+              [ROWS_UNROLL] = {"unroll", {8, 4, 16, 32}, 4},
               [ROWS_SIDE] = {"side", {8, 4, 16, 0}, 4}, // 0: nothing is shared
               [ROWS_WG] = RULE_WG},
 };
