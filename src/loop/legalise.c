@@ -62,12 +62,16 @@ static const Expr *onto(Exprs *x, const Profile *p, const Expr *sum, const Expr 
 }
 
 // The lower half of w, a float of 16 bits: its exponent and fraction stand 13 bits further up in
-// one of 32 bits, 112 too low. Exact, subnormals too; what is no number becomes 65536 and more.
+// one of 32 bits, 112 too low. So v = 2^(e - 15) * (1 + m); where e is 0 it is to be 2^-14 * m,
+// which is 2v - 2^-14, the lesser of the two there alone. Exact, and nothing on the way is
+// subnormal, for adapters flush those. What is no number becomes 65536 and more.
 static const Expr *make_half(Exprs *x, const Expr *w) {
-    const Expr *size =
-        ex_mul(x, ex_and(x, w, ex_uint(x, 0x7fff)), ex_uint(x, 1 << 13)); // no shift: slow_shift
+    const Expr *up = ex_uint(x, 1 << 13), *bias = ex_uint(x, 112 << 23); // no shift: slow_shift
+    const Expr *size = ex_mul(x, ex_and(x, w, ex_uint(x, 0x7fff)), up);
+    const Expr *v = ex_bitcast(x, TY_F32, ex_add(x, size, bias));
+    v = ex_min(x, v, ex_sub(x, ex_mul(x, v, ex_f32(x, 2)), ex_f32(x, 0x1p-14)));
     const Expr *sign = ex_mul(x, ex_and(x, w, ex_uint(x, 0x8000)), ex_uint(x, 1 << 16));
-    return ex_mul(x, ex_bitcast(x, TY_F32, ex_or(x, size, sign)), ex_f32(x, 0x1p112));
+    return ex_bitcast(x, TY_F32, ex_or(x, ex_bitcast(x, TY_U32, v), sign));
 }
 
 static const Expr *legal(void *user, Exprs *x, const Expr *e) {
