@@ -57,22 +57,39 @@ static void take_times(const Wgpu *w, const Await *a, const u8 *from, i32 *token
 
 static void on_mapped(u32 status, WgStr message, void *user, void *user2) {
     Await *a = user;
-    Device *d = a->d;
-    Wgpu *w = d->self;
+    Wgpu *w = a->d->self;
     (void)message, (void)user2;
-    i32 token = 0;
-    bool ok = status == WG_SUCCESS && !w->closed;
-    if (ok) {
-        const void *p = CALL(w, BufferGetConstMappedRange, a->staging, 0, (size_t)a->size);
-        ok = p != NULL;
-        if (ok && a->times)
-            take_times(w, a, p, &token);
-        else if (ok)
-            memcpy(a->token ? &token : a->dst, p, (size_t)a->size);
+    if (status == WG_SUCCESS) { // read in its turn
+        *w->mapped_end = a;
+        w->mapped_end = &a->next;
+        a->next = NULL;
+        return;
     }
-    if (status == WG_SUCCESS) CALL(w, BufferUnmap, a->staging);
-    if (!w->closed) device_answer(d, a->ticket, ok ? ERR_NONE : ERR_DEVICE_FAILED, token);
+    if (!w->closed) device_answer(a->d, a->ticket, ERR_DEVICE_FAILED, 0);
     await_done(a);
+}
+
+// Reads what was mapped, after the call whose callbacks said so: a device that went away in it
+// takes its buffers with it, says so last, and to ask for a lost buffer's bytes makes the library
+// abort.
+static void take_mapped(Device *d) {
+    Wgpu *w = d->self;
+    Await *a = w->mapped;
+    w->mapped = NULL, w->mapped_end = &w->mapped;
+    for (Await *next; a; a = next) {
+        next = a->next;
+        i32 token = 0;
+        if (!d->lost && !w->closed) {
+            const void *p = CALL(w, BufferGetConstMappedRange, a->staging, 0, (size_t)a->size);
+            if (p && a->times)
+                take_times(w, a, p, &token);
+            else if (p)
+                memcpy(a->token ? &token : a->dst, p, (size_t)a->size);
+            device_answer(d, a->ticket, p ? ERR_NONE : ERR_DEVICE_FAILED, token);
+        }
+        if (!d->lost) CALL(w, BufferUnmap, a->staging);
+        await_done(a);
+    }
 }
 
 static void on_done(u32 status, WgStr message, void *user, void *user2) {
@@ -430,6 +447,7 @@ static bool submit(Device *d, Ticket t, const Submit *s, Err *err) {
 static void poll(Device *d) {
     Wgpu *w = d->self;
     CALL(w, DevicePoll, w->device, false, NULL);
+    take_mapped(d);
 }
 
 void wgpu_destroy(Device *d) {
@@ -444,6 +462,7 @@ static void close_wgpu(Device *d) {
     Wgpu *w = d->self;
     w->closed = true;
     if (w->device && w->awaited && !d->lost) CALL(w, DevicePoll, w->device, true, NULL);
+    take_mapped(d);
     for (u32 i = 0; i < w->bounds.n; i++) unbind(d, i);
     for (u32 i = 0; i < w->kernels.n; i++) kernel_free(d, i);
     for (u32 i = 0; i < w->buffers.n; i++) buffer_free(d, i);
@@ -474,6 +493,7 @@ bool wgpu_open(Device *d, const DeviceOptions *o, Err *err);
 bool wgpu_open(Device *d, const DeviceOptions *o, Err *err) {
     (void)o;
     Wgpu *w = NEW(d->arena, Wgpu);
+    w->mapped_end = &w->mapped;
     d->self = w;
     if (!wgpu_library(w, err)) return false;
     if (wgpu_device(d, err)) {

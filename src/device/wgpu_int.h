@@ -33,7 +33,7 @@ typedef struct WgpuBound {
 
 typedef struct Await { // an answer that the library will call back for
     Device *d;
-    struct Await *next; // in the list of free ones
+    struct Await *next; // in the list of free ones, or of those mapped
     Ticket ticket;
     WgBuffer staging;
     u64 size; // of staging
@@ -55,8 +55,10 @@ typedef struct Wgpu {
     VEC(WgpuBound) bounds;
     VEC(WgpuLayout) layouts;
     Await *reads, *tokens; // free ones: without and with a staging buffer
-    WgQueries queries;     // made when a submit first wants times
-    WgBuffer resolved;     // what they hold
+    Await *mapped;         // to be read, in the order of their callbacks
+    Await **mapped_end;
+    WgQueries queries; // made when a submit first wants times
+    WgBuffer resolved; // what they hold
     double tick_ms;
     u32 awaited;
     bool closed;
