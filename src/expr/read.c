@@ -190,6 +190,7 @@ static const Expr *call(Parse *p, Str name, const Reader *at) {
         {"cos2pi", EX_COS2PI, 1, TY_F32},
         {"subgroup_add", EX_SUBADD, 1, TY_COUNT},
         {"subgroup_max", EX_SUBMAX, 1, TY_COUNT},
+        {"fma", EX_FMA, 3, TY_F32},
     };
     const Expr *a[BUFFER_MAX_DIMS] = {0};
     int n = arguments(p, ')', a);
@@ -204,12 +205,6 @@ static const Expr *call(Parse *p, Str name, const Reader *at) {
         if (n == 3 && a[0]->type == TY_I32 && a[1]->type == TY_U32 && a[2]->type == TY_U32)
             return ex_dot4(p->x, a[0], a[1], a[2]);
         reader_fail(at, p->err, ERR_EXPR_TYPE, "dot4 takes an i32 and two u32");
-        return NULL;
-    }
-    if (str_eq(name, S("fma"))) {
-        if (n == 3 && a[0]->type == TY_F32 && a[1]->type == TY_F32 && a[2]->type == TY_F32)
-            return ex_node(p->x, EX_FMA, a[0], a[1], a[2]);
-        reader_fail(at, p->err, ERR_EXPR_TYPE, "fma takes three f32");
         return NULL;
     }
     if (str_eq(name, S("subgroup_at"))) {
@@ -232,9 +227,10 @@ static const Expr *call(Parse *p, Str name, const Reader *at) {
     }
     for (size_t i = 0; i < COUNT_OF(fns); i++) {
         if (!str_eq(name, str_c(fns[i].name))) continue;
-        bool ok = n == fns[i].args && (n < 2 || a[0]->type == a[1]->type);
+        bool ok = n == fns[i].args;
+        for (int k = 1; k < n && ok; k++) ok = a[k]->type == a[0]->type;
         if (ok && (fns[i].type == TY_COUNT ? a[0]->type != TY_BOOL : a[0]->type == fns[i].type))
-            return ex_node(p->x, (ExprOp)fns[i].op, a[0], a[1], NULL);
+            return ex_node(p->x, (ExprOp)fns[i].op, a[0], a[1], a[2]);
         reader_fail(at, p->err, ERR_EXPR_TYPE, "%S takes %d argument%s%s%s", name, fns[i].args,
                     fns[i].args == 1 ? "" : "s of one type",
                     fns[i].type == TY_COUNT ? "" : " of type ",

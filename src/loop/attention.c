@@ -239,7 +239,6 @@ bool attention_set(Nest *n, Str key, i64 value, Err *e) {
 
 // ---- the rule -----------------------------------------------------------------------------------
 enum { ATT_BLOCK, ATT_LANES, ATT_TURNS, ATT_THREADS, ATT_TILE, ATT_ROWS, ATT_AHEAD };
-enum { MANY_ROWS = 16 }; // fewer are not worth a tile of them
 
 static bool match(const Nest *n) { return n->direct == attention_build; }
 

@@ -1,7 +1,7 @@
-// loop/legalise.c: exp, sin2pi and cos2pi become arithmetic that every device rounds alike, what a
-// dot product is added to becomes part of it, and on an adapter that is a program floats of 16 bits
-// are read by integers: SwiftShader takes 130 instructions for its own unpack2x16float, used or
-// not.
+// loop/legalise.c: exp, sin2pi and cos2pi become arithmetic that every device rounds alike, and
+// what a dot product is added to becomes part of it. On an adapter that is a program, so does what
+// a product is added to (`fma`), and floats of 16 bits are read by integers: SwiftShader takes 130
+// instructions for its own unpack2x16float, used or not.
 //
 // No language's exp, sin or cos is trusted: their errors differ, and a model's positions and
 // probabilities would differ with them. The polynomials here use f32 multiply, add, floor and bits
@@ -53,9 +53,9 @@ static const Expr *make_cos2pi(Exprs *x, const Expr *v) {
 
 // sum + dot4(0, a, b), which processors do at once, and sum + a * b, which SwiftShader keeps in a
 // register on the way if it is told as one operation
-static const Expr *onto(Exprs *x, const Profile *p, const Expr *sum, const Expr *dot) {
+static const Expr *onto(Exprs *x, bool software, const Expr *sum, const Expr *dot) {
     i64 from;
-    if (dot->op == EX_MUL && dot->type == TY_F32 && profile_in_software(p))
+    if (dot->op == EX_MUL && dot->type == TY_F32 && software)
         return ex_node(x, EX_FMA, dot->args[0], dot->args[1], sum);
     if (dot->op != EX_DOT4 || !expr_is_int(dot->args[0], &from) || from != 0) return NULL;
     return ex_dot4(x, sum, dot->args[1], dot->args[2]);
@@ -75,14 +75,13 @@ static const Expr *make_half(Exprs *x, const Expr *w) {
 }
 
 static const Expr *legal(void *user, Exprs *x, const Expr *e) {
-    const Profile *p = user;
+    const bool *software = user;
     switch (e->op) {
-    case EX_F16LO: return profile_in_software(p) ? make_half(x, e->args[0]) : e;
-    case EX_F16HI:
-        return profile_in_software(p) ? make_half(x, ex_shr(x, e->args[0], ex_uint(x, 16))) : e;
+    case EX_F16LO: return *software ? make_half(x, e->args[0]) : e;
+    case EX_F16HI: return *software ? make_half(x, ex_shr(x, e->args[0], ex_uint(x, 16))) : e;
     case EX_ADD: {
-        const Expr *r = onto(x, p, e->args[0], e->args[1]);
-        if (!r) r = onto(x, p, e->args[1], e->args[0]);
+        const Expr *r = onto(x, *software, e->args[0], e->args[1]);
+        if (!r) r = onto(x, *software, e->args[1], e->args[0]);
         return r ? r : e;
     }
     case EX_EXP: return make_exp(x, e->args[0]);
@@ -92,17 +91,20 @@ static const Expr *legal(void *user, Exprs *x, const Expr *e) {
     }
 }
 
-static void legalise_block(Exprs *x, Block *b, const Profile *p) {
+static void legalise_block(Exprs *x, Block *b, bool *software) {
     for (size_t i = 0; i < b->n; i++) {
         Stmt *s = b->at[i];
         const Expr **part[] = {&s->extent, &s->value, &s->cond};
         for (size_t j = 0; j < COUNT_OF(part); j++)
-            if (*part[j]) *part[j] = expr_map(x, *part[j], legal, (void *)(uintptr_t)p);
+            if (*part[j]) *part[j] = expr_map(x, *part[j], legal, software);
         if (s->kind == ST_STORE || s->kind == ST_FETCH)
             for (int d = 0; d < s->buf->nd; d++)
-                s->idx[d] = expr_map(x, s->idx[d], legal, (void *)(uintptr_t)p);
-        if (s->kind == ST_FOR || s->kind == ST_IF) legalise_block(x, &s->body, p);
+                s->idx[d] = expr_map(x, s->idx[d], legal, software);
+        if (s->kind == ST_FOR || s->kind == ST_IF) legalise_block(x, &s->body, software);
     }
 }
 
-void kernel_legalise(Kernel *k, const Profile *p) { legalise_block(k->x, &k->body, p); }
+void kernel_legalise(Kernel *k, const Profile *p) {
+    bool software = profile_in_software(p);
+    legalise_block(k->x, &k->body, &software);
+}

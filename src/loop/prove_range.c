@@ -180,11 +180,11 @@ static Bounds sharp(Prover *p, const Expr *e) {
         Poly neg = {0};
         const Poly *q = prover_poly(p, e);
         poly_scale_add(&neg, q, -1);
-        i64 left = p->steps, some = MIN2(left, SHARP_STEPS); // no bound is ever enough here
+        i64 some = MIN2(p->steps, SHARP_STEPS), rest = p->steps - some; // no bound is ever enough
         p->steps = some;
         r.lo = MAX2(r.lo, prover_lower(p, q, NO_HI, 2));
         r.hi = MIN2(r.hi, sat_neg(prover_lower(p, &neg, NO_HI, 2)));
-        p->steps = left - (some - MAX2(p->steps, 0));
+        p->steps = rest + MAX2(p->steps, 0);
     }
     return r;
 }

@@ -6,6 +6,8 @@
 
 #include "loop/loop_int.h"
 
+enum { MANY_ROWS = 16 }; // of activations: fewer are not worth a tile of them
+
 typedef struct RuleWriter {
     Nest *t; // up to date with the lines written
     Err *err;

@@ -130,6 +130,13 @@ void rule_lanes(RuleWriter *w, const char *stage, const char *o, i64 vec) {
     }
 }
 
+void matmul_lanes(RuleWriter *w, const NestStage *s, const char *loops, i64 vec) {
+    const char *name = s->def.name, *n = rule_axis(s, 0), *o = rule_axis(s, 1);
+    rule_line(w, "reorder %s %s %s %s", name, loops, n, o);
+    rule_line(w, "unroll %s.%s", name, n);
+    rule_lanes(w, name, o, vec);
+}
+
 bool rule_has_loop(const NestStage *s, const char *name) {
     for (int i = 0; i < s->nloops; i++)
         if (!strcmp(s->loop[i].var->name, name)) return true;

@@ -32,6 +32,8 @@ const char *rule_sum_axis(const NestStage *s);
 bool rule_has_loop(const NestStage *s, const char *name);
 // A stage's row-of-w axis o: lanes, several vectors of them written out.
 void rule_lanes(RuleWriter *w, const char *stage, const char *o, i64 vec);
+// A product's loops of a block, the rows of x written out inside them, the rows of w in lanes.
+void matmul_lanes(RuleWriter *w, const NestStage *s, const char *loops, i64 vec);
 bool rule_barriers_are_dear(const Profile *p); // or there are none: a processor
 
 #endif

@@ -8,14 +8,6 @@ static bool match_bytes(const Nest *n) {
     return !n->direct && matmul_find(n, &m) && m.dot;
 }
 
-// The rows of x written out, the rows of w in lanes.
-static void byte_lanes(RuleWriter *w, const NestStage *s, const char *loops, i64 vec) {
-    const char *name = s->def.name, *n = rule_axis(s, 0), *o = rule_axis(s, 1);
-    rule_line(w, "reorder %s %s %s %s", name, loops, n, o);
-    rule_line(w, "unroll %s.%s", name, n);
-    rule_lanes(w, name, o, vec);
-}
-
 // The sum of a block's products, four at a time, where its scale is applied; two at a time where
 // the device has nothing for four.
 static void sum_block(RuleWriter *w, const MatmulShape *m, const NestStage *s, i64 vec) {
@@ -29,10 +21,10 @@ static void sum_block(RuleWriter *w, const MatmulShape *m, const NestStage *s, i
         rule_line(w, "split %s.kw 2 g ki", dot);
         rule_line(w, "split %s.kj 4 p h", dot);
         rule_line(w, "rfactor %s.g %s", dot, half);
-        byte_lanes(w, s, "g", vec);
+        matmul_lanes(w, s, "g", vec);
         rule_line(w, "compute_at %s %s.g", half, dot);
         rule_line(w, "pairs %s.p", half);
-        if (w->ok) byte_lanes(w, nest_stage(w->t, str_c(half)), "ki h", vec);
+        if (w->ok) matmul_lanes(w, nest_stage(w->t, str_c(half)), "ki h", vec);
         rule_line(w, "unroll %s.ki", half);
         rule_line(w, "unroll %s.h", half);
         rule_line(w, "unroll %s.g", dot);
@@ -41,11 +33,11 @@ static void sum_block(RuleWriter *w, const MatmulShape *m, const NestStage *s, i
     if (m->bits == 4) {
         rule_line(w, "split %s.kj 2 jj h", dot);
         rule_line(w, "dot %s.jj", dot);
-        byte_lanes(w, s, "kw h", vec);
+        matmul_lanes(w, s, "kw h", vec);
         rule_line(w, "unroll %s.h", dot);
     } else {
         rule_line(w, "dot %s.kj", dot);
-        byte_lanes(w, s, "kw", vec);
+        matmul_lanes(w, s, "kw", vec);
     }
     rule_line(w, "unroll %s.kw", dot);
 }
@@ -77,7 +69,7 @@ static bool apply_bytes(Nest *n, const i64 *p, Err *err) {
         rule_line(&w, "bind out.ob cpu");
     }
     rule_line(&w, "compute_at %s out.%s", acc, at);
-    byte_lanes(&w, m.acc, rule_sum_axis(m.acc), vec);
+    matmul_lanes(&w, m.acc, rule_sum_axis(m.acc), vec);
     if (n->profile->gpu && w.ok && rule_has_loop(m.acc, "ov"))
         rule_line(&w, "reorder %s ov %s", acc, rule_axis(m.acc, 0));
     for (int i = n->nstages - 1; i >= 0; i--) // of wide activations there are two
@@ -95,9 +87,9 @@ static void choose_bytes(const Nest *n, i64 *params) {
     must(matmul_find(n, &m));
     if (p->gpu) {
         // software unpacks and checks each word of x anew in every thread
-        bool software = rule_barriers_are_dear(p);
+        bool software = profile_in_software(p);
         params[BYTES_VECS] = m.n_most > 1 && !software ? 1 : 4;
-        params[BYTES_TILE] = m.n_most >= 16 && software ? 8 : 4;
+        params[BYTES_TILE] = m.n_most >= MANY_ROWS && software ? 8 : 4;
     } else if (m.n_most > 1) { // sums of integers and of floats, both in registers
         int sums = 0;          // 2 of wide activations
         for (int i = 0; i < n->nstages; i++)

@@ -8,11 +8,11 @@ static bool match_rows(const Nest *n) {
     return !n->direct && matmul_find(n, &m) && !m.dot && m.n_most > 1;
 }
 
-// On an adapter that is a program: a block of k written out, with its scale taken out of the sum.
-// Every load is dear, so that all that a block meets is read once for a tile as large as can be;
-// registers are memory there in any case, and a loop costs them twice (what it carries is chosen
-// lane by lane).
-static void rows_by_block(RuleWriter *w, const MatmulShape *m, i64 vec, i64 word) {
+// On an adapter that is a program: a block of k written out in parts, with its scale taken out of
+// the sum. Every load is dear, so that all that a block meets is read once for a tile as large as
+// can be; registers are memory there in any case, and a loop costs them twice (what it carries is
+// chosen lane by lane).
+static void sum_by_block(RuleWriter *w, const MatmulShape *m, i64 vec, i64 part) {
     const char *acc = m->acc->def.name, *an = rule_axis(m->acc, 0), *ao = rule_axis(m->acc, 1);
     rule_line(w, "unroll %s.%s", acc, an);
     rule_lanes(w, acc, ao, vec);
@@ -21,23 +21,50 @@ static void rows_by_block(RuleWriter *w, const MatmulShape *m, i64 vec, i64 word
         NestStage *f = w->t->stage[i];
         if (!f->at || strcmp(f->at->def.name, acc) || !rule_has_loop(f, "ki")) continue;
         const char *name = f->def.name;
-        bool lanes = rule_has_loop(f, ao);
-        rule_line(w, "split %s.ki %D kw kj", name, word);
-        rule_line(w, lanes ? "reorder %s kw kj %s %s" : "reorder %s kw kj %s", name, an, ao);
+        rule_line(w, "split %s.ki %D kw kj", name, part);
+        if (rule_has_loop(f, ao)) {
+            matmul_lanes(w, f, "kw kj", vec);
+            if (w->ok && rule_has_loop(f, "ov")) rule_line(w, "reorder %s ov kj %s", name, an);
+        } else {
+            rule_line(w, "reorder %s kw kj %s", name, an);
+            rule_line(w, "unroll %s.%s", name, an);
+        }
         rule_line(w, "unroll %s.kj", name);
-        rule_line(w, "unroll %s.%s", name, an);
-        if (!lanes) continue;
-        rule_lanes(w, name, ao, vec);
-        if (w->ok && rule_has_loop(f, "ov")) rule_line(w, "reorder %s ov kj %s", name, an);
     }
+}
+
+// The loops of the sum: a block of k at a time, or what divides it.
+static void sum_of_rows(RuleWriter *w, const MatmulShape *m, i64 vec, i64 unroll) {
+    const char *acc = m->acc->def.name, *k = rule_sum_axis(m->acc);
+    const char *an = rule_axis(m->acc, 0), *ao = rule_axis(m->acc, 1);
+    i64 block = matmul_k_block(m);
+    if (block > 1) rule_line(w, "split %s.%s %D kb ki", acc, k, block);
+    if (block > 1 && profile_shares_loads(w->t->profile)) {
+        rule_line(w, "reorder %s kb ki %s %s", acc, an, ao);
+        if (rule_try(w, "factor %s.ki", acc)) {
+            sum_by_block(w, m, vec, MIN2(block, unroll));
+            return;
+        }
+    }
+    if (block > unroll) {
+        rule_line(w, "split %s.ki %D kw kj", acc, unroll);
+        rule_line(w, "reorder %s kb kw kj %s %s", acc, an, ao);
+        rule_line(w, "unroll %s.kj", acc);
+    } else if (block > 1) {
+        rule_line(w, "reorder %s kb ki %s %s", acc, an, ao);
+        rule_line(w, "unroll %s.ki", acc);
+    } else {
+        rule_line(w, "reorder %s %s %s %s", acc, k, an, ao);
+    }
+    rule_line(w, "unroll %s.%s", acc, an);
+    rule_lanes(w, acc, ao, vec);
 }
 
 static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
     const Profile *prof = w->t->profile;
     i64 vec = MAX2(prof->vec, 1);
     NestStage *out = rule_out(w->t);
-    const char *acc = m->acc->def.name, *n = rule_axis(out, 0), *k = m->acc->def.red[0].var->name;
-    const char *an = rule_axis(m->acc, 0), *ao = rule_axis(m->acc, 1);
+    const char *acc = m->acc->def.name, *n = rule_axis(out, 0);
     matmul_split_rows(w, m, p[ROWS_VECS]);
     rule_line(w, "split out.%s %D nb ni", n, p[ROWS_TILE]);
     if (w->ok && nest_stage(w->t, S("out"))->inexact[0]) rule_line(w, "guard out %s", n);
@@ -53,31 +80,7 @@ static void rows_by_thread(RuleWriter *w, MatmulShape *m, const i64 *p) {
     }
     rule_line(w, "compute_at %s out.%s", acc, at);
     matmul_place_others(w, m, at);
-    i64 block = matmul_k_block(m);
-    if (block > 1) {
-        rule_line(w, "split %s.%s %D kb ki", acc, k, block);
-        if (block <= 32 && profile_shares_loads(prof)) {
-            rule_line(w, "reorder %s kb ki %s %s", acc, an, ao);
-            if (rule_try(w, "factor %s.ki", acc)) {
-                rows_by_block(w, m, vec, MIN2(block, p[ROWS_UNROLL]));
-                rule_line(w, "unroll out.ni");
-                matmul_finish_tile(w, m, "oi", vec);
-                return;
-            }
-        }
-        if (block > p[ROWS_UNROLL]) {
-            rule_line(w, "split %s.ki %D kw kj", acc, p[ROWS_UNROLL]);
-            rule_line(w, "reorder %s kb kw kj %s %s", acc, an, ao);
-            rule_line(w, "unroll %s.kj", acc);
-        } else {
-            rule_line(w, "reorder %s kb ki %s %s", acc, an, ao);
-            rule_line(w, "unroll %s.ki", acc);
-        }
-    } else {
-        rule_line(w, "reorder %s %s %s %s", acc, k, an, ao);
-    }
-    rule_line(w, "unroll %s.%s", acc, an);
-    rule_lanes(w, acc, ao, vec);
+    sum_of_rows(w, m, vec, p[ROWS_UNROLL]);
     rule_line(w, "unroll out.ni");
     matmul_finish_tile(w, m, "oi", vec);
 }
@@ -147,7 +150,7 @@ static bool apply_rows(Nest *n, const i64 *params, Err *err) {
     must(matmul_find(w.t, &m));
     i64 rows, side = params[ROWS_SIDE];
     bool tiles = side && n->profile->gpu && side * side <= n->profile->max_wg_size &&
-                 m.n_most >= 16 && extent_const(m.acc->def.ax[1].extent, &rows) &&
+                 m.n_most >= MANY_ROWS && extent_const(m.acc->def.ax[1].extent, &rows) &&
                  rows % (side * n->profile->vec) == 0 && matmul_k_block(&m) >= 8 &&
                  (params[ROWS_TILE] + n->profile->vec) * side * matmul_k_block(&m) * 4 <=
                      n->profile->shared_bytes;
@@ -170,7 +173,7 @@ static void choose_rows(const Nest *n, i64 *params) {
         MatmulShape m;
         must(matmul_find(n, &m));
         params[ROWS_VECS] = 4, params[ROWS_UNROLL] = 32;
-        if (m.n_most >= 16) params[ROWS_TILE] = 8;
+        if (m.n_most >= MANY_ROWS) params[ROWS_TILE] = 8;
     }
     if (rule_barriers_are_dear(n->profile)) params[ROWS_SIDE] = 0;
 }

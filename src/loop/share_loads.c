@@ -7,15 +7,15 @@
 // load is that lane's value (`subgroup_at`), a fraction of the cost. No value changes.
 //
 // Elements are dealt out within a buffer and within the loop that they change with, so that what
-// does not change still leaves the loop. Neighbours share an index that is affine in the lane; what
-// is left chooses by the lane. Nothing is shared where threads may part ways. The lane of a thread
-// is its x modulo the lanes. Runs on an unrolled kernel, before hoisting, which names what is
-// shared.
+// does not change still leaves the loop. What lanes load together has one index in all, affine in
+// the lane: its elements' indices differ in constants one step apart, and others stay as they are.
+// Nothing is shared where threads may part ways. The lane of a thread is its x modulo the lanes.
+// Runs on an unrolled kernel, before hoisting, which names what is shared.
 #include "loop/loop_int.h"
 #include "loop/ptrmap.h"
 
-// elements of one block, and lanes; what is past them stays as it is
-enum { SHARED_MOST = 512, SHARED_LANES = 32 };
+// elements of one block (what is past them stays as it is), and lanes of the widest subgroup
+enum { SHARED_MOST = 512, SHARED_LANES = 128 };
 
 typedef struct Elem {
     const Expr *load;
@@ -263,7 +263,6 @@ static void share_block(Share *s, Block *b) {
 }
 
 void kernel_share_loads(Arena *a, Kernel *k, const Profile *p) {
-    if (p->subgroup > SHARED_LANES) return;
     Share s = {.arena = a, .x = k->x, .lanes = p->subgroup};
     s.level.arena = s.let.arena = s.seen.arena = s.by.arena = a;
     s.elem = NEW_N(a, Elem, SHARED_MOST);

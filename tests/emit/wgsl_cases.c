@@ -6,9 +6,8 @@
 //     shared among profiles
 //
 // Nothing is compared here. Profiles: one row a thread without barriers, alone and with lanes that
-// share their loads; shared memory with and
-// without subgroups, and packed dot products; and a device that takes so few workgroups in x that
-// grids are folded into y; and one with 16-bit floats.
+// share their loads; shared memory with and without subgroups, and packed dot products; a device
+// that takes so few workgroups in x that grids are folded into y; and one with 16-bit floats.
 #include <stdio.h>
 #include "../loop/cases.h"
 #include "emit/emit.h"

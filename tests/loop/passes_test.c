@@ -406,8 +406,8 @@ static void nothing_is_shared_where_threads_part(void **state) {
         Buf b = {.ptr = text, .cap = sizeof text};
         buf_fmt(&b,
                 "kernel part\n  arg x: f32[64]\n  arg y: f32[64] written\n  wg 8, 1, 1\n  grid 4\n"
-                "  for wg.x k in 0..4 {\n    for thread.x t in 0..8 {\n%s    }\n  }\n%s",
-                refused[i], "");
+                "  for wg.x k in 0..4 {\n    for thread.x t in 0..8 {\n%s    }\n  }\n",
+                refused[i]);
         text[b.len] = 0;
         Test t = start(text);
         Profile p = {.name = S("test"), .gpu = 1, .barrier_cost = 4000, .subgroup = 4};

@@ -48,10 +48,9 @@ export async function openAdapter(): Promise<Opened | string> {
         const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
         if (!adapter) return "the browser offers no adapter";
         const l = adapter.limits;
-        const subgroup = subgroupSize(adapter);
         const device = await adapter.requestDevice({
             requiredFeatures: [
-                ...(subgroup ? (["subgroups"] as const) : []),
+                ...(subgroupSize(adapter) ? (["subgroups"] as const) : []),
                 ...(adapter.features.has("shader-f16") ? (["shader-f16"] as const) : []),
                 ...(adapter.features.has("timestamp-query") ? (["timestamp-query"] as const) : []), // for a trace
             ],
@@ -61,7 +60,7 @@ export async function openAdapter(): Promise<Opened | string> {
             },
         });
         late ??= await looksLate(device);
-        return { device, info: describe(adapter, device, device.features.has("subgroups") ? subgroup : 0), late };
+        return { device, info: describe(adapter, device), late };
     } catch (e) {
         return (e as Error).message;
     }
@@ -75,7 +74,7 @@ function subgroupSize(adapter: GPUAdapter): number {
     return lo && lo === hi && lo <= 128 ? lo : 0;
 }
 
-function describe(adapter: GPUAdapter, device: GPUDevice, subgroup: number): AdapterInfo {
+function describe(adapter: GPUAdapter, device: GPUDevice): AdapterInfo {
     const info = adapter.info, l = device.limits;
     const words = [info.vendor, info.architecture, info.device, info.description].filter(Boolean);
     const label = [...new Set(words)].join(" ") || "a GPU of no name";
@@ -88,7 +87,7 @@ function describe(adapter: GPUAdapter, device: GPUDevice, subgroup: number): Ada
         max_wg_size: powerBelow(Math.min(l.maxComputeInvocationsPerWorkgroup, l.maxComputeWorkgroupSizeX, 1024)),
         wg_size: powerBelow(Math.min(64, l.maxComputeInvocationsPerWorkgroup)),
         shared_bytes: Math.min(l.maxComputeWorkgroupStorageSize, 1 << 20),
-        subgroup,
+        subgroup: device.features.has("subgroups") ? subgroupSize(adapter) : 0,
         max_bindings: Math.min(8, l.maxStorageBuffersPerShaderStage),
         max_binding_bytes: Math.floor(l.maxStorageBufferBindingSize / 256) * 256,
         max_buffer_bytes: Math.floor(l.maxBufferSize / 256) * 256,
